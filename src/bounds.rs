@@ -1,0 +1,54 @@
+//! Every bound in one place (design, invariant 9). Each has a test at the bound and one past it.
+
+use std::time::Duration;
+
+/// Largest request body unless configured otherwise, bytes.
+pub const BODY_BYTES_DEFAULT: usize = 64 << 20;
+/// Deepest nesting of a request document (S12).
+pub const JSON_DEPTH: usize = 64;
+/// Most bytes of a request head (S4).
+pub const HEAD_BYTES: usize = 32 << 10;
+/// Most header fields of a request (S4).
+pub const HEAD_FIELDS: usize = 100;
+/// Longest model name a caller may send, bytes (S15).
+pub const MODEL_NAME_BYTES: usize = 128;
+/// Most models one request may list in `models`.
+pub const MODELS_PER_REQUEST: usize = 16;
+/// Longest `session_id` (contract 2.2), bytes.
+pub const SESSION_ID_BYTES: usize = 256;
+
+/// Most bytes of one unfinished stream event that may wait.
+pub const EVENT_BYTES: usize = 256 << 10;
+/// Most bytes held back before first content, in one attempt.
+pub const HELD_BYTES: usize = 256 << 10;
+/// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.
+pub const WHOLE_REPLY_BYTES: usize = 4 << 20;
+/// Most bytes of an upstream's error body kept to be shown or read.
+pub const ERROR_BODY_BYTES: usize = 16 << 10;
+
+/// Dispatched attempts per model and request.
+pub const ATTEMPTS_PER_MODEL: usize = 3;
+/// Tries of any sort, connect failures included, per request: Pingora's own loop bound.
+pub const TRIES_PER_REQUEST: usize = 32;
+/// Share of requests in the window that may be retried, in percent.
+pub const RETRY_BUDGET_PERCENT: u64 = 20;
+/// Retries allowed per second whatever the share.
+pub const RETRY_BUDGET_FLOOR: u64 = 10;
+/// Window of the retry budget.
+pub const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
+
+/// Shortest and longest cooldown an upstream's Retry-After can cause, seconds (F15).
+pub const COOLDOWN_SECONDS: (u32, u32) = (1, 300);
+/// Addresses kept of one base URL.
+pub const ADDRESSES_PER_PROVIDER: usize = 64;
+
+/// Slots of the mapped file: attempts that can be open or unflushed at once.
+pub const SLOTS_DEFAULT: usize = 16_384;
+/// Most bytes of an intent in its slot.
+pub const INTENT_BYTES: usize = 1_536;
+/// Recent generations kept readable in memory.
+pub const RECENT_GENERATIONS: usize = 16_384;
+/// Bytes of one spool segment before the next is begun.
+pub const SEGMENT_BYTES: u64 = 16 << 20;
+/// Rows in one transaction of a sink.
+pub const SINK_BATCH: usize = 1_024;

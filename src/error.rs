@@ -1,0 +1,154 @@
+//! The one error value a caller can be shown, and the facts `upstream/attempts` decides retries by.
+//!
+//! Contract sections 5.1 to 5.4. Faces and dialects turn it into bytes; nobody else formats errors.
+
+use std::borrow::Cow;
+
+/// `error_type` of the contract (section 5.3), with the status each one belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorType {
+    ContextLengthExceeded,
+    InvalidRequest,
+    Authentication,
+    PaymentRequired,
+    PermissionDenied,
+    NotFound,
+    PayloadTooLarge,
+    Unprocessable,
+    RateLimitExceeded,
+    Server,
+    ProviderUnavailable,
+    ProviderOverloaded,
+    Timeout,
+}
+
+impl ErrorType {
+    /// The literal on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ContextLengthExceeded => "context_length_exceeded",
+            Self::InvalidRequest => "invalid_request",
+            Self::Authentication => "authentication",
+            Self::PaymentRequired => "payment_required",
+            Self::PermissionDenied => "permission_denied",
+            Self::NotFound => "not_found",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::Unprocessable => "unprocessable",
+            Self::RateLimitExceeded => "rate_limit_exceeded",
+            Self::Server => "server",
+            Self::ProviderUnavailable => "provider_unavailable",
+            Self::ProviderOverloaded => "provider_overloaded",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// The type that belongs to a status when nothing more is known (contract section 5.3).
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            401 => Self::Authentication,
+            402 => Self::PaymentRequired,
+            403 => Self::PermissionDenied,
+            404 => Self::NotFound,
+            408 | 504 | 524 => Self::Timeout,
+            413 => Self::PayloadTooLarge,
+            422 => Self::Unprocessable,
+            429 => Self::RateLimitExceeded,
+            502 => Self::ProviderUnavailable,
+            503 | 529 => Self::ProviderOverloaded,
+            400..=499 => Self::InvalidRequest,
+            _ => Self::Server,
+        }
+    }
+}
+
+/// Whose doing it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Caller,
+    Weir,
+    Upstream,
+}
+
+/// What an upstream said, as far as a caller may see it (contract 5.5, `Provider returned error`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamFault {
+    pub provider_name: String,
+    /// The upstream's own body as text; `None` where it must not be shown (401, 403, 5xx: S21).
+    pub raw: Option<String>,
+}
+
+/// An error in the words of the contract.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{status} {}: {message}", kind.as_str())]
+pub struct Error {
+    /// HTTP status before output, and the integer `error.code` everywhere.
+    pub status: u16,
+    pub kind: ErrorType,
+    pub message: Cow<'static, str>,
+    pub origin: Origin,
+    /// Whether the caller may send the same request again.
+    pub retryable: bool,
+    /// Seconds for `Retry-After`.
+    pub retry_after: Option<u32>,
+    /// The request field at fault, for OpenAI's `param`.
+    pub param: Option<Cow<'static, str>>,
+    pub upstream: Option<Box<UpstreamFault>>,
+}
+
+impl Error {
+    /// The caller's mistake; sending it again changes nothing.
+    #[must_use]
+    pub fn caller(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(status, message, Origin::Caller, false)
+    }
+
+    /// Weir's own refusal or failure.
+    #[must_use]
+    pub fn weir(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(status, message, Origin::Weir, matches!(status, 429 | 500..))
+    }
+
+    /// An upstream's failure after every allowed attempt.
+    #[must_use]
+    pub fn upstream(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(status, message, Origin::Upstream, matches!(status, 408 | 429 | 500..))
+    }
+
+    fn new(
+        status: u16,
+        message: impl Into<Cow<'static, str>>,
+        origin: Origin,
+        retryable: bool,
+    ) -> Self {
+        Self {
+            status,
+            kind: ErrorType::of_status(status),
+            message: message.into(),
+            origin,
+            retryable,
+            retry_after: None,
+            param: None,
+            upstream: None,
+        }
+    }
+
+    #[must_use]
+    pub fn param(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(name.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, seconds: Option<u32>) -> Self {
+        self.retry_after = seconds;
+        self
+    }
+
+    #[must_use]
+    pub fn fault(mut self, fault: UpstreamFault) -> Self {
+        self.upstream = Some(Box::new(fault));
+        self
+    }
+}

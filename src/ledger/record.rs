@@ -1,0 +1,102 @@
+//! The row of the ledger: what is known before dispatch, and what came of it.
+
+use crate::meter::{CLASSES, Finish};
+use crate::outcome::Outcome;
+use crate::price::Pico;
+use crate::request::route::{Face, Operation};
+use crate::usage::Usage;
+use std::borrow::Cow;
+
+/// Identity of a record everywhere (design, ledger identity).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKey {
+    pub node: [u8; 16],
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+/// What is known before dispatch. Written into the slot when it is claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent<'a> {
+    pub generation_id: Cow<'a, str>,
+    /// 1 for the generation's first dispatched attempt.
+    pub attempt: u8,
+    pub face: Face,
+    pub operation: Operation,
+    pub streamed: bool,
+    pub workspace: Cow<'a, str>,
+    /// SHA-256 of the key.
+    pub key_hash: [u8; 32],
+    /// `X-Title`, else `HTTP-Referer`.
+    pub app: Cow<'a, str>,
+    pub session: Cow<'a, str>,
+    /// As sent upstream: hashed on `/api/v1`.
+    pub user: Cow<'a, str>,
+    pub model: Cow<'a, str>,
+    pub provider: Cow<'a, str>,
+    /// Display name.
+    pub provider_name: Cow<'a, str>,
+    pub endpoint: Cow<'a, str>,
+    pub upstream_model: Cow<'a, str>,
+    pub credential: Cow<'a, str>,
+    pub tier: Cow<'a, str>,
+    pub price: [u8; 32],
+    /// Bytes of the caller's body: what the prompt's estimate works from.
+    pub prompt_bytes: u64,
+    pub max_tokens: Option<u64>,
+}
+
+/// Where a record's usage came from (I14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Source {
+    #[default]
+    None = 0,
+    Reported = 1,
+    Estimated = 2,
+}
+
+/// One terminal record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub key: RecordKey,
+    pub intent: Intent<'static>,
+    pub outcome: Outcome,
+    /// Upstream's HTTP status, 0 if none came.
+    pub status: u16,
+    pub finish: Option<Finish>,
+    pub native_finish: String,
+    pub upstream_id: String,
+    /// Unix microseconds.
+    pub started_us: u64,
+    pub ended_us: u64,
+    /// Monotonic, from dispatch; `None` if it never came.
+    pub first_content_us: Option<u64>,
+    pub duration_us: u64,
+    pub source: Source,
+    /// Name of the estimator, empty unless estimated.
+    pub estimator: &'static str,
+    pub usage: Usage,
+    pub delivered: [u64; CLASSES],
+    /// Content reached the caller.
+    pub committed: bool,
+    pub cost: Pico,
+    /// What the caller pays for this attempt, by `policy`.
+    pub charge: Pico,
+    /// `delivered`: the attempt whose content reached the caller is charged its cost.
+    pub policy: &'static str,
+    /// Anything suspicious: implausible usage, crash recovered (bit set, see `flag`).
+    pub flags: u32,
+}
+
+/// Bits of [`Record::flags`].
+pub mod flag {
+    /// Closed by a later start, not by its own process.
+    pub const CRASH_RECOVERED: u32 = 1;
+    /// Usage was implausible and clamped or refused (F35).
+    pub const SUSPECT_USAGE: u32 = 2;
+    /// A usage object could not be read (F33).
+    pub const UNREADABLE_USAGE: u32 = 4;
+    /// The terminal event or a whole body was seen.
+    pub const TERMINAL: u32 = 8;
+}

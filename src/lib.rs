@@ -1,0 +1,16 @@
+//! Weir: one edge proxy and one API key in front of every model and provider.
+//!
+//! `ARCHITECTURE.md` is the map. The binary is a thin caller of [`cli`]; benches and tests use the
+//! rooms directly.
+
+pub mod bounds;
+pub mod catalog;
+pub mod dialect;
+pub mod error;
+pub mod ledger;
+pub mod meter;
+pub mod outcome;
+pub mod price;
+pub mod request;
+pub mod selection;
+pub mod usage;

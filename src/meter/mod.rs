@@ -1,0 +1,35 @@
+//! Metering a reply: SSE framing, accumulation, estimate. Pure; incremental; no text is kept.
+
+use crate::usage::Usage;
+
+/// Classes of delivered bytes the estimate works from. The discriminant is the index in the slot.
+pub const CLASSES: usize = 8;
+
+/// Delivered content in bytes per class, totals so far of one attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delivered(pub [u64; CLASSES]);
+
+/// `finish_reason` of the contract (section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Finish {
+    Stop = 1,
+    Length = 2,
+    ToolCalls = 3,
+    ContentFilter = 4,
+    Error = 5,
+}
+
+/// Where the numbers of an attempt are put, before the bytes they came from are handed on.
+///
+/// The ledger slot implements it with atomics; tests with a plain struct.
+pub trait Tally {
+    /// Usage as reported; the last report of a reply wins.
+    fn reported(&mut self, usage: &Usage);
+    /// Content delivered so far.
+    fn delivered(&mut self, delivered: &Delivered);
+    /// The reply's finish reason: normalised and as the upstream wrote it.
+    fn finish(&mut self, finish: Finish, native: &str);
+    /// The upstream's own id of the reply.
+    fn upstream_id(&mut self, id: &str);
+}

@@ -1,0 +1,5 @@
+//! From socket bytes to the few facts that steer: route, body, envelope; and back, rewrite.
+
+pub mod envelope;
+pub mod rewrite;
+pub mod route;

@@ -1,0 +1,1 @@
+//! The upstream body: the caller's bytes with only what must change spliced.
