@@ -3,8 +3,10 @@
 //! `ARCHITECTURE.md` is the map. The binary is a thin caller of [`cli`]; benches and tests use the
 //! rooms directly.
 
+pub mod access;
 pub mod bounds;
 pub mod catalog;
+pub mod config;
 pub mod dialect;
 pub mod error;
 pub mod ledger;
@@ -12,5 +14,6 @@ pub mod meter;
 pub mod outcome;
 pub mod price;
 pub mod request;
+pub mod rules;
 pub mod selection;
 pub mod usage;
