@@ -52,3 +52,8 @@ pub const RECENT_GENERATIONS: usize = 16_384;
 pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Rows in one transaction of a sink.
 pub const SINK_BATCH: usize = 1_024;
+
+/// Pairs of model and provider with metrics of their own; the rest share `other`.
+pub const METRIC_PAIRS: usize = 4_096;
+/// Rules with a counter of their own; the rest share `other`.
+pub const METRIC_RULES: usize = 1_024;

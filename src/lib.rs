@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod error;
 pub mod ledger;
 pub mod meter;
+pub mod metrics;
 pub mod outcome;
 pub mod price;
 pub mod request;
