@@ -4,6 +4,8 @@
 //! rooms directly.
 
 pub mod access;
+pub mod admin;
+pub mod api;
 pub mod bounds;
 pub mod catalog;
 pub mod config;
