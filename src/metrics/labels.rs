@@ -105,8 +105,14 @@ label! {
         Duplicate = "duplicate",
         CaseTwin = "case",
         Depth = "depth",
-        /// A steering field of the wrong type or range.
+        /// A steering field of the wrong type.
         Type = "type",
+        /// A steering field with more than it may hold.
+        Bound = "bound",
+        /// No model, or a name that cannot be one.
+        Model = "model",
+        /// Nothing to answer.
+        Input = "input",
     }
 }
 

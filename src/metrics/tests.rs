@@ -150,14 +150,43 @@ fn pairs_and_rules_past_their_bound_share_one_label() {
 #[test]
 fn the_ledger_is_shown_as_it_is_at_the_scrape() {
     let metrics = metrics();
-    let mut depth =
-        LedgerDepth { slots: 8, slots_used: 3, rows_total: 5, ..LedgerDepth::default() };
-    assert!(metrics.scrape(&depth, []).unwrap().contains("weir_ledger_rows_total 5\n"));
-    depth.rows_total = 7;
+    let mut depth = LedgerDepth {
+        slots: 101,
+        slots_used: 102,
+        spool_rows: 103,
+        spool_bytes: 104,
+        spool_oldest_seconds: 105,
+        rows_total: 106,
+        recovered_attempts_total: 107,
+        sink_errors_total: 108,
+        refused_total: 109,
+        duplicates_total: 110,
+        conflicts_total: 111,
+        lost_total: 112,
+        torn_bytes_total: 113,
+    };
+    let text = metrics.scrape(&depth, []).unwrap();
+    for line in [
+        "weir_slots 101",
+        "weir_slots_used 102",
+        "weir_spool_rows 103",
+        "weir_spool_bytes 104",
+        "weir_spool_oldest_seconds 105",
+        "weir_ledger_rows_total 106",
+        "weir_recovered_attempts_total 107",
+        "weir_sink_errors_total 108",
+        "weir_ledger_refused_total 109",
+        "weir_ledger_duplicates_total 110",
+        "weir_ledger_conflicts_total 111",
+        "weir_ledger_lost_total 112",
+        "weir_ledger_torn_bytes_total 113",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+    depth.rows_total += 2;
     depth.slots_used = 1;
     let text = metrics.scrape(&depth, []).unwrap();
-    assert!(text.contains("weir_ledger_rows_total 7\n") && text.contains("weir_slots_used 1\n"));
-    assert!(text.contains("weir_slots 8\n"));
+    assert!(text.contains("weir_ledger_rows_total 108\n") && text.contains("weir_slots_used 1\n"));
 }
 
 #[test]
