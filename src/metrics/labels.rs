@@ -213,6 +213,14 @@ impl<L: Label> Counters<L> {
         }
     }
 
+    /// Counts one of the value with this text. A text outside the set counts nothing.
+    pub fn inc_named(&self, text: &str) {
+        let index = L::values().position(|value| value == text);
+        if let Some(cell) = index.and_then(|index| self.cells.get(index)) {
+            cell.inc();
+        }
+    }
+
     /// The count so far.
     #[must_use]
     pub fn get(&self, value: L) -> u64 {

@@ -128,14 +128,19 @@ fn handles_are_found_again_after_a_reload() {
 }
 
 #[test]
-fn pairs_and_rules_past_their_bound_share_one_label() {
+fn pairs_past_their_bound_share_one_handle() {
     let metrics = metrics();
-    for n in 0..bounds::METRIC_PAIRS {
-        metrics.endpoint("m", &format!("p{n}")).unwrap();
-    }
-    assert!(!scrape(&metrics).contains(r#"model="other""#));
-    let past = metrics.endpoint("m", "one-past").unwrap();
-    assert!(Arc::ptr_eq(&past, &metrics.endpoint("m", "two-past").unwrap()));
+    let of = |name: String| metrics.endpoint("m", &name).unwrap();
+    let pairs: Vec<_> = (0..bounds::METRIC_PAIRS).map(|n| of(format!("p{n}"))).collect();
+    let past = of("one-past".to_owned());
+    assert!(Arc::ptr_eq(&past, &of("two-past".to_owned())));
+    assert!(pairs.iter().all(|pair| !Arc::ptr_eq(pair, &past)));
+    assert!(pairs.iter().enumerate().all(|(n, pair)| Arc::ptr_eq(pair, &of(format!("p{n}")))));
+}
+
+#[test]
+fn rules_past_their_bound_share_one_counter() {
+    let metrics = metrics();
     for n in 0..bounds::METRIC_RULES {
         metrics.rule(&format!("r{n}")).unwrap();
     }
@@ -145,6 +150,15 @@ fn pairs_and_rules_past_their_bound_share_one_label() {
     let text = scrape(&metrics);
     assert!(text.contains(r#"weir_rule_hits_total{rule="other"} 2"#));
     assert!(!text.contains("past"));
+}
+
+#[test]
+fn a_name_outside_the_set_counts_nothing() {
+    let metrics = metrics();
+    metrics.bad_json.inc_named("depth");
+    metrics.bad_json.inc_named("made up by a caller");
+    assert_eq!(metrics.bad_json.get(BadJson::Depth), 1);
+    assert!(!scrape(&metrics).contains("made up"));
 }
 
 #[test]
@@ -214,4 +228,42 @@ fn every_label_set_is_as_long_as_its_type() {
     let embedding = Target::Inference(Operation::Embedding);
     assert_eq!(Target::values().nth(embedding.index()), Some(Operation::Embedding.as_str()));
     assert_eq!(Target::values().nth(Target::Generation.index()), Some("generation"));
+}
+
+/// The section of ARCHITECTURE.md, as it should be.
+fn documentation() -> String {
+    let code = |names: &[&str]| {
+        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        quoted.join(" ")
+    };
+    let mut text = "| metric | labels | meaning |\n|---|---|---|\n".to_owned();
+    for Family { name, labels, help, .. } in FAMILIES {
+        text += &format!("| `{name}` | {} | {help} |\n", code(labels));
+    }
+    text += "\n| label | of | values |\n|---|---|---|\n";
+    let sets: [(&str, &str, Vec<&str>); 12] = [
+        ("face", "requests", Face::values().collect()),
+        ("operation", "requests", Target::values().collect()),
+        ("outcome", "requests", Ending::values().collect()),
+        ("outcome", "attempts", Outcome::values().collect()),
+        ("kind", "tokens", Kind::values().collect()),
+        ("state", "endpoints", EndpointState::values().collect()),
+        ("scope", "cooldowns", CooldownScope::values().collect()),
+        ("reason", "excluded", Exclusion::values().collect()),
+        ("kind", "bad_json", BadJson::values().collect()),
+        ("phase", "client_abort", Phase::values().collect()),
+        ("phase", "inband_error", Phase::values().collect()),
+        ("result", "reload", Reload::values().collect()),
+    ];
+    for (label, of, values) in sets {
+        text += &format!("| `{label}` | `{of}` | {} |\n", code(&values));
+    }
+    text
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let page = include_str!("../../ARCHITECTURE.md");
+    let wanted = documentation();
+    assert!(page.contains(&wanted), "ARCHITECTURE.md, Metrics, should read:\n\n{wanted}");
 }
