@@ -57,3 +57,7 @@ pub const SINK_BATCH: usize = 1_024;
 pub const METRIC_PAIRS: usize = 4_096;
 /// Rules with a counter of their own; the rest share `other`.
 pub const METRIC_RULES: usize = 1_024;
+/// Log lines on their way to standard error; past it they are dropped and counted.
+pub const LOG_LINES: usize = 4_096;
+/// Longest log line, bytes without its end.
+pub const LOG_LINE_BYTES: usize = 8 << 10;

@@ -4,6 +4,8 @@
 //! rooms directly.
 
 pub mod access;
+pub mod admin;
+pub mod api;
 pub mod bounds;
 pub mod catalog;
 pub mod config;
@@ -11,6 +13,7 @@ pub mod dialect;
 pub mod edge;
 pub mod error;
 pub mod ledger;
+pub mod log;
 pub mod meter;
 pub mod metrics;
 pub mod outcome;
@@ -18,4 +21,5 @@ pub mod price;
 pub mod request;
 pub mod rules;
 pub mod selection;
+pub mod systemd;
 pub mod usage;

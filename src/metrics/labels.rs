@@ -13,6 +13,10 @@ pub trait Label: Copy {
     fn values() -> impl Iterator<Item = &'static str>;
     /// Position of this value.
     fn index(self) -> usize;
+    /// The value as it stands in metrics and log lines.
+    fn text(self) -> &'static str {
+        Self::values().nth(self.index()).unwrap_or_default()
+    }
 }
 
 macro_rules! label {

@@ -94,9 +94,9 @@ impl Metrics {
     ///
     /// # Errors
     /// A family is registered there already.
-    pub fn new(registry: Registry) -> Result<Self> {
+    pub fn new(registry: &Registry) -> Result<Self> {
         use families as f;
-        let new = Register(&registry);
+        let new = Register(registry);
         let requests = new.counters(&f::REQUESTS)?;
         let added = new.histograms(&f::ADDED_LATENCY, ADDED_SECONDS)?;
         let build = new.gauges(&f::BUILD_INFO)?;

@@ -5,7 +5,7 @@ use crate::usage::{Kind, Usage};
 use std::collections::BTreeSet;
 
 fn metrics() -> Metrics {
-    Metrics::new(Registry::new()).unwrap()
+    Metrics::new(&Registry::new()).unwrap()
 }
 
 fn scrape(metrics: &Metrics) -> String {
