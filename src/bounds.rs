@@ -14,6 +14,8 @@ pub const HEAD_FIELDS: usize = 100;
 pub const MODEL_NAME_BYTES: usize = 128;
 /// Most models one request may list in `models`.
 pub const MODELS_PER_REQUEST: usize = 16;
+/// Most providers one list of `provider` may name (contract 2.3).
+pub const PROVIDERS_PER_LIST: usize = 256;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
