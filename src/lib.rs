@@ -8,6 +8,7 @@ pub mod bounds;
 pub mod catalog;
 pub mod config;
 pub mod dialect;
+pub mod endpoint;
 pub mod error;
 pub mod ledger;
 pub mod meter;
