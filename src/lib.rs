@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod config;
 pub mod dialect;
 pub mod edge;
+pub mod endpoint;
 pub mod error;
 pub mod ledger;
 pub mod log;
