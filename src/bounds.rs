@@ -52,3 +52,6 @@ pub const RECENT_GENERATIONS: usize = 16_384;
 pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Rows in one transaction of a sink.
 pub const SINK_BATCH: usize = 1_024;
+
+/// Connections one simulated provider keeps open at once.
+pub const SIMULATED_CONNECTIONS: usize = 4_096;

@@ -7,6 +7,7 @@ pub mod access;
 pub mod bounds;
 pub mod catalog;
 pub mod config;
+pub mod demo;
 pub mod dialect;
 pub mod error;
 pub mod ledger;
