@@ -63,3 +63,5 @@ pub const METRIC_RULES: usize = 1_024;
 pub const LOG_LINES: usize = 4_096;
 /// Longest log line, bytes without its end.
 pub const LOG_LINE_BYTES: usize = 8 << 10;
+/// Connections one simulated provider keeps open at once.
+pub const SIMULATED_CONNECTIONS: usize = 4_096;

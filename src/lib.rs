@@ -9,6 +9,7 @@ pub mod api;
 pub mod bounds;
 pub mod catalog;
 pub mod config;
+pub mod demo;
 pub mod dialect;
 pub mod edge;
 pub mod endpoint;
