@@ -1,15 +1,17 @@
 //! One caller request from plan to last byte: a generation in the making.
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Ended};
 use crate::access::Caller;
 use crate::edge::clock::Clock;
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
+use crate::metrics::Ending;
 use crate::outcome::Outcome;
+use crate::price::format_usd;
 use crate::request::envelope::Envelope;
-use crate::request::route::{Face, Operation};
+use crate::request::route::{self, Face, Operation};
 use crate::snapshot::{Pool, Snapshot, Target};
-use crate::state::State;
+use crate::state::{Active, State};
 use crate::upstream::attempts::{Attempts, Choice};
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -31,8 +33,8 @@ pub(super) struct Exchange {
     /// One pool per model asked for, in order.
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) attempts: Attempts,
-    /// A connection was stale before it carried anything: the same choice, once, on a fresh one.
-    pub(super) replay: Option<Choice>,
+    /// The next try, decided when the last one failed.
+    pub(super) next: Option<Choice>,
     pub(super) attempt: Option<Attempt>,
     /// Attempts dispatched so far.
     pub(super) dispatched: u8,
@@ -42,7 +44,11 @@ pub(super) struct Exchange {
     pub(super) started: Instant,
     /// What went wrong in Weir itself, shown instead of the attempts' verdict.
     pub(super) refusal: Option<Error>,
-    pub(super) log: AccessLog,
+    /// The last attempt, once it has ended.
+    pub(super) ended: Option<Ended>,
+    /// The status the caller was answered with; 0 while there is none.
+    pub(super) answered: u16,
+    pub(super) _active: Active,
 }
 
 /// Identity of a generation and what its records say of the caller.
@@ -56,18 +62,6 @@ pub(super) struct Generation {
     pub(super) user: Option<String>,
 }
 
-/// Facts of the last attempt, for the access line.
-#[derive(Debug, Default)]
-pub(super) struct AccessLog {
-    pub(super) target: Option<Arc<Target>>,
-    pub(super) outcome: Option<Outcome>,
-    pub(super) status: u16,
-    pub(super) prompt: u64,
-    pub(super) completion: u64,
-    pub(super) cost: i128,
-    pub(super) first_content_us: Option<u64>,
-}
-
 impl Exchange {
     /// The target a choice of `attempts` stands for.
     pub(super) fn target(&self, choice: Choice) -> Option<Arc<Target>> {
@@ -77,7 +71,7 @@ impl Exchange {
     /// Ends the attempt under way: its record is sealed and its outcome told to live state.
     pub(super) fn end_attempt(&mut self) {
         if let Some(mut attempt) = self.attempt.take() {
-            attempt.settle(&mut self.log);
+            self.ended = Some(attempt.settle());
         }
     }
 
@@ -86,32 +80,45 @@ impl Exchange {
         held::give_back(&mut session.downstream_session, &mut self.inner);
     }
 
-    /// Whether reply bytes have gone to the caller.
-    pub(super) fn committed(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.committed)
+    fn ending(&self) -> Ending {
+        let Some(ended) = &self.ended else {
+            return Ending::of_status(self.answered);
+        };
+        match ended.outcome {
+            Outcome::ClientAbort => Ending::ClientAbort,
+            Outcome::Ok => Ending::Ok,
+            _ if ended.committed => Ending::Cut,
+            _ => Ending::of_status(if self.answered == 0 { 500 } else { self.answered }),
+        }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.end_attempt();
-        self.state.finished(self.face, self.operation, &self.log, self.started);
+        let ending = self.ending();
+        self.state
+            .metrics
+            .request(Some((self.face, route::Target::Inference(self.operation))), ending);
+        let ended = self.ended.as_ref();
+        let target = ended.map(|ended| &ended.target.endpoint);
+        let usage = ended.map(|ended| ended.usage).unwrap_or_default();
         crate::log::Access {
             generation: &self.generation.id,
-            key: &self.caller.name,
             workspace: &self.caller.workspace,
+            key: &self.caller.name,
             face: self.face,
             operation: self.operation,
-            model: self.log.target.as_ref().map_or("", |target| &target.endpoint.model),
-            provider: self.log.target.as_ref().map_or("", |target| &target.endpoint.provider.slug),
+            streamed: self.envelope.stream,
+            model: target.map_or("", |endpoint| &endpoint.model),
+            provider: target.map_or("", |endpoint| &endpoint.provider.slug),
             attempts: self.dispatched,
-            outcome: self.log.outcome.unwrap_or(Outcome::Internal),
-            status: self.log.status,
-            prompt_tokens: self.log.prompt,
-            completion_tokens: self.log.completion,
-            cost: self.log.cost,
-            first_content_us: self.log.first_content_us,
-            duration: self.started.elapsed(),
+            status: self.answered,
+            ending,
+            tokens: (usage.prompt(), usage.completion()),
+            cost: &format_usd(ended.map_or(0, |ended| ended.charge)),
+            first_token_ms: ended.and_then(|ended| ended.first_content_us).map(|us| us / 1_000),
+            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
         .emit();
     }
