@@ -52,3 +52,12 @@ pub const RECENT_GENERATIONS: usize = 16_384;
 pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Rows in one transaction of a sink.
 pub const SINK_BATCH: usize = 1_024;
+
+/// Largest configuration or rule file, bytes.
+pub const CONFIG_BYTES: u64 = 4 << 20;
+/// Largest secret, bytes: it must fit into one request head.
+pub const SECRET_BYTES: u64 = 16 << 10;
+/// Longest slug, tag, key or workspace name in configuration, bytes.
+pub const SLUG_BYTES: usize = 64;
+/// Longest time configuration can ask for: 30 days.
+pub const DURATION_MAX: Duration = Duration::from_secs(720 * 3600);

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod bounds;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod error;
