@@ -65,3 +65,11 @@ pub const LOG_LINES: usize = 4_096;
 pub const LOG_LINE_BYTES: usize = 8 << 10;
 /// Connections one simulated provider keeps open at once.
 pub const SIMULATED_CONNECTIONS: usize = 4_096;
+/// Largest configuration or rule file, bytes.
+pub const CONFIG_BYTES: u64 = 4 << 20;
+/// Largest secret, bytes: it must fit into one request head.
+pub const SECRET_BYTES: u64 = 16 << 10;
+/// Longest slug, tag, key or workspace name in configuration, bytes.
+pub const SLUG_BYTES: usize = 64;
+/// Longest time configuration can ask for: 30 days.
+pub const DURATION_MAX: Duration = Duration::from_secs(720 * 3600);
