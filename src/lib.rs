@@ -17,4 +17,5 @@ pub mod price;
 pub mod request;
 pub mod rules;
 pub mod selection;
+pub mod upstream;
 pub mod usage;
