@@ -25,4 +25,5 @@ pub mod request;
 pub mod rules;
 pub mod selection;
 pub mod systemd;
+pub mod upstream;
 pub mod usage;
