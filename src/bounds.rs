@@ -14,6 +14,8 @@ pub const HEAD_FIELDS: usize = 100;
 pub const MODEL_NAME_BYTES: usize = 128;
 /// Most models one request may list in `models`.
 pub const MODELS_PER_REQUEST: usize = 16;
+/// Most providers one list of `provider` may name (contract 2.3).
+pub const PROVIDERS_PER_LIST: usize = 256;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
@@ -61,3 +63,13 @@ pub const METRIC_RULES: usize = 1_024;
 pub const LOG_LINES: usize = 4_096;
 /// Longest log line, bytes without its end.
 pub const LOG_LINE_BYTES: usize = 8 << 10;
+/// Connections one simulated provider keeps open at once.
+pub const SIMULATED_CONNECTIONS: usize = 4_096;
+/// Largest configuration or rule file, bytes.
+pub const CONFIG_BYTES: u64 = 4 << 20;
+/// Largest secret, bytes: it must fit into one request head.
+pub const SECRET_BYTES: u64 = 16 << 10;
+/// Longest slug, tag, key or workspace name in configuration, bytes.
+pub const SLUG_BYTES: usize = 64;
+/// Longest time configuration can ask for: 30 days.
+pub const DURATION_MAX: Duration = Duration::from_secs(720 * 3600);
