@@ -1,10 +1,9 @@
 //! `GET generation`: one generation as its attempts left it in the ledger (contract section 1.6).
 
-use super::decimal::usd;
 use crate::ledger::record::Record;
 use crate::meter::Finish;
 use crate::outcome::Outcome;
-use crate::price::Pico;
+use crate::price::{Pico, format_usd};
 use crate::request::route::Operation;
 use crate::usage::Kind;
 use bytes::Bytes;
@@ -128,7 +127,7 @@ fn text(value: &str) -> Option<&str> {
 
 /// An exact JSON number: the digits are kept as they are.
 fn dollars(pico: Pico) -> Option<Number> {
-    usd(pico).parse().ok()
+    format_usd(pico).parse().ok()
 }
 
 fn instant(unix_us: u64) -> Option<String> {

@@ -144,22 +144,10 @@ impl Label for Kind {
 
 impl Label for Exclusion {
     fn values() -> impl Iterator<Item = &'static str> {
-        [
-            "not_allowed",
-            "ignored",
-            "data_policy",
-            "zdr",
-            "dormant",
-            "down",
-            "ejected",
-            "cooling",
-            "context_length",
-            "dialect",
-        ]
-        .into_iter()
+        Self::ALL.into_iter().map(|(_, name)| name)
     }
     fn index(self) -> usize {
-        self as usize
+        Self::ALL.iter().position(|(exclusion, _)| *exclusion == self).unwrap_or(usize::MAX)
     }
 }
 

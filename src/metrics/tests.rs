@@ -222,8 +222,12 @@ fn endpoint_states_are_counted_anew_at_each_scrape() {
 
 #[test]
 fn every_label_set_is_as_long_as_its_type() {
-    let exclusions = Exclusion::values().count();
-    assert_eq!(exclusions, Exclusion::Dialect.index() + 1);
+    for (exclusion, name) in Exclusion::ALL {
+        assert_eq!(exclusion.text(), name);
+    }
+    for (outcome, name) in Outcome::ALL {
+        assert_eq!(outcome.text(), name);
+    }
     assert_eq!(Face::values().nth(Face::Faithful.index()), Some("faithful"));
     let embedding = Target::Inference(Operation::Embedding);
     assert_eq!(Target::values().nth(embedding.index()), Some(Operation::Embedding.as_str()));
