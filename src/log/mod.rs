@@ -10,10 +10,11 @@ mod tests;
 
 pub use access::Access;
 
+use crate::config::LogFormat;
 use queue::Queue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tracing::Subscriber;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -24,15 +25,6 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 const DEFAULT_FILTER: &str =
     "info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=warn";
 
-/// The shape of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -42,23 +34,8 @@ pub enum InitError {
     Twice(#[from] TryInitError),
 }
 
-/// The log that was begun. Dropping it waits for the lines still under way, so keep it until the
-/// process ends.
-#[derive(Debug)]
-pub struct Log(Arc<Queue>);
-
-impl Log {
-    /// Waits until every line sent so far is written, at most a second. For exits that run no drop.
-    pub fn flush(&self) {
-        self.0.flush();
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.flush();
-    }
-}
+/// The queue of the process: whoever ends the process flushes it.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// Sends every event to standard error from now on.
 ///
@@ -66,24 +43,33 @@ impl Drop for Log {
 ///
 /// # Errors
 /// No thread, or logging was set up before.
-pub fn init(format: Format) -> Result<Log, InitError> {
+pub fn init(format: LogFormat) -> Result<(), InitError> {
     let queue = Arc::new(Queue::start(std::io::stderr())?);
     let filter = match std::env::var("RUST_LOG") {
         Ok(wanted) if !wanted.is_empty() => EnvFilter::new(wanted),
         _ => EnvFilter::new(DEFAULT_FILTER),
     };
     subscriber(format, filter, Arc::clone(&queue)).try_init()?;
-    Ok(Log(queue))
+    let _first = QUEUE.set(queue);
+    Ok(())
 }
 
-fn subscriber<W>(format: Format, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+/// Waits until every line sent so far is written, at most a second. The last act of a process:
+/// lines are written a few milliseconds after they are sent.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush();
+    }
+}
+
+fn subscriber<W>(format: LogFormat, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let base = fmt::layer().with_ansi(false).with_writer(writer);
     let layer = match format {
-        Format::Text => base.boxed(),
-        Format::Json => {
+        LogFormat::Text => base.boxed(),
+        LogFormat::Json => {
             base.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };

@@ -96,6 +96,14 @@ label! {
     }
 }
 
+impl Phase {
+    /// The phase of an attempt whose content has, or has not, reached the caller.
+    #[must_use]
+    pub const fn of(committed: bool) -> Self {
+        if committed { Self::After } else { Self::Before }
+    }
+}
+
 label! {
     /// Why a body was refused (F53 to F55).
     BadJson {
