@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod config;
 pub mod dialect;
 pub mod error;
+pub mod face;
 pub mod ledger;
 pub mod meter;
 pub mod outcome;
