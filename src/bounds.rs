@@ -25,6 +25,8 @@ pub const EVENT_BYTES: usize = 256 << 10;
 pub const HELD_BYTES: usize = 256 << 10;
 /// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.
 pub const WHOLE_REPLY_BYTES: usize = 4 << 20;
+/// Last bytes of a reply beyond that, held back until its usage was looked for in them.
+pub const USAGE_TAIL_BYTES: usize = 16 << 10;
 /// Most bytes of an upstream's error body kept to be shown or read.
 pub const ERROR_BODY_BYTES: usize = 16 << 10;
 
