@@ -95,7 +95,7 @@ impl Rules {
                     return Decision { reject: Some(error.clone()), ..Decision::default() };
                 }
                 Action::Rename(model) => decision.rename = Some(Arc::clone(model)),
-                Action::Constrain(constraint) => merge(&mut decision.constraint, constraint),
+                Action::Constrain(constraint) => decision.constraint.merge(constraint),
             }
         }
         decision
@@ -143,24 +143,6 @@ impl Rule {
         let key = format!("rule.{}.{key}", self.name);
         Mention { name, file: &self.file, line: self.line, key }
     }
-}
-
-/// Narrows `into` by `by`. An order is a request's own: no rule gives one.
-fn merge(into: &mut Constraint, by: &Constraint) {
-    if let Some(allowed) = &by.only {
-        match &mut into.only {
-            Some(only) => only.retain(|slug| allowed.contains(slug)),
-            None => into.only = Some(allowed.clone()),
-        }
-    }
-    for slug in &by.ignore {
-        if !into.ignore.contains(slug) {
-            into.ignore.push(Arc::clone(slug));
-        }
-    }
-    into.zdr |= by.zdr;
-    into.no_collection |= by.no_collection;
-    into.no_fallbacks |= by.no_fallbacks;
 }
 
 #[cfg(test)]
