@@ -19,6 +19,11 @@ pub const PROVIDERS_PER_LIST: usize = 256;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
+/// Most rules of all files together; each is a metric label.
+pub const RULES: usize = 1_000;
+/// Longest name of a rule, bytes.
+pub const RULE_NAME_BYTES: usize = 64;
+
 /// Most bytes of one unfinished stream event that may wait.
 pub const EVENT_BYTES: usize = 256 << 10;
 /// Most bytes held back before first content, in one attempt.
