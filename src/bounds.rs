@@ -19,12 +19,19 @@ pub const PROVIDERS_PER_LIST: usize = 256;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
+/// Most rules of all files together; each is a metric label.
+pub const RULES: usize = 1_000;
+/// Longest name of a rule, bytes.
+pub const RULE_NAME_BYTES: usize = 64;
+
 /// Most bytes of one unfinished stream event that may wait.
 pub const EVENT_BYTES: usize = 256 << 10;
 /// Most bytes held back before first content, in one attempt.
 pub const HELD_BYTES: usize = 256 << 10;
 /// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.
 pub const WHOLE_REPLY_BYTES: usize = 4 << 20;
+/// Last bytes of a reply beyond that, held back until its usage was looked for in them.
+pub const USAGE_TAIL_BYTES: usize = 16 << 10;
 /// Most bytes of an upstream's error body kept to be shown or read.
 pub const ERROR_BODY_BYTES: usize = 16 << 10;
 

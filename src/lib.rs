@@ -15,6 +15,7 @@ pub mod dialect;
 pub mod edge;
 pub mod endpoint;
 pub mod error;
+pub mod face;
 pub mod ledger;
 pub mod log;
 pub mod meter;

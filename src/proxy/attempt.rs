@@ -4,19 +4,19 @@
 use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Scope};
 use crate::face::Relay;
-use crate::ledger::record::{Source, flag};
-use crate::ledger::{Claim, Settlement};
+use crate::ledger::Claim;
 use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
 use crate::price::Pico;
 use crate::snapshot::Target;
 use crate::state::State;
-use crate::upstream::credential::Credential;
+use crate::upstream::attempts::Choice;
+use crate::upstream::credential::Key;
 use crate::usage::Usage;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What happens to the bytes of the upstream's body.
 #[derive(Debug)]
@@ -36,9 +36,10 @@ pub(super) enum Flow {
 pub(super) struct Attempt {
     pub(super) state: Arc<State>,
     pub(super) target: Arc<Target>,
+    pub(super) choice: Choice,
     pub(super) address: SocketAddr,
     /// `None` for a keyless provider.
-    pub(super) credential: Option<Arc<Credential>>,
+    pub(super) credential: Option<Arc<Key>>,
     pub(super) claim: Claim,
     pub(super) body: Bytes,
     pub(super) injected_usage: bool,
@@ -65,8 +66,9 @@ pub(super) struct Ended {
     pub(super) target: Arc<Target>,
     pub(super) outcome: Outcome,
     pub(super) committed: bool,
+    /// As reported; an estimate is made where the record is settled.
     pub(super) usage: Usage,
-    /// Pico-dollars the caller pays.
+    /// Pico-dollars the caller pays for it.
     pub(super) charge: Pico,
     pub(super) first_content_us: Option<u64>,
 }
@@ -106,31 +108,14 @@ impl Attempt {
         if self.dispatched.is_some() {
             self.claim.outcome(outcome);
             self.claim.ended(wall_us(), self.elapsed_us());
-            let settlement = self.claim.settle();
-            (ended.usage, ended.charge) = (settlement.usage, settlement.charge);
-            self.count(&settlement);
+            self.target.metrics.in_flight.dec();
+            ended.charge = if self.committed { self.claim.reported_cost() } else { 0 };
+        }
+        if let Flow::Reply(relay) = &self.flow {
+            ended.usage = relay.reported().copied().unwrap_or_default();
         }
         self.tell(outcome);
         ended
-    }
-
-    /// Metrics of a dispatched attempt.
-    fn count(&self, settlement: &Settlement) {
-        let metrics = &self.target.metrics;
-        metrics.in_flight.dec();
-        metrics.usage(&settlement.usage, settlement.cost);
-        if let Some(waited) = self.first_content_us {
-            metrics.first_token(Duration::from_micros(waited));
-        }
-        if settlement.source == Source::Estimated {
-            self.state.metrics.usage_estimated.inc();
-        }
-        if settlement.flags & flag::SUSPECT_USAGE != 0 {
-            self.state.metrics.usage_suspect.inc();
-        }
-        if settlement.flags & flag::UNREADABLE_USAGE != 0 {
-            self.state.metrics.usage_parse_errors.inc();
-        }
     }
 
     /// Live state learns of the end, each at its scope (design, cooldown scope).

@@ -35,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) attempts: Attempts,
     /// The next try, decided when the last one failed.
     pub(super) next: Option<Choice>,
+    /// The next try needs a connection that was not pooled: the last one was stale (F07).
+    pub(super) fresh: bool,
     pub(super) attempt: Option<Attempt>,
     /// Attempts dispatched so far.
     pub(super) dispatched: u8,

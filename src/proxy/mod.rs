@@ -151,9 +151,9 @@ impl ProxyHttp for Weir {
         _: &mut Session,
         error: Box<pingora::Error>,
         ctx: &mut Context,
-        reused: bool,
+        _: bool,
     ) -> Box<pingora::Error> {
-        failure::proxying(&self.state, ctx, error, reused)
+        failure::proxying(&self.state, ctx, error)
     }
 
     async fn fail_to_proxy(

@@ -5,8 +5,13 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-const PLAIN: Edit<'_> =
-    Edit { upstream_model: "up", stream_usage: true, declares: &[], hashed_user: None };
+const PLAIN: Edit<'_> = Edit {
+    upstream_model: "up",
+    face: Face::OpenRouter,
+    stream_usage: true,
+    declares: &[],
+    hashed_user: None,
+};
 
 fn edited(body: &str, edit: &Edit<'_>) -> String {
     let body = Bytes::copy_from_slice(body.as_bytes());
@@ -119,6 +124,9 @@ fn names_are_escaped_and_users_replaced_only_where_they_are() {
     let null = r#"{"model":"m","prompt":1,"user":null}"#;
     assert!(edited(null, &edit).ends_with(r#""user":null}"#));
     assert!(!edited(r#"{"model":"m","prompt":1}"#, &edit).contains("user"));
+    let faithful = Edit { face: Face::Faithful, ..edit };
+    let kept = r#"{"model":"m","prompt":1,"user":"u"}"#;
+    assert!(edited(kept, &faithful).ends_with(r#""user":"u"}"#));
 }
 
 /// A document's members in order: unescaped keys, values byte by byte.

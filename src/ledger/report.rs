@@ -1,0 +1,1 @@
+//! Totals out of the ledger's database, for `weir usage`.
