@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// One per process.
-#[derive(Debug)]
 pub struct State {
     pub snapshot: ArcSwap<Snapshot>,
     /// Apart from the snapshot: a new key rebuilds nothing else.
@@ -119,7 +118,6 @@ impl Status for State {
 }
 
 /// A request under way.
-#[derive(Debug)]
 pub struct Active(Arc<State>);
 
 impl Drop for Active {

@@ -97,16 +97,41 @@ label! {
 }
 
 label! {
-    /// Why a body was refused (F53 to F55).
+    /// Why a body was refused (F53 to F55), in the words of
+    /// [`crate::request::body_error::BodyError::kind`].
     BadJson {
         Syntax = "syntax",
         Encoding = "encoding",
-        Trailing = "trailing",
         Duplicate = "duplicate",
         CaseTwin = "case",
         Depth = "depth",
-        /// A steering field of the wrong type or range.
         Type = "type",
+        Bound = "bound",
+        Model = "model",
+        Input = "input",
+        Size = "size",
+    }
+}
+
+impl BadJson {
+    const ALL: [Self; 10] = [
+        Self::Syntax,
+        Self::Encoding,
+        Self::Duplicate,
+        Self::CaseTwin,
+        Self::Depth,
+        Self::Type,
+        Self::Bound,
+        Self::Model,
+        Self::Input,
+        Self::Size,
+    ];
+
+    /// The label with this text; `Syntax` for a text that is none.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Self {
+        let found = Self::values().position(|text| text == kind);
+        found.and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Syntax)
     }
 }
 
