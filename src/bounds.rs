@@ -35,6 +35,11 @@ pub const USAGE_TAIL_BYTES: usize = 16 << 10;
 /// Most bytes of an upstream's error body kept to be shown or read.
 pub const ERROR_BODY_BYTES: usize = 16 << 10;
 
+/// Idle upstream connections kept, all providers together.
+pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;
+/// Time spent on reading off a body that nobody wants, so that its sender sees the answer.
+pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+
 /// Dispatched attempts per model and request.
 pub const ATTEMPTS_PER_MODEL: usize = 3;
 /// Tries of any sort, connect failures included, per request: Pingora's own loop bound.

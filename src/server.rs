@@ -98,15 +98,15 @@ impl Running {
     pub fn serve(self, others: Vec<Box<dyn Beside>>, log: log::Log) -> Result<(), StartError> {
         let Self { state, notifier } = self;
         let settings = Arc::clone(&state.snapshot.load().settings);
-        let conf = Arc::new(server_conf(&settings));
-        let mut server = Server::new_with_opt_and_conf(None, (*conf).clone());
+        let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
+        let conf = Arc::clone(&server.configuration);
         let ready = Ready { state: Arc::clone(&state), notifier: Arc::clone(&notifier) };
         let ready = server.add_service(background_service("ready", ready));
         for service in listen::services(&conf, &settings, || Weir::new(Arc::clone(&state))) {
             ready.add_dependency(&server.add_service(service?));
         }
         ready.add_dependency(&server.add_service(admin(&state, &settings)));
-        server.add_service(state.live.pools.prober());
+        server.add_service(background_service("prober", state.live.pools.prober()));
         server.add_service(background_service(
             "resolver",
             Resolver(Arc::clone(&state.live.pools)),
@@ -172,7 +172,7 @@ fn admin(state: &Arc<State>, settings: &Settings) -> Service<HttpServer<Admin>> 
 /// hold a secret (S19).
 fn confine() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    if let Err(error) = rustix::thread::set_thp_disable(true) {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::warn!(%error, "transparent huge pages stay on");
     }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What survives a reload, found again by stable ids.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Live {
     pub endpoints: Registry,
     pub pools: Arc<Pools>,
@@ -37,7 +37,6 @@ pub enum BuildError {
 }
 
 /// An endpoint with the live state of its id.
-#[derive(Debug)]
 pub struct Target {
     pub endpoint: Arc<Endpoint>,
     pub live: Arc<endpoint::Live>,
@@ -68,14 +67,12 @@ impl Target {
 }
 
 /// All targets of one model.
-#[derive(Debug)]
 pub struct Pool {
     pub model: Arc<Model>,
     pub targets: Vec<Arc<Target>>,
 }
 
 /// One configuration, ready to serve.
-#[derive(Debug)]
 pub struct Snapshot {
     pub settings: Arc<Settings>,
     pub rules: Rules,

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// One per process.
-#[derive(Debug)]
 pub struct State {
     pub snapshot: ArcSwap<Snapshot>,
     /// Apart from the snapshot: a new key rebuilds nothing else.
@@ -107,6 +106,11 @@ impl Status for State {
             rows_total: depth.rows_flushed,
             recovered_attempts_total: depth.crash_recovered,
             sink_errors_total: depth.sink_errors,
+            refused_total: depth.refused,
+            duplicates_total: depth.duplicates,
+            conflicts_total: depth.conflicts,
+            lost_total: depth.rows_lost,
+            torn_bytes_total: depth.torn_bytes,
         }
     }
 
@@ -119,7 +123,6 @@ impl Status for State {
 }
 
 /// A request under way.
-#[derive(Debug)]
 pub struct Active(Arc<State>);
 
 impl Drop for Active {

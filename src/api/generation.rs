@@ -62,7 +62,7 @@ fn described(lead: &Record, first: &Record) -> Value {
         "data_region": "global",
         "streamed": intent.streamed,
         "cancelled": lead.outcome == Outcome::ClientAbort,
-        "finish_reason": lead.finish.map(finish),
+        "finish_reason": lead.finish.map(Finish::as_str),
         "native_finish_reason": text(&lead.native_finish),
         "latency": latency,
         "moderation_latency": null,
@@ -139,16 +139,6 @@ const fn api_type(operation: Operation) -> &'static str {
     match operation {
         Operation::Chat | Operation::Completion => "completions",
         Operation::Embedding => "embeddings",
-    }
-}
-
-const fn finish(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-        Finish::ToolCalls => "tool_calls",
-        Finish::ContentFilter => "content_filter",
-        Finish::Error => "error",
     }
 }
 

@@ -158,6 +158,18 @@ impl Ledger {
         self.shared.find(generation_id)
     }
 
+    /// Whether attempts can be claimed.
+    ///
+    /// # Errors
+    /// Why not, for the operator.
+    pub fn accepts(&self) -> Result<(), &'static str> {
+        match self.shared.gate() {
+            Gate::Open => Ok(()),
+            Gate::Full => Err("the spool is full: the sink does not take rows"),
+            Gate::Failed => Err("the spool could not be written: restart once the disk is well"),
+        }
+    }
+
     /// How full things are.
     #[must_use]
     pub fn depth(&self) -> Depth {

@@ -10,11 +10,10 @@ mod tests;
 
 pub use access::Access;
 
-use crate::config::LogFormat;
 use queue::Queue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tracing::Subscriber;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -25,6 +24,13 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 const DEFAULT_FILTER: &str =
     "info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=warn";
 
+/// The shape of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+}
+
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -34,8 +40,23 @@ pub enum InitError {
     Twice(#[from] TryInitError),
 }
 
-/// The queue of the process: whoever ends the process flushes it.
-static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+/// The log that was begun. Dropping it waits for the lines still under way, so keep it until the
+/// process ends.
+#[derive(Debug)]
+pub struct Log(Arc<Queue>);
+
+impl Log {
+    /// Waits until every line sent so far is written, at most a second. For exits that run no drop.
+    pub fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
 
 /// Sends every event to standard error from now on.
 ///
@@ -43,33 +64,24 @@ static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 ///
 /// # Errors
 /// No thread, or logging was set up before.
-pub fn init(format: LogFormat) -> Result<(), InitError> {
+pub fn init(format: Format) -> Result<Log, InitError> {
     let queue = Arc::new(Queue::start(std::io::stderr())?);
     let filter = match std::env::var("RUST_LOG") {
         Ok(wanted) if !wanted.is_empty() => EnvFilter::new(wanted),
         _ => EnvFilter::new(DEFAULT_FILTER),
     };
     subscriber(format, filter, Arc::clone(&queue)).try_init()?;
-    let _first = QUEUE.set(queue);
-    Ok(())
+    Ok(Log(queue))
 }
 
-/// Waits until every line sent so far is written, at most a second. The last act of a process:
-/// lines are written a few milliseconds after they are sent.
-pub fn flush() {
-    if let Some(queue) = QUEUE.get() {
-        queue.flush();
-    }
-}
-
-fn subscriber<W>(format: LogFormat, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(format: Format, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let base = fmt::layer().with_ansi(false).with_writer(writer);
     let layer = match format {
-        LogFormat::Text => base.boxed(),
-        LogFormat::Json => {
+        Format::Text => base.boxed(),
+        Format::Json => {
             base.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };

@@ -30,7 +30,7 @@ impl Write for Sink {
     }
 }
 
-fn logged(format: LogFormat, filter: &str, act: impl FnOnce()) -> String {
+fn logged(format: Format, filter: &str, act: impl FnOnce()) -> String {
     let sink = Sink::default();
     let queue = Arc::new(Queue::start(sink.clone()).unwrap());
     with_default(subscriber(format, EnvFilter::new(filter), Arc::clone(&queue)), act);
@@ -60,7 +60,7 @@ fn access() -> Access<'static> {
 
 #[test]
 fn an_access_line_has_the_listed_fields_and_no_other() {
-    let line = logged(LogFormat::Json, "info", || access().emit());
+    let line = logged(Format::Json, "info", || access().emit());
     let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
     let fields: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = "attempts completion_tokens cost duration_ms face generation key level model \
@@ -74,7 +74,7 @@ fn an_access_line_has_the_listed_fields_and_no_other() {
 fn text_says_the_same_on_one_line() {
     let mut line = access();
     line.first_token_ms = Some(90);
-    let text = logged(LogFormat::Text, "info", || line.emit());
+    let text = logged(Format::Text, "info", || line.emit());
     assert_eq!(text.lines().count(), 1);
     for part in [" access: ", "generation=\"gen-1\"", "attempts=2", "first_token_ms=90"] {
         assert!(text.contains(part), "{part} in {text}");
@@ -84,11 +84,11 @@ fn text_says_the_same_on_one_line() {
 #[test]
 fn control_characters_neither_end_a_line_nor_move_a_cursor() {
     let hostile = "a\u{1b}[2Jb\r\nc\0d\u{7f}e\u{9b}f\u{2028}";
-    for format in [LogFormat::Text, LogFormat::Json] {
+    for format in [Format::Text, Format::Json] {
         let text = logged(format, "info", || tracing::warn!("{hostile}"));
         let line = text.strip_suffix('\n').unwrap();
         assert!(!line.contains(char::is_control), "{line:?}");
-        if format == LogFormat::Json {
+        if format == Format::Json {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             assert!(value["message"].as_str().unwrap().starts_with('a'));
         }
@@ -104,7 +104,7 @@ fn the_filter_is_obeyed() {
         tracing::warn!(target: "pingora_core::server", "loud");
         tracing::info!("ours");
     };
-    let text = logged(LogFormat::Text, DEFAULT_FILTER, act);
+    let text = logged(Format::Text, DEFAULT_FILTER, act);
     assert!(text.contains("loud") && text.contains("ours") && !text.contains("quiet"));
 }
 
@@ -151,9 +151,9 @@ fn a_line_is_cut_past_its_bound() {
 #[test]
 fn a_flush_waits_for_every_line_and_not_for_a_stuck_sink() {
     let sink = Sink::default();
-    let queue = Queue::start(sink.clone()).unwrap();
+    let queue = Arc::new(Queue::start(sink.clone()).unwrap());
     queue.push("last words\n");
-    queue.flush();
+    drop(Log(Arc::clone(&queue)));
     assert_eq!(sink.text(), "last words\n");
     let _stuck = sink.gate.lock();
     for _ in 0..3 * LOG_LINES {
@@ -169,7 +169,7 @@ fn a_flush_waits_for_every_line_and_not_for_a_stuck_sink() {
 fn records_of_pingora_arrive_under_their_own_target() {
     let sink = Sink::default();
     let queue = Arc::new(Queue::start(sink.clone()).unwrap());
-    subscriber(LogFormat::Json, EnvFilter::new(DEFAULT_FILTER), Arc::clone(&queue))
+    subscriber(Format::Json, EnvFilter::new(DEFAULT_FILTER), Arc::clone(&queue))
         .try_init()
         .unwrap();
     ::log::warn!(target: "pingora_proxy", "an upstream\u{1b}[31m failed");

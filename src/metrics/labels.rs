@@ -82,8 +82,6 @@ label! {
         Cooling = "cooling",
         Ejected = "ejected",
         Down = "down",
-        /// No credential is configured.
-        Dormant = "dormant",
     }
 }
 
@@ -105,11 +103,11 @@ impl Phase {
 }
 
 label! {
-    /// Why a body was refused (F53 to F55).
+    /// Why a body was refused (F53 to F55), in the words of
+    /// [`crate::request::body_error::BodyError::kind`].
     BadJson {
         Syntax = "syntax",
         Encoding = "encoding",
-        Trailing = "trailing",
         Duplicate = "duplicate",
         CaseTwin = "case",
         Depth = "depth",
@@ -121,6 +119,30 @@ label! {
         Model = "model",
         /// Nothing to answer.
         Input = "input",
+        /// Over the configured limit.
+        Size = "size",
+    }
+}
+
+impl BadJson {
+    const ALL: [Self; 10] = [
+        Self::Syntax,
+        Self::Encoding,
+        Self::Duplicate,
+        Self::CaseTwin,
+        Self::Depth,
+        Self::Type,
+        Self::Bound,
+        Self::Model,
+        Self::Input,
+        Self::Size,
+    ];
+
+    /// The label with this text; `Syntax` for a text that is none.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Self {
+        let found = Self::values().position(|text| text == kind);
+        found.and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Syntax)
     }
 }
 
@@ -206,14 +228,6 @@ impl<L: Label> Counters<L> {
     pub fn add(&self, value: L, count: u64) {
         if let Some(cell) = self.cells.get(value.index()) {
             cell.inc_by(count);
-        }
-    }
-
-    /// Counts one of the value with this text. A text outside the set counts nothing.
-    pub fn inc_named(&self, text: &str) {
-        let index = L::values().position(|value| value == text);
-        if let Some(cell) = index.and_then(|index| self.cells.get(index)) {
-            cell.inc();
         }
     }
 

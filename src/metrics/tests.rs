@@ -153,12 +153,11 @@ fn rules_past_their_bound_share_one_counter() {
 }
 
 #[test]
-fn a_name_outside_the_set_counts_nothing() {
-    let metrics = metrics();
-    metrics.bad_json.inc_named("depth");
-    metrics.bad_json.inc_named("made up by a caller");
-    assert_eq!(metrics.bad_json.get(BadJson::Depth), 1);
-    assert!(!scrape(&metrics).contains("made up"));
+fn every_kind_of_refused_body_has_its_label() {
+    for kind in BadJson::values() {
+        assert_eq!(BadJson::of_kind(kind).text(), kind);
+    }
+    assert_eq!(BadJson::of_kind("made up by a caller"), BadJson::Syntax);
 }
 
 #[test]

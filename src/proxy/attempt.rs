@@ -9,7 +9,6 @@ use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
 use crate::price::Pico;
 use crate::snapshot::Target;
-use crate::state::State;
 use crate::upstream::attempts::Choice;
 use crate::upstream::credential::Key;
 use crate::usage::Usage;
@@ -19,7 +18,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What happens to the bytes of the upstream's body.
-#[derive(Debug)]
 pub(super) enum Flow {
     /// No final head yet.
     Awaiting,
@@ -32,9 +30,7 @@ pub(super) enum Flow {
 }
 
 /// A try that holds a slot. Dropped before dispatch it leaves no record.
-#[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) state: Arc<State>,
     pub(super) target: Arc<Target>,
     pub(super) choice: Choice,
     pub(super) address: SocketAddr,
@@ -61,7 +57,6 @@ pub(super) struct Attempt {
 }
 
 /// What is still asked of an attempt after its end.
-#[derive(Debug)]
 pub(super) struct Ended {
     pub(super) target: Arc<Target>,
     pub(super) outcome: Outcome,
@@ -125,7 +120,7 @@ impl Attempt {
         self.target.live.record(outcome, now, self.retry_after);
         match endpoint::scope(outcome) {
             Scope::Address => {
-                self.target.addresses.connect_failed(self.address, now);
+                self.target.upstream.pool.connect_failed(self.address, now);
                 self.target.metrics.cooldown(CooldownScope::Address);
             }
             Scope::Credential => {

@@ -15,11 +15,11 @@ use crate::state::{Active, State};
 use crate::upstream::attempts::{Attempts, Choice};
 use bytes::Bytes;
 use pingora_proxy::Session;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Everything that stays the same over the attempts of a request, and the attempt under way.
-#[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) state: Arc<State>,
     /// Kept from start to end: a reload does not touch a running request.
@@ -37,10 +37,11 @@ pub(super) struct Exchange {
     pub(super) next: Option<Choice>,
     /// The next try needs a connection that was not pooled: the last one was stale (F07).
     pub(super) fresh: bool,
+    /// Addresses that could not be connected to in this request.
+    pub(super) refused: Vec<SocketAddr>,
     pub(super) attempt: Option<Attempt>,
     /// Attempts dispatched so far.
     pub(super) dispatched: u8,
-    pub(super) seed: u64,
     pub(super) clock: Arc<Clock>,
     pub(super) inner: Inner,
     pub(super) started: Instant,

@@ -31,6 +31,7 @@ pub(super) fn connect(state: &State, ctx: &mut Context, mut error: Failure) -> F
     };
     if let Some(attempt) = &mut exchange.attempt {
         attempt.ends(outcome);
+        exchange.refused.push(attempt.address);
     }
     let retry = fail(state, exchange, outcome);
     error.set_retry(retry);
@@ -154,16 +155,19 @@ async fn break_off(session: &mut Session, attempt: &mut Attempt, error: &pingora
     let Flow::Reply(relay) = &mut attempt.flow else {
         return;
     };
-    if !relay.is_stream() {
-        return;
-    }
     let last = if relay.is_terminal() {
         None
-    } else if *error.etype() == ATTEMPT_DEADLINE {
-        Some(relay.fail(&Error::upstream(504, "Provider timed out")))
     } else {
-        Some(relay.fail(&response::disconnected()))
+        let why = match *error.etype() == ATTEMPT_DEADLINE {
+            true => Error::upstream(504, "Provider timed out"),
+            false => response::disconnected(),
+        };
+        // Empty for an unstreamed body: breaking off is all that can be said there.
+        Some(relay.fail(&why)).filter(|last| !last.is_empty())
     };
+    if last.is_none() && !relay.is_terminal() {
+        return;
+    }
     if let Err(error) = session.write_response_body(last, true).await {
         tracing::debug!(%error, "the caller left before the last event");
     }

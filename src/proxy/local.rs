@@ -5,7 +5,7 @@ use super::request;
 use crate::api;
 use crate::error::Error;
 use crate::ledger::Found;
-use crate::request::route::{Face, Target};
+use crate::request::route::Target;
 use crate::state::State;
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -20,11 +20,10 @@ const STEP: Duration = Duration::from_millis(2);
 pub(super) async fn answer(
     state: &Arc<State>,
     session: &mut Session,
-    face: Face,
     target: Target,
 ) -> Result<(), Refusal> {
     let body = match target {
-        Target::Models => state.snapshot.load().models(face),
+        Target::Models => state.snapshot.load().models.clone(),
         _ => generation(state, session).await?,
     };
     reply::json(session, body).await.map_err(|_| {

@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The Pingora application.
-#[derive(Debug)]
 pub struct Weir {
     state: Arc<State>,
 }
@@ -39,7 +38,7 @@ impl Weir {
 }
 
 /// What a request has become so far. Boxed: most of it exists only once a plan does.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Context(Option<Box<Exchange>>);
 
 impl Context {

@@ -8,12 +8,10 @@ use crate::error::Error;
 use crate::ledger::record::Intent;
 use crate::outcome::Outcome;
 use crate::request::rewrite::{Edit, rewrite};
-use crate::request::route::Face;
 use crate::snapshot::Target;
 use crate::state::State;
 use crate::upstream::attempts::Choice;
 use crate::upstream::credential::Key;
-use crate::upstream::peer;
 use bytes::Bytes;
 use http::{HeaderName, Method, header};
 use pingora::protocols::ALPN;
@@ -43,18 +41,21 @@ pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPee
             return Err(given_up("a plan names a target that its pool lacks"));
         };
         let now = now_ms();
-        exchange.seed = exchange.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let Some(address) = target.addresses.pick(exchange.seed, now) else {
+        let upstream = &target.upstream;
+        let credential = upstream.credentials.pick(now).cloned();
+        let address = upstream.pool.pick(&exchange.refused, now);
+        let (Some(address), true) =
+            (address, credential.is_some() || target.endpoint.provider.keyless)
+        else {
             target.metrics.attempt(Outcome::Unresolved);
-            skip(state, exchange, Outcome::Unresolved);
+            skip(state, exchange);
             continue;
         };
-        let credential = target.credentials.pick(now).cloned();
-        if credential.is_none() && !target.endpoint.provider.keyless {
-            skip(state, exchange, Outcome::Unresolved);
+        let Ok(mut peer) = upstream.pool.peer(&target.endpoint, address, exchange.body.len()) else {
+            target.metrics.attempt(Outcome::Unresolved);
+            skip(state, exchange);
             continue;
-        }
-        let mut peer = peer::peer(&target.endpoint, address, exchange.body.len());
+        };
         if exchange.fresh {
             peer.group_key |= FRESH;
         }
@@ -67,8 +68,8 @@ pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPee
 }
 
 /// Passes over an endpoint that cannot even be tried.
-fn skip(state: &State, exchange: &mut Exchange, outcome: Outcome) {
-    exchange.attempts.failed(outcome, 0, None);
+fn skip(state: &State, exchange: &mut Exchange) {
+    exchange.attempts.failed(Outcome::Unresolved, 0, None);
     exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
 }
 
@@ -81,12 +82,12 @@ fn begin(
     (address, credential): (SocketAddr, Option<Arc<Key>>),
 ) -> Result<()> {
     let injects = target.endpoint.provider.injects_usage;
-    let user = exchange.generation.user.as_deref().filter(|_| exchange.face == Face::OpenRouter);
     let edit = Edit {
         upstream_model: &target.endpoint.upstream_model,
+        face: exchange.face,
         stream_usage: injects,
         declares: &target.endpoint.declares,
-        hashed_user: user,
+        hashed_user: exchange.generation.user.as_deref(),
     };
     let body = rewrite(&exchange.body, &exchange.envelope, &edit);
     let intent = intent(exchange, &target, credential.as_deref());
