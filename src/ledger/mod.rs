@@ -104,6 +104,9 @@ pub enum Found {
     Unknown,
 }
 
+/// Sees every record of this epoch once, on the flusher's thread, as it goes into the spool.
+pub type Observer = Box<dyn Fn(&Record) + Send + Sync>;
+
 /// The running ledger. Dropping it stops both threads where they are; use [`Ledger::shutdown`] to
 /// end in order.
 pub struct Ledger {
@@ -137,6 +140,13 @@ impl Ledger {
             .collect::<Result<_, _>>()
             .map_err(OpenError::io("start the ledger's threads of", shared.directory.path()))?;
         Ok(Arc::new(Self { shared, threads: Mutex::new(threads) }))
+    }
+
+    /// Shows every record from now on to `observer`; metrics of usage come from there, so that they
+    /// agree with the rows (I7). The first call counts.
+    pub fn observe(&self, observer: Observer) {
+        let taken = self.shared.observer.set(observer).is_err();
+        debug_assert!(!taken, "the ledger has an observer already");
     }
 
     /// Claims a slot for one attempt, before its dispatch. `None`: no slot is free, the spool is

@@ -9,11 +9,11 @@ use super::settle::settle;
 use super::sink::sqlite::Reader;
 use super::slot::{CLAIMED, DISPATCHED, FREE, Image, SEALED, Slot, generation_hash};
 use super::spool::Segments;
-use super::{Found, Options, codec, intent, record::flag};
+use super::{Found, Observer, Options, codec, intent, record::flag};
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most slots a file may have: 2.3 GB of them.
@@ -113,6 +113,7 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) recent: Mutex<Recent>,
     pub(super) counters: Counters,
+    pub(super) observer: OnceLock<Observer>,
     reader: Mutex<Option<Reader>>,
     seq: AtomicU64,
     /// Slots at and above it were never used.
@@ -142,6 +143,7 @@ impl Shared {
             segments,
             recent: Mutex::new(Recent::default()),
             counters: Counters::default(),
+            observer: OnceLock::new(),
             reader: Mutex::new(None),
             seq: AtomicU64::new(0),
             high: AtomicU32::new(0),
