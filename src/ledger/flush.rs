@@ -87,7 +87,8 @@ impl Flusher {
             self.unsynced = None;
         }
         self.spool.turn()?;
-        let full = self.shared.segments.bytes() >= self.shared.options.spool_bytes / 20 * 19;
+        let limit = self.shared.options.spool_bytes / 20 * 19;
+        let full = self.shared.segments.pending_bytes() >= limit;
         self.shared.set_gate(if full { Gate::Full } else { Gate::Open });
         Ok(rows)
     }

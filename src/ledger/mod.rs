@@ -13,6 +13,8 @@ mod atomic {
 }
 mod claim;
 mod codec;
+#[cfg(test)]
+mod damage_tests;
 mod deliver;
 mod directory;
 mod flush;
@@ -37,13 +39,14 @@ mod testing;
 mod tests;
 
 pub use claim::Claim;
-pub use shared::Depth;
+pub use shared::{Depth, Gate};
+pub use sink::SinkError;
 
 use crate::price::PriceVersion;
 use directory::Directory;
 use parking_lot::Mutex;
 use record::{Intent, Record};
-use shared::{Gate, Shared, Stop};
+use shared::{Shared, Stop};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,7 +85,7 @@ pub enum OpenError {
     #[error("{0} slots asked for: choose 1 to {max}", max = shared::SLOTS_MAX)]
     Slots(usize),
     #[error("cannot open the ledger database {}: {source}", path.display())]
-    Sink { path: PathBuf, source: sink::SinkError },
+    Sink { path: PathBuf, source: SinkError },
 }
 
 impl OpenError {

@@ -80,7 +80,7 @@ mod tests {
     use crate::ledger::testing;
 
     fn image() -> Image {
-        testing::image(testing::intent("gen-1", 1))
+        testing::image(&testing::intent("gen-1", 1))
     }
 
     #[test]

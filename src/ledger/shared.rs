@@ -50,6 +50,7 @@ pub struct Depth {
     pub sealed: u64,
     /// Rows in the spool that the sink has not confirmed.
     pub rows_pending: u64,
+    /// Bytes of the spool that the sink has not confirmed.
     pub spool_bytes: u64,
     /// Age of the oldest row waiting for the sink, seconds; 0 while it keeps up.
     pub oldest_seconds: u64,
@@ -220,7 +221,7 @@ impl Shared {
             slots_used: get(&counters.claimed).saturating_sub(released),
             sealed: get(&counters.sealed).saturating_sub(released),
             rows_pending: get(&counters.appended).saturating_sub(get(&counters.passed)),
-            spool_bytes: self.segments.bytes(),
+            spool_bytes: self.segments.pending_bytes(),
             oldest_seconds: if oldest == 0 {
                 0
             } else {
