@@ -75,9 +75,9 @@ pub(super) fn finish_from_code(code: u8) -> Option<Finish> {
 
 #[cfg(test)]
 mod tests {
-    use crate::usage::Kind;
     use super::*;
     use crate::ledger::testing;
+    use crate::usage::Kind;
 
     fn image() -> Image {
         testing::image(&testing::intent("gen-1", 1))
