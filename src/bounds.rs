@@ -54,7 +54,9 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 pub const SINK_BATCH: usize = 1_024;
 
 /// Largest configuration or rule file, bytes.
-pub const CONFIG_BYTES: u64 = 4 << 20;
+pub const CONFIG_BYTES: u64 = 16 << 20;
+/// Most problems of one configuration that are listed.
+pub const PROBLEMS: usize = 256;
 /// Largest secret, bytes: it must fit into one request head.
 pub const SECRET_BYTES: u64 = 16 << 10;
 /// Longest slug, tag, key or workspace name in configuration, bytes.

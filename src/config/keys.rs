@@ -25,7 +25,7 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
     let (mut names, mut digests) = (HashSet::new(), HashSet::new());
     let mut callers = Vec::new();
-    for section in root.tables("key", "name", KEYS) {
+    for section in root.tables("key", &["name"], KEYS) {
         let constraint = policy::read(&section, known);
         let name = section.demanded("name", value::title);
         let digest = section.demanded("hash", |text: String| digest(&text));

@@ -2,10 +2,11 @@
 
 use super::document::{Section, suggest};
 use super::providers::{self, State};
-use super::value;
+use super::value::{self, Amount};
 use crate::bounds;
 use crate::catalog::{DECLARABLE, Dormant, Endpoint, Model, Provider};
 use crate::price::{PRICES, PriceVersion, complete, parse_usd};
+use crate::usage::Kind;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ pub(super) fn read(root: &Section<'_>, providers: Option<&BTreeMap<String, State
         waiting: BTreeMap::new(),
         tags: HashSet::new(),
     };
-    let sections = root.tables("model", "slug", KEYS);
+    let sections = root.tables("model", &["slug"], KEYS);
     let models = sections.iter().filter_map(|section| reader.model(section)).collect();
     check_names(&sections);
     let dormant = providers.into_iter().flatten().filter_map(|(slug, state)| match state {
@@ -169,7 +170,7 @@ impl<'a> Reader<'a> {
         model: &Arc<str>,
         context_length: u64,
     ) -> Vec<Arc<Endpoint>> {
-        let parts = section.tables("endpoint", "tag", ENDPOINT);
+        let parts = section.tables("endpoint", &["tag", "provider"], ENDPOINT);
         if parts.is_empty() && !section.has("endpoint") {
             section.problem("endpoint", "missing; expected at least one [[model.endpoint]]");
         }
@@ -257,14 +258,14 @@ impl<'a> Reader<'a> {
         let table = part.table("price", PRICE);
         let mut given = Vec::new();
         for price in PRICES {
-            let amount = table.checked(price.key, |text: String| {
-                parse_usd(&text, price.per).map_err(|error| error.to_string())
-            });
+            let exact =
+                |Amount(text)| parse_usd(&text, price.per).map_err(|error| error.to_string());
+            // A price that nothing else stands in for must be said, or tokens would be given away.
+            let amount = match price.kind {
+                Kind::Input | Kind::Output => table.demanded(price.key, exact),
+                _ => table.checked(price.key, exact),
+            };
             given.extend(amount.map(|pico| (price.kind, pico)));
-        }
-        // A missing output price would give output away; that must be said, not omitted.
-        for key in ["input", "output"] {
-            table.required::<String>(key);
         }
         let version = PriceVersion::new(complete(&given));
         let shared = self.prices.entry(version.hash).or_insert_with(|| Arc::new(version));
@@ -292,7 +293,8 @@ fn tag(part: &Section<'_>) -> Option<String> {
 /// Whether a text is `author/name` in lowercase, short enough to be asked for.
 pub(super) fn is_slug(text: &str) -> bool {
     let is_part = |part: &str| value::slug(part.to_owned()).is_ok();
-    text.split_once('/').is_some_and(|(author, name)| is_part(author) && is_part(name))
+    text.len() <= bounds::MODEL_NAME_BYTES
+        && text.split_once('/').is_some_and(|(author, name)| is_part(author) && is_part(name))
 }
 
 fn upstream_model(text: String) -> Result<String, String> {

@@ -69,6 +69,16 @@ impl Value for Bytes {
     }
 }
 
+/// Dollars, in quotes because TOML's numbers are floating point.
+pub(super) struct Amount(pub String);
+
+impl Value for Amount {
+    const EXPECTED: &'static str = "dollars as a decimal in quotes, such as \"0.05\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        String::read(value).map(Self)
+    }
+}
+
 /// Units of time in milliseconds.
 const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 /// Units of size in bytes.
