@@ -5,6 +5,7 @@
 //! at once. It never changes anything: a reload that fails leaves no trace (design, invariant 1).
 
 mod document;
+mod endpoints;
 mod keys;
 mod listen;
 mod models;

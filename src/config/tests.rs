@@ -109,7 +109,7 @@ fn every_key_stands_in_the_shipped_files() {
                 secret::KEYS,
             ],
         ),
-        ("models.toml", &[models::ROOT, models::KEYS, models::ENDPOINT, models::PRICE]),
+        ("models.toml", &[models::ROOT, models::KEYS, endpoints::ENDPOINT, endpoints::PRICE]),
         ("keys.toml", &[keys::ROOT, keys::KEYS]),
     ];
     for (file, sections) in known {
@@ -124,7 +124,7 @@ fn every_key_stands_in_the_shipped_files() {
 
 #[test]
 fn the_price_keys_are_those_of_the_price_table() {
-    assert_eq!(models::PRICE, crate::price::PRICES.map(|price| price.key));
+    assert_eq!(endpoints::PRICE, crate::price::PRICES.map(|price| price.key));
 }
 
 #[test]
