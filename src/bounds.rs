@@ -78,7 +78,9 @@ pub const LOG_LINE_BYTES: usize = 8 << 10;
 /// Connections one simulated provider keeps open at once.
 pub const SIMULATED_CONNECTIONS: usize = 4_096;
 /// Largest configuration or rule file, bytes.
-pub const CONFIG_BYTES: u64 = 4 << 20;
+pub const CONFIG_BYTES: u64 = 16 << 20;
+/// Most problems of one configuration that are listed.
+pub const PROBLEMS: usize = 256;
 /// Largest secret, bytes: it must fit into one request head.
 pub const SECRET_BYTES: u64 = 16 << 10;
 /// Longest slug, tag, key or workspace name in configuration, bytes.

@@ -41,6 +41,8 @@ pub enum StartError {
     Listen(#[from] listen::ListenError),
     #[error(transparent)]
     Log(#[from] log::InitError),
+    #[error("the demonstration cannot be prepared in {}: {source}", place.display())]
+    Demo { place: std::path::PathBuf, source: std::io::Error },
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
 }
@@ -103,14 +105,11 @@ impl Running {
         let ready = Ready { state: Arc::clone(&state), notifier: Arc::clone(&notifier) };
         let ready = server.add_service(background_service("ready", ready));
         for service in listen::services(&conf, &settings, || Weir::new(Arc::clone(&state))) {
-            ready.add_dependency(&server.add_service(service?));
+            ready.add_dependency(server.add_service(service?));
         }
-        ready.add_dependency(&server.add_service(admin(&state, &settings)));
+        ready.add_dependency(server.add_service(admin(&state, &settings)));
         server.add_service(background_service("prober", state.live.pools.prober()));
-        server.add_service(background_service(
-            "resolver",
-            Resolver(Arc::clone(&state.live.pools)),
-        ));
+        server.add_service(background_service("resolver", Resolver(Arc::clone(&state.live.pools))));
         for other in others {
             other.add_to(&mut server);
         }

@@ -3,9 +3,9 @@
 //! Pingora sleeps out its whole grace period even when nothing is left to do, so the limit is its
 //! grace period and a thread of ours ends the process as soon as it is idle.
 
+use crate::log::Log;
 use crate::server;
 use crate::state::State;
-use crate::log::Log;
 use crate::systemd::Notifier;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};

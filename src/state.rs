@@ -5,13 +5,17 @@ use crate::admin::Status;
 use crate::config::Loaded;
 use crate::edge::clock::now_ms;
 use crate::ledger::Ledger;
+use crate::log::Access;
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
 use arc_swap::ArcSwap;
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Takes access lines.
+pub type AccessSink = Box<dyn Fn(&Access<'_>) + Send + Sync>;
 
 /// One per process.
 pub struct State {
@@ -22,6 +26,8 @@ pub struct State {
     pub ledger: Arc<Ledger>,
     pub metrics: Arc<Metrics>,
     pub budget: RetryBudget,
+    /// Where access lines go instead of the log.
+    access: OnceLock<AccessSink>,
     active: AtomicUsize,
     serving: AtomicBool,
 }
@@ -40,6 +46,8 @@ impl State {
         let live = Live::default();
         let snapshot = Snapshot::build(Arc::new(settings), &catalog, rules, &live, &metrics)?;
         metrics.config_epoch.set(1);
+        let counting = Arc::clone(&metrics);
+        ledger.observe(Box::new(move |record| counting.record(record)));
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             keys: ArcSwap::from_pointee(keys),
@@ -47,6 +55,7 @@ impl State {
             ledger,
             metrics,
             budget: RetryBudget::default(),
+            access: OnceLock::new(),
             active: AtomicUsize::new(0),
             serving: AtomicBool::new(false),
         })
@@ -66,6 +75,20 @@ impl State {
         self.live.endpoints.sweep();
         self.metrics.config_epoch.inc();
         Ok(self.metrics.config_epoch.get())
+    }
+
+    /// Sends access lines to `sink` instead of the log. The first call counts.
+    pub fn divert_access(&self, sink: AccessSink) {
+        let taken = self.access.set(sink).is_err();
+        debug_assert!(!taken, "access lines go elsewhere already");
+    }
+
+    /// A request has ended: one line.
+    pub(crate) fn ended(&self, access: &Access<'_>) {
+        match self.access.get() {
+            Some(sink) => sink(access),
+            None => access.emit(),
+        }
     }
 
     /// Counts a request as under way until the guard drops.

@@ -80,7 +80,8 @@ impl Deliverer {
         pause
     }
 
-    /// Adds the rows that earlier epochs left to the gauge of what is pending.
+    /// Adds the rows that earlier epochs left to the gauge of what is pending, and makes the newest
+    /// of them readable: some may not be in the sink yet.
     fn count_backlog(&self) {
         let own = self.shared.writer;
         for (id, segment) in self.shared.segments.all() {
@@ -90,9 +91,11 @@ impl Deliverer {
             let Ok(Opened::Ready(mut reading)) = Reading::open(id, segment, own.node) else {
                 continue;
             };
-            if reading.fill().is_ok() {
-                let rows = reading.step(usize::MAX).rows.len();
-                add(&self.shared.counters.appended, rows as u64);
+            while reading.fill().is_ok() && !reading.at_end() {
+                let rows = reading.step(SINK_BATCH).rows;
+                add(&self.shared.counters.appended, rows.len() as u64);
+                let mut recent = self.shared.recent.lock();
+                rows.iter().for_each(|record| recent.add(record));
             }
         }
     }
@@ -116,6 +119,7 @@ impl Deliverer {
         if !step.rows.is_empty() || !step.prices.is_empty() {
             deliver(&self.shared, sink.as_mut(), reading, &step)?;
         }
+        reading.confirm();
         let counters = &self.shared.counters;
         add(&counters.passed, step.rows.len() as u64 + step.skipped);
         add(&counters.lost, step.lost);

@@ -87,7 +87,8 @@ impl Flusher {
             self.unsynced = None;
         }
         self.spool.turn()?;
-        let full = self.shared.segments.bytes() >= self.shared.options.spool_bytes / 20 * 19;
+        let limit = self.shared.options.spool_bytes / 20 * 19;
+        let full = self.shared.segments.pending_bytes() >= limit;
         self.shared.set_gate(if full { Gate::Full } else { Gate::Open });
         Ok(rows)
     }
@@ -121,6 +122,9 @@ impl Flusher {
         let mut recent = self.shared.recent.lock();
         self.batch.iter().for_each(|(record, _)| recent.add(record));
         drop(recent);
+        if let Some(observe) = self.shared.observer.get() {
+            self.batch.iter().for_each(|(record, _)| observe(record));
+        }
         // Only now: a slot is given up when the spool has its record and a search can find it.
         self.indices.iter().for_each(|index| self.shared.release(*index));
         Ok(())

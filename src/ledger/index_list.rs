@@ -2,7 +2,7 @@
 //! reusing the few slots that are still in its cache.
 //!
 //! Treiber's stack. The head carries a tag that grows with every change, so that a number which
-//! left and came back in between is noticed. Modelled in `tests/index_list_model.rs`.
+//! left and came back in between is noticed. Modelled by loom in `tests/index_list_model.rs`.
 
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -50,40 +50,5 @@ impl IndexList {
                 Err(seen) => head = seen,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_one_in_is_the_first_one_out() {
-        let list = IndexList::new(2);
-        list.push(0);
-        list.push(1);
-        list.push(2);
-        assert_eq!((list.pop(), list.pop(), list.pop()), (Some(1), Some(0), None));
-    }
-
-    #[test]
-    fn threads_never_hold_the_same_number() {
-        const NUMBERS: usize = 8;
-        let list = IndexList::new(NUMBERS);
-        (0..NUMBERS as u32).for_each(|n| list.push(n));
-        let held: Vec<AtomicU32> = (0..NUMBERS).map(|_| AtomicU32::new(0)).collect();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..50_000 {
-                        let Some(n) = list.pop() else { continue };
-                        assert_eq!(held[n as usize].fetch_add(1, Ordering::SeqCst), 0);
-                        held[n as usize].fetch_sub(1, Ordering::SeqCst);
-                        list.push(n);
-                    }
-                });
-            }
-        });
-        assert_eq!(std::iter::from_fn(|| list.pop()).count(), NUMBERS);
     }
 }

@@ -13,6 +13,8 @@ mod atomic {
 }
 mod claim;
 mod codec;
+#[cfg(test)]
+mod damage_tests;
 mod deliver;
 mod directory;
 mod flush;
@@ -37,13 +39,14 @@ mod testing;
 mod tests;
 
 pub use claim::Claim;
-pub use shared::Depth;
+pub use shared::{Depth, Gate};
+pub use sink::SinkError;
 
 use crate::price::PriceVersion;
 use directory::Directory;
 use parking_lot::Mutex;
 use record::{Intent, Record};
-use shared::{Gate, Shared, Stop};
+use shared::{Shared, Stop};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,7 +85,7 @@ pub enum OpenError {
     #[error("{0} slots asked for: choose 1 to {max}", max = shared::SLOTS_MAX)]
     Slots(usize),
     #[error("cannot open the ledger database {}: {source}", path.display())]
-    Sink { path: PathBuf, source: sink::SinkError },
+    Sink { path: PathBuf, source: SinkError },
 }
 
 impl OpenError {
@@ -103,6 +106,9 @@ pub enum Found {
     Rows(Vec<Record>),
     Unknown,
 }
+
+/// Sees every record of this epoch once, on the flusher's thread, as it goes into the spool.
+pub type Observer = Box<dyn Fn(&Record) + Send + Sync>;
 
 /// The running ledger. Dropping it stops both threads where they are; use [`Ledger::shutdown`] to
 /// end in order.
@@ -137,6 +143,13 @@ impl Ledger {
             .collect::<Result<_, _>>()
             .map_err(OpenError::io("start the ledger's threads of", shared.directory.path()))?;
         Ok(Arc::new(Self { shared, threads: Mutex::new(threads) }))
+    }
+
+    /// Shows every record from now on to `observer`; metrics of usage come from there, so that they
+    /// agree with the rows (I7). The first call counts.
+    pub fn observe(&self, observer: Observer) {
+        let taken = self.shared.observer.set(observer).is_err();
+        debug_assert!(!taken, "the ledger has an observer already");
     }
 
     /// Claims a slot for one attempt, before its dispatch. `None`: no slot is free, the spool is

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What opening a segment found.
 pub(super) enum Opened {
@@ -84,6 +85,11 @@ impl Reading {
             tail: false,
             damaged,
         })))
+    }
+
+    /// Notes that everything scanned so far is in the sink.
+    pub(super) fn confirm(&self) {
+        self.segment.delivered.store(self.position().offset, Relaxed);
     }
 
     pub(super) fn id(&self) -> (u64, u64) {

@@ -9,11 +9,11 @@ use super::settle::settle;
 use super::sink::sqlite::Reader;
 use super::slot::{CLAIMED, DISPATCHED, FREE, Image, SEALED, Slot, generation_hash};
 use super::spool::Segments;
-use super::{Found, Options, codec, intent, record::flag};
+use super::{Found, Observer, Options, codec, intent, record::flag};
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most slots a file may have: 2.3 GB of them.
@@ -50,6 +50,7 @@ pub struct Depth {
     pub sealed: u64,
     /// Rows in the spool that the sink has not confirmed.
     pub rows_pending: u64,
+    /// Bytes of the spool that the sink has not confirmed.
     pub spool_bytes: u64,
     /// Age of the oldest row waiting for the sink, seconds; 0 while it keeps up.
     pub oldest_seconds: u64,
@@ -113,6 +114,7 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) recent: Mutex<Recent>,
     pub(super) counters: Counters,
+    pub(super) observer: OnceLock<Observer>,
     reader: Mutex<Option<Reader>>,
     seq: AtomicU64,
     /// Slots at and above it were never used.
@@ -142,6 +144,7 @@ impl Shared {
             segments,
             recent: Mutex::new(Recent::default()),
             counters: Counters::default(),
+            observer: OnceLock::new(),
             reader: Mutex::new(None),
             seq: AtomicU64::new(0),
             high: AtomicU32::new(0),
@@ -218,7 +221,7 @@ impl Shared {
             slots_used: get(&counters.claimed).saturating_sub(released),
             sealed: get(&counters.sealed).saturating_sub(released),
             rows_pending: get(&counters.appended).saturating_sub(get(&counters.passed)),
-            spool_bytes: self.segments.bytes(),
+            spool_bytes: self.segments.pending_bytes(),
             oldest_seconds: if oldest == 0 {
                 0
             } else {

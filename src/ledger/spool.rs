@@ -20,6 +20,8 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     /// Bytes of whole frames written so far.
     pub(super) bytes: AtomicU64,
+    /// Of these, the bytes the sink has confirmed.
+    pub(super) delivered: AtomicU64,
     /// Nothing more will be appended.
     pub(super) closed: AtomicBool,
 }
@@ -41,17 +43,13 @@ impl Segments {
                 fs::remove_file(entry.path())?;
                 continue;
             }
-            segments.insert(id, entry.path(), bytes, true);
+            segments.add(id, Segment::left(entry.path(), bytes));
         }
         Ok(segments)
     }
 
-    fn insert(&self, id: (u64, u64), path: PathBuf, bytes: u64, closed: bool) -> Arc<Segment> {
-        let segment = Arc::new(Segment {
-            path,
-            bytes: AtomicU64::new(bytes),
-            closed: AtomicBool::new(closed),
-        });
+    fn add(&self, id: (u64, u64), segment: Segment) -> Arc<Segment> {
+        let segment = Arc::new(segment);
         self.0.lock().insert(id, segment.clone());
         segment
     }
@@ -71,9 +69,11 @@ impl Segments {
         self.0.lock().last_key_value().map(|((epoch, _), _)| *epoch)
     }
 
-    /// Bytes of all segments.
-    pub(super) fn bytes(&self) -> u64 {
-        self.0.lock().values().map(|segment| segment.bytes.load(Relaxed)).sum()
+    /// Bytes the sink has not confirmed.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        let pending =
+            |s: &Arc<Segment>| s.bytes.load(Relaxed).saturating_sub(s.delivered.load(Relaxed));
+        self.0.lock().values().map(pending).sum()
     }
 
     /// Whether the writer of a segment went on to write the next one.
@@ -233,7 +233,8 @@ impl Open {
         let made = Self::make(&path, writer, number);
         let file = made.inspect_err(|_| drop(fs::remove_file(&path)))?;
         let bytes = segment::HEADER_BYTES as u64;
-        let shared = segments.insert((writer.epoch, number), path, bytes, false);
+        let segment = Segment { closed: AtomicBool::new(false), ..Segment::left(path, bytes) };
+        let shared = segments.add((writer.epoch, number), segment);
         Ok(Self { number, file, shared, bytes, index: 0, prices: HashSet::new() })
     }
 
@@ -264,6 +265,12 @@ impl Open {
 }
 
 impl Segment {
+    /// A segment of `bytes` that nobody writes any more.
+    pub(super) fn left(path: PathBuf, bytes: u64) -> Self {
+        let (delivered, closed) = (AtomicU64::new(0), AtomicBool::new(true));
+        Self { path, bytes: AtomicU64::new(bytes), delivered, closed }
+    }
+
     /// Bytes that may be read, and whether more will come.
     pub(super) fn extent(&self) -> (u64, bool) {
         let closed = self.closed.load(Acquire);

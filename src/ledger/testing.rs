@@ -60,9 +60,9 @@ pub(super) fn price() -> Arc<PriceVersion> {
     Arc::new(PriceVersion { hash: [9; 32], unit })
 }
 
-pub(super) fn image(of: Intent<'_>) -> Image {
+pub(super) fn image(of: &Intent<'_>) -> Image {
     let mut bytes = Vec::new();
-    intent::put(&mut bytes, &of);
+    intent::put(&mut bytes, of);
     Image {
         state: SEALED,
         identity: Identity { epoch: 1, seq: 1, started_us: NOW_US },
@@ -84,7 +84,7 @@ pub(super) fn image(of: Intent<'_>) -> Image {
 }
 
 pub(super) fn record(seq: u64) -> Record {
-    let mut image = image(intent(&format!("gen-{seq}"), 1));
+    let mut image = image(&intent(&format!("gen-{seq}"), 1));
     image.identity.seq = seq;
     image.committed = true;
     image.reported = Some(Usage::ZERO.with(Kind::Input, seq).with(Kind::Output, 2));

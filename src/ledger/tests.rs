@@ -1,9 +1,11 @@
+use super::index_list::IndexList;
 use super::record::{Source, flag};
 use super::testing::{NOW_US, complete, crash, dispatched, intent, options, price, until};
 use super::*;
 use crate::meter::{CLASSES, Delivered, Tally};
 use crate::outcome::Outcome;
 use crate::usage::{Kind, Usage};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn rows(found: Found) -> Vec<Record> {
     match found {
@@ -162,4 +164,32 @@ fn what_the_hot_path_costs() {
         std::thread::sleep(Duration::from_millis(12));
     }
     println!("claim, dispatch, end and seal: {best:.0} ns");
+}
+
+#[test]
+fn the_last_number_in_is_the_first_one_out() {
+    let list = IndexList::new(2);
+    (0..3).for_each(|n| list.push(n));
+    assert_eq!((list.pop(), list.pop(), list.pop()), (Some(1), Some(0), None));
+}
+
+#[test]
+fn threads_never_hold_the_same_number() {
+    const NUMBERS: u32 = 8;
+    let list = IndexList::new(NUMBERS as usize);
+    (0..NUMBERS).for_each(|n| list.push(n));
+    let held: Vec<_> = (0..NUMBERS).map(|_| AtomicU32::new(0)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50_000 {
+                    let Some(n) = list.pop() else { continue };
+                    assert_eq!(held[n as usize].fetch_add(1, Ordering::SeqCst), 0);
+                    held[n as usize].fetch_sub(1, Ordering::SeqCst);
+                    list.push(n);
+                }
+            });
+        }
+    });
+    assert_eq!(std::iter::from_fn(|| list.pop()).count(), NUMBERS as usize);
 }

@@ -20,6 +20,7 @@ pub use labels::{
 pub use ledger::LedgerDepth;
 
 use crate::bounds;
+use crate::ledger::record::{Record, Source, flag};
 use crate::request::route::{Face, Target};
 use crate::selection::Exclusion;
 use endpoint::Handles;
@@ -164,6 +165,22 @@ impl Metrics {
         let counter = self.rules.get_metric_with_label_values(&[id])?;
         known.insert(id.into(), counter.clone());
         Ok(counter)
+    }
+
+    /// Counts what an attempt consumed. Called with every record of this epoch, so that the counters
+    /// agree with the ledger's rows (I7).
+    pub fn record(&self, record: &Record) {
+        let intent = &record.intent;
+        if let Ok(endpoint) = self.endpoint(&intent.model, &intent.provider) {
+            endpoint.usage(&record.usage, record.cost);
+            if let Some(waited) = record.first_content_us {
+                endpoint.first_token(Duration::from_micros(waited));
+            }
+        }
+        let flagged = |bit: u32| u64::from(record.flags & bit != 0);
+        self.usage_estimated.inc_by(u64::from(record.source == Source::Estimated));
+        self.usage_suspect.inc_by(flagged(flag::SUSPECT_USAGE));
+        self.usage_parse_errors.inc_by(flagged(flag::UNREADABLE_USAGE));
     }
 
     /// The text exposition of everything, with the ledger as `depth` and the endpoints of

@@ -5,9 +5,11 @@ use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Scope};
 use crate::face::Relay;
 use crate::ledger::Claim;
+use crate::meter::estimate;
 use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
 use crate::price::Pico;
+use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::upstream::attempts::Choice;
 use crate::upstream::credential::Key;
@@ -38,6 +40,9 @@ pub(super) struct Attempt {
     pub(super) credential: Option<Arc<Key>>,
     pub(super) claim: Claim,
     pub(super) body: Bytes,
+    pub(super) operation: Operation,
+    /// Bytes of the caller's body.
+    pub(super) prompt_bytes: u64,
     pub(super) injected_usage: bool,
     pub(super) flow: Flow,
     /// When the first request byte was about to be written.
@@ -61,7 +66,6 @@ pub(super) struct Ended {
     pub(super) target: Arc<Target>,
     pub(super) outcome: Outcome,
     pub(super) committed: bool,
-    /// As reported; an estimate is made where the record is settled.
     pub(super) usage: Usage,
     /// Pico-dollars the caller pays for it.
     pub(super) charge: Pico,
@@ -76,8 +80,7 @@ impl Attempt {
 
     /// Microseconds since dispatch.
     pub(super) fn elapsed_us(&self) -> u64 {
-        self.dispatched
-            .map_or(0, |at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.dispatched.map_or(0, |at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Whether the terminal event of the reply was seen.
@@ -104,13 +107,26 @@ impl Attempt {
             self.claim.outcome(outcome);
             self.claim.ended(wall_us(), self.elapsed_us());
             self.target.metrics.in_flight.dec();
-            ended.charge = if self.committed { self.claim.reported_cost() } else { 0 };
-        }
-        if let Flow::Reply(relay) = &self.flow {
-            ended.usage = relay.reported().copied().unwrap_or_default();
+            ended.usage = self.usage();
+            ended.charge =
+                if self.committed { self.target.endpoint.price.cost(&ended.usage) } else { 0 };
         }
         self.tell(outcome);
         ended
+    }
+
+    /// Usage as the record will say: as reported, or estimated if content was delivered.
+    fn usage(&self) -> Usage {
+        match &self.flow {
+            Flow::Reply(relay) => match relay.reported() {
+                Some(usage) => *usage,
+                None if self.committed => {
+                    estimate(relay.delivered(), self.prompt_bytes, self.operation)
+                }
+                None => Usage::ZERO,
+            },
+            Flow::Awaiting | Flow::Pass | Flow::Wrap(_) => Usage::ZERO,
+        }
     }
 
     /// Live state learns of the end, each at its scope (design, cooldown scope).

@@ -5,6 +5,7 @@ use crate::access::Caller;
 use crate::edge::clock::Clock;
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
+use crate::log::Access;
 use crate::metrics::Ending;
 use crate::outcome::Outcome;
 use crate::price::format_usd;
@@ -23,7 +24,7 @@ use std::time::Instant;
 pub(super) struct Exchange {
     pub(super) state: Arc<State>,
     /// Kept from start to end: a reload does not touch a running request.
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) _snapshot: Arc<Snapshot>,
     pub(super) caller: Arc<Caller>,
     pub(super) face: Face,
     pub(super) operation: Operation,
@@ -106,7 +107,7 @@ impl Drop for Exchange {
         let ended = self.ended.as_ref();
         let target = ended.map(|ended| &ended.target.endpoint);
         let usage = ended.map(|ended| ended.usage).unwrap_or_default();
-        crate::log::Access {
+        self.state.ended(&Access {
             generation: &self.generation.id,
             workspace: &self.caller.workspace,
             key: &self.caller.name,
@@ -122,7 +123,6 @@ impl Drop for Exchange {
             cost: &format_usd(ended.map_or(0, |ended| ended.charge)),
             first_token_ms: ended.and_then(|ended| ended.first_content_us).map(|us| us / 1_000),
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }
-        .emit();
+        });
     }
 }

@@ -26,9 +26,9 @@ pub(super) async fn answer(
         Target::Models => state.snapshot.load().models.clone(),
         _ => generation(state, session).await?,
     };
-    reply::json(session, body).await.map_err(|_| {
-        Refusal::closing(Error::weir(500, "The answer could not be written"))
-    })
+    reply::json(session, body)
+        .await
+        .map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))
 }
 
 /// `GET generation?id=` (contract 1.6), readable the moment the response has ended, and only

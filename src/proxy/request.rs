@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::metrics::BadJson;
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
-use crate::request::route::{Face, Miss, Operation, Target, route};
+use crate::request::route::{Face, Miss, Target, route};
 use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint};
 use crate::snapshot::{Pool, Snapshot};
@@ -65,7 +65,7 @@ pub(super) async fn filter(
     })?;
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
-    let ask = Ask { state, snapshot, caller, face, operation, headers };
+    let ask = Ask { state, snapshot, caller, face, headers };
     let (pools, attempts) = ask.plan(&envelope).map_err(Refusal::kept)?;
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
@@ -75,7 +75,7 @@ pub(super) async fn filter(
     Ok(Some(Box::new(Exchange {
         _active: state.enter(),
         state: Arc::clone(state),
-        snapshot,
+        _snapshot: snapshot,
         caller,
         face,
         operation,
@@ -119,7 +119,6 @@ struct Ask<'a> {
     snapshot: Arc<Snapshot>,
     caller: Arc<Caller>,
     face: Face,
-    operation: Operation,
     headers: &'a HeaderMap,
 }
 
@@ -182,18 +181,10 @@ impl Ask<'_> {
     }
 
     fn constraint(&self, rules: &Constraint, envelope: &Envelope) -> Constraint {
-        let asked = &envelope.provider;
         let mut constraint = self.snapshot.settings.constraint.clone();
         constraint.merge(&self.caller.constraint);
         constraint.merge(rules);
-        constraint.merge(&Constraint {
-            only: (!asked.only.is_empty()).then(|| asked.only.clone()),
-            ignore: asked.ignore.clone(),
-            zdr: asked.zdr,
-            no_collection: asked.data_collection_deny,
-            no_fallbacks: asked.allow_fallbacks == Some(false),
-            order: asked.order.clone(),
-        });
+        constraint.merge(&envelope.provider.constraint());
         constraint
     }
 

@@ -84,12 +84,7 @@ fn retry_after(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// The reply head the caller sees: an allow-list, and the generation's id.
-fn shown(
-    face: Face,
-    flow: &Flow,
-    id: &str,
-    upstream: &ResponseHeader,
-) -> Result<ResponseHeader> {
+fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(upstream.status, Some(6))?;
     let kind = upstream.headers.get(header::CONTENT_TYPE).cloned();
     match (flow, kind) {
@@ -143,12 +138,7 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
 }
 
 /// Acts on what one read held, before its bytes are handed on.
-fn reply(
-    exchange: &mut Exchange,
-    step: Step,
-    body: &mut Option<Bytes>,
-    end: bool,
-) -> Result<()> {
+fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: bool) -> Result<()> {
     let Some(attempt) = &mut exchange.attempt else {
         return Err(failed("no attempt to answer"));
     };

@@ -51,7 +51,8 @@ pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPee
             skip(state, exchange);
             continue;
         };
-        let Ok(mut peer) = upstream.pool.peer(&target.endpoint, address, exchange.body.len()) else {
+        let Ok(mut peer) = upstream.pool.peer(&target.endpoint, address, exchange.body.len())
+        else {
             target.metrics.attempt(Outcome::Unresolved);
             skip(state, exchange);
             continue;
@@ -107,6 +108,8 @@ fn begin(
         credential,
         claim,
         body,
+        operation: exchange.operation,
+        prompt_bytes: exchange.body.len() as u64,
         flow: Flow::Awaiting,
         dispatched: None,
         reused: false,
@@ -120,7 +123,11 @@ fn begin(
     Ok(())
 }
 
-fn intent<'a>(exchange: &'a Exchange, target: &'a Target, credential: Option<&'a Key>) -> Intent<'a> {
+fn intent<'a>(
+    exchange: &'a Exchange,
+    target: &'a Target,
+    credential: Option<&'a Key>,
+) -> Intent<'a> {
     let endpoint = &target.endpoint;
     let session = exchange.envelope.session_id.as_deref();
     Intent {

@@ -1,7 +1,7 @@
 //! From socket bytes to the few facts that steer: route, body, envelope; and back, rewrite.
 
-pub mod body_error;
 pub mod body;
+pub mod body_error;
 pub mod envelope;
 mod fields;
 pub mod keys;

@@ -19,7 +19,7 @@ pub struct Key {
 
 /// The credentials of one provider, in the order they are to be used.
 #[derive(Debug, Default)]
-pub struct Credentials(Vec<Key>);
+pub struct Credentials(Vec<Arc<Key>>);
 
 /// A secret that cannot be sent in a header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ impl Credentials {
                 return Err(Unsendable { id });
             };
             authorization.set_sensitive(true);
-            Ok(Key { live: registry.credential(&id), id, authorization })
+            Ok(Arc::new(Key { live: registry.credential(&id), id, authorization }))
         };
         provider.credentials.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
@@ -52,7 +52,7 @@ impl Credentials {
     /// The first credential that does not cool. `None` where there is none at all, which a keyless
     /// provider serves, or where all cool.
     #[must_use]
-    pub fn pick(&self, now_ms: u64) -> Option<&Key> {
+    pub fn pick(&self, now_ms: u64) -> Option<&Arc<Key>> {
         self.0.iter().find(|key| key.live.cooling_ms(now_ms) == 0)
     }
 
@@ -65,7 +65,7 @@ impl Credentials {
     /// The first credential: the one probes use.
     #[must_use]
     pub fn first(&self) -> Option<&Key> {
-        self.0.first()
+        self.0.first().map(|key| &**key)
     }
 }
 

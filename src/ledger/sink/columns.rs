@@ -121,7 +121,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> Result<()>
     let b = &mut binder;
     b.put(record.outcome.as_str())?;
     b.put(record.status)?;
-    b.put(record.finish.map(|finish| label(&FINISHES, finish)))?;
+    b.put(record.finish.map(|finish| label(&FINISHES, &finish)))?;
     b.put(&record.native_finish)?;
     b.put(&record.upstream_id)?;
     b.count(record.started_us)?;
@@ -147,7 +147,7 @@ fn bind_intent(b: &mut Binder<'_, '_>, record: &Record) -> Result<()> {
     b.count(key.seq)?;
     b.put(&*intent.generation_id)?;
     b.put(intent.attempt)?;
-    b.put(label(&FACES, intent.face))?;
+    b.put(label(&FACES, &intent.face))?;
     b.put(intent.operation.as_str())?;
     b.put(intent.streamed)?;
     b.put(&*intent.workspace)?;
@@ -171,8 +171,8 @@ fn bind_intent(b: &mut Binder<'_, '_>, record: &Record) -> Result<()> {
     b.maybe(intent.max_tokens)
 }
 
-fn label<T: PartialEq>(table: &[(T, &'static str)], value: T) -> &'static str {
-    table.iter().find(|(own, _)| *own == value).map_or("", |(_, label)| label)
+fn label<T: PartialEq>(table: &[(T, &'static str)], value: &T) -> &'static str {
+    table.iter().find(|(own, _)| own == value).map_or("", |(_, label)| label)
 }
 
 /// Reads columns in order.
@@ -283,4 +283,17 @@ fn read_intent(t: &mut Taker<'_, '_>) -> Result<Intent<'static>> {
         prompt_bytes: t.count()?,
         max_tokens: t.maybe()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::Kind;
+
+    #[test]
+    fn usage_columns_are_the_kinds_in_order() {
+        let first = NAMES.iter().position(|name| *name == Kind::ALL[0].1).unwrap();
+        let labels = Kind::ALL.iter().map(|(_, label)| *label).chain(["spare_1", "spare_2"]);
+        assert!(labels.eq(NAMES[first..first + KINDS].iter().copied()));
+    }
 }

@@ -153,6 +153,10 @@ impl Reader {
         Ok(Self(connection))
     }
 
+    pub(in crate::ledger) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
     /// All attempts of a generation, in order.
     pub(in crate::ledger) fn generation(&self, id: &str) -> Result<Vec<Record>, SinkError> {
         let names = NAMES.join(",");
@@ -161,5 +165,80 @@ impl Reader {
         ))?;
         let rows = statement.query_map([id], columns::read)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing;
+    use crate::usage::KINDS;
+    use proptest::prelude::*;
+
+    const NODE: [u8; 16] = [7; 16];
+
+    fn open() -> (tempfile::TempDir, std::path::PathBuf, Sqlite) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("ledger.db");
+        let sqlite = Sqlite::open(&path).unwrap();
+        (place, path, sqlite)
+    }
+
+    fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
+        let price = Price { hash: [9; 32], unit: [3; KINDS] };
+        let cursor = Position { epoch: 1, segment: 2, offset };
+        sqlite.deliver(&Batch { node: NODE, rows, prices: &[price], cursor }).unwrap()
+    }
+
+    #[test]
+    fn rows_cursor_and_prices_are_kept_once() {
+        let (_place, path, mut sqlite) = open();
+        let rows: Vec<_> = (1..=5).map(testing::record).collect();
+        assert_eq!(sqlite.cursor(NODE).unwrap(), None);
+        let first = deliver(&mut sqlite, &rows[..3], 10);
+        assert_eq!(first, Receipt { inserted: 3, ..Receipt::default() });
+        let again = deliver(&mut sqlite, &rows, 20);
+        assert_eq!(again, Receipt { inserted: 2, duplicates: 3, conflicts: 0 });
+        assert_eq!(sqlite.cursor(NODE).unwrap().map(|cursor| cursor.offset), Some(20));
+        let mut other = rows[0].clone();
+        other.cost += 1;
+        assert_eq!(deliver(&mut sqlite, &[other], 30).conflicts, 1);
+        drop(sqlite);
+        let sqlite = Sqlite::open(&path).unwrap();
+        let count = |table| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            sqlite.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((count("attempt"), count("price"), count("cursor")), (5, 1, 1));
+        assert_eq!(Reader::open(&path).unwrap().generation("gen-1").unwrap(), rows[..1]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_record_is_read_as_it_was_stored_or_says_that_it_was_saturated(
+            mut record in testing::records(),
+        ) {
+            // The key and the times of a real record are far from the limit.
+            record.key.epoch >>= 1;
+            record.key.seq >>= 1;
+            let (_place, path, mut sqlite) = open();
+            deliver(&mut sqlite, std::slice::from_ref(&record), 1);
+            let found = Reader::open(&path).unwrap().generation(&record.intent.generation_id).unwrap();
+            prop_assert_eq!(found.len(), 1);
+            if found[0] != record {
+                prop_assert!(found[0].flags & flag::SATURATED != 0);
+                prop_assert_eq!(found[0].intent.model.as_ref(), record.intent.model.as_ref());
+            }
+            prop_assert_eq!(deliver(&mut sqlite, &[record], 2).duplicates, 1);
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_by_name() {
+        let (_place, path, sqlite) = open();
+        sqlite.connection.execute("UPDATE meta SET value = 99", []).unwrap();
+        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 1 })));
     }
 }

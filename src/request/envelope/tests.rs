@@ -318,9 +318,3 @@ fn usage_lacks_only_in_streams_that_did_not_ask() {
     assert!(!lacks("", Operation::Chat));
     assert!(!lacks(r#","stream":true"#, Operation::Embedding));
 }
-
-#[test]
-fn a_body_too_large_is_413() {
-    let error = Error::from(BodyError::TooLarge { limit: 5 });
-    assert_eq!((error.status, error.kind.as_str()), (413, "payload_too_large"));
-}
