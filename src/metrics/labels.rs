@@ -119,13 +119,11 @@ label! {
         Model = "model",
         /// Nothing to answer.
         Input = "input",
-        /// Over the configured limit.
-        Size = "size",
     }
 }
 
 impl BadJson {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 9] = [
         Self::Syntax,
         Self::Encoding,
         Self::Duplicate,
@@ -135,7 +133,6 @@ impl BadJson {
         Self::Bound,
         Self::Model,
         Self::Input,
-        Self::Size,
     ];
 
     /// The label with this text; `Syntax` for a text that is none.
