@@ -1,5 +1,7 @@
 //! Every interleaving of the ledger's slot list, by loom: no number is lost or held twice.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
 mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
@@ -32,7 +34,7 @@ fn model(numbers: u32, threads: usize, rounds: usize) {
         };
         let others: Vec<_> =
             (1..threads).map(|_| thread::spawn(work(list.clone(), held.clone()))).collect();
-        work(list.clone(), held.clone())();
+        work(list.clone(), held)();
         others.into_iter().for_each(|other| other.join().unwrap());
         let mut left: Vec<_> = std::iter::from_fn(|| list.pop()).collect();
         left.sort_unstable();
