@@ -32,4 +32,8 @@ pub trait Tally {
     fn finish(&mut self, finish: Finish, native: &str);
     /// The upstream's own id of the reply.
     fn upstream_id(&mut self, id: &str);
+    /// A report was implausible: refused, clamped, or at odds with itself (F35).
+    fn suspect(&mut self) {}
+    /// A report or an event could not be read, or was too large to be (F30, F33).
+    fn unreadable(&mut self) {}
 }
