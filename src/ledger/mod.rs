@@ -84,7 +84,7 @@ pub enum OpenError {
          that wrote it once, or move the file away and lose the attempts it holds", path.display()
     )]
     SlotFormat { path: PathBuf, found: String, expected: String },
-    #[error("{0} slots asked for: choose 1 to {max}", max = shared::SLOTS_MAX)]
+    #[error("{0} slots asked for: choose 1 to {max}", max = crate::bounds::SLOTS_MAX)]
     Slots(usize),
     #[error("cannot open the ledger database {}: {source}", path.display())]
     Sink { path: PathBuf, source: SinkError },

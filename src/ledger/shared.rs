@@ -15,9 +15,6 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Most slots a file may have: 2.3 GB of them.
-pub(super) const SLOTS_MAX: usize = 1 << 20;
-
 /// How a thread is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -195,3 +195,34 @@ fn threads_never_hold_the_same_number() {
     });
     assert_eq!(std::iter::from_fn(|| list.pop()).count(), NUMBERS as usize);
 }
+
+#[test]
+fn a_number_of_slots_out_of_bounds_is_refused() {
+    for slots in [0, crate::bounds::SLOTS_MAX + 1] {
+        let place = tempfile::tempdir().unwrap();
+        let refused = Ledger::open(Options { slots, ..options(place.path()) }).err().unwrap();
+        assert!(refused.to_string().contains("choose 1 to 1048576"), "{refused}");
+    }
+}
+
+/// Names of any length are kept as far as they fit, and the row says that they were cut.
+#[test]
+fn texts_beyond_their_share_of_the_slot_are_cut_and_flagged() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let mut long = intent("gen-long", 1);
+    long.app = "é".repeat(1_000).into();
+    let claim = ledger.claim(&long, price(), NOW_US).unwrap();
+    claim.dispatched();
+    let mut tally = &claim;
+    tally.upstream_id(&"i".repeat(129));
+    tally.finish(crate::meter::Finish::Length, &"é".repeat(33));
+    tally.suspect();
+    drop(claim);
+    let found = rows(ledger.find("gen-long"));
+    let row = &found[0];
+    assert_eq!(row.flags, flag::CUT_INTENT | flag::SUSPECT_USAGE);
+    assert_eq!(row.intent.app, "é".repeat(64));
+    assert_eq!((row.upstream_id.len(), row.native_finish.as_str()), (128, "é".repeat(32).as_str()));
+    assert_eq!((row.outcome, row.finish), (Outcome::Internal, Some(crate::meter::Finish::Length)));
+}
