@@ -58,6 +58,8 @@ pub const ADDRESSES_PER_PROVIDER: usize = 64;
 
 /// Slots of the mapped file: attempts that can be open or unflushed at once.
 pub const SLOTS_DEFAULT: usize = 16_384;
+/// Most slots a file may be asked to have: 2.4 GB of them.
+pub const SLOTS_MAX: usize = 1 << 20;
 /// Most bytes of an intent in its slot.
 pub const INTENT_BYTES: usize = 1_536;
 /// Recent generations kept readable in memory.

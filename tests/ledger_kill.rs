@@ -100,7 +100,9 @@ mod kill {
         for thread in 0..THREADS {
             let log = File::create(place.join(format!("truth-{round}-{thread}"))).unwrap();
             let (ledger, name) = (ledger.clone(), format!("{round}-{thread}"));
-            std::thread::spawn(move || (1..=u64::MAX).for_each(|n| attempt(&ledger, &log, &name, n)));
+            std::thread::spawn(move || {
+                (1..u64::MAX).for_each(|n| attempt(&ledger, &log, &name, n))
+            });
         }
         std::thread::sleep(Duration::from_secs(10));
     }

@@ -1,7 +1,8 @@
 //! One attempt's hold on its slot: what a request thread writes while bytes flow.
 
+use super::depth::add;
 use super::record::{Intent, flag};
-use super::shared::{Shared, add, now_us};
+use super::shared::{Shared, now_us};
 use super::slot::{self, DISPATCHED, Identity, SEALED, Slot};
 use crate::meter::{Delivered, Finish, Tally};
 use crate::outcome::Outcome;
@@ -66,16 +67,6 @@ impl Claim {
         self.with(|slot| slot.mark(u64::from(flag::TERMINAL)));
     }
 
-    /// A usage was implausible (F35).
-    pub fn suspect(&self) {
-        self.with(|slot| slot.mark(u64::from(flag::SUSPECT_USAGE)));
-    }
-
-    /// A usage could not be read (F33).
-    pub fn unreadable(&self) {
-        self.with(|slot| slot.mark(u64::from(flag::UNREADABLE_USAGE)));
-    }
-
     /// How the attempt ends. The last call wins; without one it is [`Outcome::Internal`].
     pub fn outcome(&self, outcome: Outcome) {
         self.with(|slot| slot.outcome.store(outcome as u64, Relaxed));
@@ -134,6 +125,14 @@ impl Tally for &Claim {
     fn upstream_id(&mut self, id: &str) {
         self.with(|slot| slot.name(id));
     }
+
+    fn suspect(&mut self) {
+        self.with(|slot| slot.mark(u64::from(flag::SUSPECT_USAGE)));
+    }
+
+    fn unreadable(&mut self) {
+        self.with(|slot| slot.mark(u64::from(flag::UNREADABLE_USAGE)));
+    }
 }
 
 impl Tally for Claim {
@@ -151,5 +150,13 @@ impl Tally for Claim {
 
     fn upstream_id(&mut self, id: &str) {
         (&*self).upstream_id(id);
+    }
+
+    fn suspect(&mut self) {
+        (&*self).suspect();
+    }
+
+    fn unreadable(&mut self) {
+        (&*self).unreadable();
     }
 }

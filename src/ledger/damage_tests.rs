@@ -1,12 +1,12 @@
 //! Spool and slots that a crash, a disk or a hand has damaged (F64, F65).
 
-use super::directory::Writer;
+use super::directory::{Directory, Writer};
 use super::record::Record;
 use super::segment::{HEADER_BYTES, Header};
 use super::spool::{Segments, Spool};
 use super::testing::{self, dispatched, options, price};
-use super::{Gate, Ledger, OpenError, Options};
-use super::{reading, sink};
+use super::{Claim, Found, Gate, Ledger, OpenError, Options};
+use super::{flush, reading, recover, sink};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,6 +72,61 @@ fn a_sound_segment_is_delivered_and_removed() {
         assert_eq!((depth.rows_lost, depth.torn_bytes, depth.rows_pending), (0, 0, 0));
         assert!(!left.segment.exists() && !left.bad().exists());
     }
+}
+
+/// Rows across many segments arrive once each, and a segment that lost its end is noticed (F65).
+#[test]
+fn segments_turn_and_are_delivered_in_order() {
+    for cut_the_first in [false, true] {
+        let mut left = Left::new(0, false);
+        fs::remove_file(&left.segment).unwrap();
+        let segments = Arc::new(Segments::default());
+        let state = left.place.path().join("state");
+        let spool = Spool::begin(&state, WRITER, segments.clone()).unwrap();
+        let mut spool = spool.with_segments_of(4_000);
+        left.records = (1..=200).map(testing::record).collect();
+        for record in &left.records {
+            spool.append(&[(record.clone(), price().unit)]).unwrap();
+            spool.turn().unwrap();
+        }
+        let all = segments.all();
+        assert!(all.len() > 5, "{} segments", all.len());
+        assert!(all.iter().rev().skip(2).all(|(_, segment)| segment.extent().1));
+        if cut_the_first {
+            left.edit(|bytes| bytes.truncate(bytes.len() - 20));
+        }
+        let (rows, depth) = left.recovered();
+        let lost = left.records.len() - rows.len();
+        assert_eq!((lost, left.bad().exists()), (usize::from(cut_the_first), cut_the_first));
+        assert_eq!(depth.rows_flushed, rows.len() as u64);
+    }
+}
+
+/// F62, F63: what cannot be written stays in its slot, and nobody new is admitted.
+#[test]
+fn a_failed_write_admits_nobody_and_loses_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let options = options(place.path());
+    let directory = Directory::lock(&options.directory).unwrap();
+    let (shared, mut spool) = recover::start(directory, options).unwrap();
+    let shared = Arc::new(shared);
+    spool.sabotage(fs::File::open("/dev/null").unwrap());
+    let claim = |generation: &str| {
+        let intent = testing::intent(generation, 1);
+        Claim::new(&shared, &intent, price(), testing::NOW_US)
+    };
+    let attempt = claim("gen-1").unwrap();
+    attempt.dispatched();
+    drop(attempt);
+    flush::Flusher::new(shared.clone(), spool).run();
+    assert_eq!((shared.gate(), shared.depth().sealed), (Gate::Failed, 1));
+    assert!(claim("gen-2").is_none());
+    shared.set_gate(Gate::Open);
+    assert_eq!(shared.gate(), Gate::Failed, "only a restart opens it again");
+
+    let after = testing::crash(place.path());
+    let again = Ledger::open(testing::options(after.path())).unwrap();
+    assert!(matches!(again.find("gen-1"), Found::Rows(rows) if rows.len() == 1));
 }
 
 #[test]

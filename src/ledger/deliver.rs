@@ -3,8 +3,9 @@
 //! It reads what the flusher wrote, so a backlog takes no memory. Rows and cursor are one
 //! transaction; a segment is removed only after the transaction that covers its end.
 
+use super::depth::add;
 use super::reading::{Opened, Reading, Step};
-use super::shared::{Shared, Stop, add};
+use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Sink, SinkError, sqlite::Sqlite};
 use crate::bounds::SINK_BATCH;
 use std::io;
@@ -65,12 +66,15 @@ impl Deliverer {
     fn accepted(&mut self) {
         if std::mem::take(&mut self.failed) > 0 {
             tracing::info!("the ledger's sink accepts rows again");
+            self.shared.counters.oldest_us.store(0, Relaxed);
         }
     }
 
     /// Notes a failure and says how long to wait.
     fn refused(&mut self, error: &StepError) -> Duration {
         add(&self.shared.counters.sink_errors, 1);
+        let oldest = &self.shared.counters.oldest_us;
+        let _ = oldest.compare_exchange(0, now_us(), Relaxed, Relaxed);
         if self.failed == 0 {
             tracing::error!(%error, "the ledger's sink does not accept rows: they stay in the spool");
         }

@@ -3,9 +3,10 @@
 //! It polls instead of being woken, so that sealing costs no system call. Its only blocking calls
 //! are those of the spool's files; the sink is another thread's.
 
+use super::depth::{Gate, add};
 use super::record::Record;
 use super::settle::settle;
-use super::shared::{Gate, Shared, Stop, add, now_us};
+use super::shared::{Shared, Stop, now_us};
 use super::spool::Spool;
 use crate::bounds::SINK_BATCH;
 use crate::usage::KINDS;
@@ -42,8 +43,9 @@ impl Flusher {
             let stop = self.shared.stopping();
             self.shared.map.header().alive_us.store(now_us(), Relaxed);
             match self.round() {
-                Ok(0) if stop == Stop::Run => nap = (nap * 2).min(self.longest_nap()),
+                Ok(0) if stop == Stop::Run => nap = (nap * 2).clamp(NAP.0, self.longest_nap()),
                 Ok(0) => break,
+                Ok(SINK_BATCH) => nap = Duration::ZERO,
                 Ok(_) => nap = NAP.0,
                 Err(error) if is_full(&error) => {
                     self.refuse(&error);

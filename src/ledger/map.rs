@@ -55,7 +55,7 @@ impl Map {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "slot file is too short"));
         }
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
-        let raw = MmapOptions::new().len(length).populate().map_raw(file)?;
+        let raw = MmapOptions::new().len(length).map_raw(file)?;
         Ok(Self { raw, count })
     }
 

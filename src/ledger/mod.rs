@@ -16,7 +16,9 @@ mod codec;
 #[cfg(test)]
 mod damage_tests;
 mod deliver;
+mod depth;
 mod directory;
+mod find;
 mod flush;
 mod index_list;
 mod intent;
@@ -39,7 +41,7 @@ mod testing;
 mod tests;
 
 pub use claim::Claim;
-pub use shared::{Depth, Gate};
+pub use depth::{Depth, Gate};
 pub use sink::SinkError;
 
 use crate::price::PriceVersion;
@@ -82,7 +84,7 @@ pub enum OpenError {
          that wrote it once, or move the file away and lose the attempts it holds", path.display()
     )]
     SlotFormat { path: PathBuf, found: String, expected: String },
-    #[error("{0} slots asked for: choose 1 to {max}", max = shared::SLOTS_MAX)]
+    #[error("{0} slots asked for: choose 1 to {max}", max = crate::bounds::SLOTS_MAX)]
     Slots(usize),
     #[error("cannot open the ledger database {}: {source}", path.display())]
     Sink { path: PathBuf, source: SinkError },
@@ -134,15 +136,10 @@ impl Ledger {
         let shared = Arc::new(shared);
         let flusher = flush::Flusher::new(shared.clone(), spool);
         let deliverer = deliver::Deliverer::new(shared.clone());
-        let threads = [
-            spawn("weir-flush", move || flusher.run()),
-            spawn("weir-deliver", move || deliverer.run()),
-        ];
-        let threads = threads
-            .into_iter()
-            .collect::<Result<_, _>>()
-            .map_err(OpenError::io("start the ledger's threads of", shared.directory.path()))?;
-        Ok(Arc::new(Self { shared, threads: Mutex::new(threads) }))
+        let ledger = Arc::new(Self { shared, threads: Mutex::default() });
+        ledger.spawn("weir-flush", move || flusher.run())?;
+        ledger.spawn("weir-deliver", move || deliverer.run())?;
+        Ok(ledger)
     }
 
     /// Shows every record from now on to `observer`; metrics of usage come from there, so that they
@@ -171,16 +168,10 @@ impl Ledger {
         self.shared.find(generation_id)
     }
 
-    /// Whether attempts can be claimed.
-    ///
-    /// # Errors
-    /// Why not, for the operator.
-    pub fn accepts(&self) -> Result<(), &'static str> {
-        match self.shared.gate() {
-            Gate::Open => Ok(()),
-            Gate::Full => Err("the spool is full: the sink does not take rows"),
-            Gate::Failed => Err("the spool could not be written: restart once the disk is well"),
-        }
+    /// Whether new attempts are admitted; [`Gate::Failed`] asks for a restart of the process (F63).
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.shared.gate()
     }
 
     /// How full things are.
@@ -205,13 +196,24 @@ impl Ledger {
         empty && self.shared.gate() != Gate::Failed
     }
 
+    /// Runs a thread whose panic closes the gate: a ledger without it must not go unnoticed (F74).
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        let watch = Watch(self.shared.clone());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _watch = watch;
+            run();
+        });
+        let failed = OpenError::io("start a thread for", self.shared.directory.path());
+        self.threads.lock().push(thread.map_err(failed)?);
+        Ok(())
+    }
+
     fn halt(&self, threads: &mut Vec<JoinHandle<()>>) {
         self.shared.stop(Stop::Halt);
         for thread in threads.drain(..) {
             thread.thread().unpark();
-            if thread.join().is_err() {
-                tracing::error!("a ledger thread had panicked");
-            }
+            // Its own watch has told of a panic.
+            let _ = thread.join();
         }
     }
 }
@@ -222,6 +224,14 @@ impl Drop for Ledger {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+/// Held by a ledger thread.
+struct Watch(Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a ledger thread panicked: new requests are refused; restart");
+            self.0.set_gate(Gate::Failed);
+        }
+    }
 }

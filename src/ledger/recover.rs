@@ -1,14 +1,15 @@
 //! The start: take over what earlier epochs left, before anything new is claimed.
 
+use super::depth::add;
 use super::directory::{Directory, Writer, quarantine, sync_directory};
 use super::map::{Map, SLOT_BYTES};
 use super::record::{Record, flag};
 use super::settle::settle;
-use super::shared::{SLOTS_MAX, Shared, add};
+use super::shared::Shared;
 use super::slot::{DISPATCHED, FREE, SEALED, SLOT_VERSION, Slot};
 use super::spool::{Segments, Spool};
 use super::{OpenError, Options};
-use crate::bounds::SINK_BATCH;
+use crate::bounds::{SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
 use crate::usage::KINDS;
 use std::fs::{self, File};
@@ -152,7 +153,8 @@ fn close(slot: &Slot, alive_us: u64) {
 fn ready(path: &Path, old: Option<Map>, count: usize, writer: Writer) -> Result<Map, OpenError> {
     match old {
         Some(map) if map.slots().len() == count => {
-            map.slots().iter().for_each(|slot| slot.state.store(FREE, Relaxed));
+            let used = map.slots().iter().filter(|slot| slot.state.load(Relaxed) != FREE);
+            used.for_each(|slot| slot.state.store(FREE, Relaxed));
             stamp(&map, count, writer);
             Ok(map)
         }

@@ -232,11 +232,12 @@ impl Slot {
 
 /// Length of the intent in the low half, CRC32C in the high half.
 fn check(identity: Identity, unit: &[u64; KINDS], intent: &[u8]) -> u64 {
-    let mut crc = 0;
-    for word in [identity.epoch, identity.seq, identity.started_us].iter().chain(unit) {
-        crc = crc32c::crc32c_append(crc, &word.to_le_bytes());
-    }
-    crc = crc32c::crc32c_append(crc, intent);
+    let mut head = [[0; 8]; KINDS + 3];
+    let words = [identity.epoch, identity.seq, identity.started_us];
+    head.iter_mut()
+        .zip(words.iter().chain(unit))
+        .for_each(|(room, word)| *room = word.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(head.as_flattened()), intent);
     u64::from(crc) << 32 | intent.len() as u64
 }
 

@@ -115,6 +115,7 @@ pub(super) struct Spool {
     /// room left for what is in flight (F62).
     next: Option<Open>,
     buffer: Vec<u8>,
+    segment_bytes: u64,
 }
 
 struct Open {
@@ -135,8 +136,15 @@ impl Spool {
         segments: Arc<Segments>,
     ) -> io::Result<Self> {
         let current = Open::create(directory, writer, 0, &segments)?;
-        let directory = directory.to_owned();
-        Ok(Self { directory, writer, segments, current, next: None, buffer: Vec::new() })
+        Ok(Self {
+            directory: directory.to_owned(),
+            writer,
+            segments,
+            current,
+            next: None,
+            buffer: Vec::new(),
+            segment_bytes: SEGMENT_BYTES,
+        })
     }
 
     /// Appends records with the prices they name; returned means written, not yet synced. After an
@@ -181,11 +189,11 @@ impl Spool {
     /// # Errors
     /// The next segment cannot be made, or the current one not be closed.
     pub(super) fn turn(&mut self) -> io::Result<()> {
-        if self.current.bytes >= SEGMENT_BYTES / 2 && self.next.is_none() {
+        if self.current.bytes >= self.segment_bytes / 2 && self.next.is_none() {
             let number = self.current.number + 1;
             self.next = Some(Open::create(&self.directory, self.writer, number, &self.segments)?);
         }
-        if self.current.bytes >= SEGMENT_BYTES
+        if self.current.bytes >= self.segment_bytes
             && let Some(next) = self.next.take()
         {
             self.close()?;
@@ -212,6 +220,19 @@ impl Spool {
         self.close()?;
         self.abandon();
         Ok(())
+    }
+
+    /// Segments end at `bytes` instead.
+    #[cfg(test)]
+    pub(super) fn with_segments_of(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Appends go to `file` from now on, which fails them in its own way.
+    #[cfg(test)]
+    pub(super) fn sabotage(&mut self, file: File) {
+        self.current.file = file;
     }
 
     /// Lets readers know that nothing follows, also where the end could not be written.

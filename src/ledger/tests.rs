@@ -74,16 +74,18 @@ fn what_is_open_when_the_process_ends_is_recovered_once() {
     assert_eq!(rows(again.find("gen-done")), done);
     assert_eq!(again.find("gen-idle"), Found::Unknown);
     let want = [
-        ("gen-bare", Source::None, 0),
-        ("gen-cut", Source::Estimated, 25 + 200 * 9),
-        ("gen-told", Source::Reported, 7),
+        ("gen-bare", Source::None),
+        ("gen-cut", Source::Estimated),
+        ("gen-told", Source::Reported),
     ];
-    for (generation, source, cost) in want {
+    for (generation, source) in want {
         let found = rows(again.find(generation));
         let [row] = &found[..] else { panic!("one row expected: {found:?}") };
-        assert_eq!((row.outcome, row.source, row.cost), (Outcome::CrashRecovered, source, cost));
+        assert_eq!((row.outcome, row.source), (Outcome::CrashRecovered, source));
+        assert_eq!(row.usage == Usage::ZERO, source == Source::None);
+        assert_eq!(row.cost, price().cost(&row.usage));
         assert_ne!(row.flags & flag::CRASH_RECOVERED, 0);
-        assert_eq!(row.charge, if row.committed { cost } else { 0 });
+        assert_eq!(row.charge, if row.committed { row.cost } else { 0 });
         assert_eq!(row.key.epoch, 1);
     }
     assert_eq!((again.depth().crash_recovered, again.depth().rows_lost), (3, 0));
@@ -192,4 +194,35 @@ fn threads_never_hold_the_same_number() {
         }
     });
     assert_eq!(std::iter::from_fn(|| list.pop()).count(), NUMBERS as usize);
+}
+
+#[test]
+fn a_number_of_slots_out_of_bounds_is_refused() {
+    for slots in [0, crate::bounds::SLOTS_MAX + 1] {
+        let place = tempfile::tempdir().unwrap();
+        let refused = Ledger::open(Options { slots, ..options(place.path()) }).err().unwrap();
+        assert!(refused.to_string().contains("choose 1 to 1048576"), "{refused}");
+    }
+}
+
+/// Names of any length are kept as far as they fit, and the row says that they were cut.
+#[test]
+fn texts_beyond_their_share_of_the_slot_are_cut_and_flagged() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let mut long = intent("gen-long", 1);
+    long.app = "é".repeat(1_000).into();
+    let claim = ledger.claim(&long, price(), NOW_US).unwrap();
+    claim.dispatched();
+    let mut tally = &claim;
+    tally.upstream_id(&"i".repeat(129));
+    tally.finish(crate::meter::Finish::Length, &"é".repeat(33));
+    tally.suspect();
+    drop(claim);
+    let found = rows(ledger.find("gen-long"));
+    let row = &found[0];
+    assert_eq!(row.flags, flag::CUT_INTENT | flag::SUSPECT_USAGE);
+    assert_eq!(row.intent.app, "é".repeat(64));
+    assert_eq!((row.upstream_id.len(), row.native_finish.as_str()), (128, "é".repeat(32).as_str()));
+    assert_eq!((row.outcome, row.finish), (Outcome::Internal, Some(crate::meter::Finish::Length)));
 }
