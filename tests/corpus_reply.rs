@@ -1,6 +1,16 @@
 //! Recorded provider replies through [`Relay`], whole, byte by byte and at seeded random splits.
 //!
 //! Reads `recorded.jsonl` in the folder named by `WEIR_CORPUS`; says that it skips where there is none.
+//! Always run are the streams in `tests/streams`, written by hand after quirks seen in the recorded
+//! ones: the first line of each, a comment of the stream itself, says what must come of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test: helpers outside its functions may fail too"
+)]
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -20,6 +30,7 @@ struct Sheet {
     usage: Option<Usage>,
     delivered: Delivered,
     finish: Option<String>,
+    fault: Option<u16>,
 }
 
 impl Tally for Sheet {
@@ -90,6 +101,7 @@ fn replay(mut relay: Relay, text: &str, mut size: impl FnMut() -> usize) -> (Vec
         let (read, later) = rest.split_at(size().clamp(1, rest.len().max(1)).min(rest.len()));
         let step = relay.push(Some(Bytes::copy_from_slice(read)), later.is_empty(), &mut sheet);
         out.extend_from_slice(step.out.as_deref().unwrap_or_default());
+        sheet.fault = sheet.fault.or(step.fault.map(|fault| fault.status));
         if later.is_empty() {
             return (out, sheet);
         }
@@ -126,6 +138,49 @@ fn assert_usage(exchange: &Exchange, sheet: &Sheet) {
     // One host writes and reads the same tokens: together they exceed the prompt that includes them.
     let written = given("cache_write").min(input - given("cache_read"));
     assert_eq!(usage.get(Kind::CacheWrite5m), written, "{}", exchange.id);
+}
+
+#[test]
+fn streams_written_by_hand_come_to_what_they_say() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/streams");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 14);
+    for path in paths {
+        let response = std::fs::read_to_string(&path).unwrap();
+        let first = response.trim_start_matches('\u{feff}').lines().next().unwrap();
+        let id = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let operation =
+            if id.starts_with("completion") { Operation::Completion } else { Operation::Chat };
+        let said = first.strip_prefix(": ").unwrap().to_owned();
+        let exchange = Exchange { id, operation, streamed: true, response, expected: Value::Null };
+        let (out, sheet) = every_way(&exchange, Face::Faithful, false);
+        assert!(out == exchange.response, "{}", exchange.id);
+        assert_eq!(summary(&sheet), said, "{}", exchange.id);
+        let (_, filtered) = every_way(&exchange, Face::Faithful, true);
+        assert_eq!(filtered, sheet, "{}", exchange.id);
+        let (out, shaped) = every_way(&exchange, Face::OpenRouter, false);
+        assert_eq!(shaped, sheet, "{}", exchange.id);
+        for event in out.split_terminator("\n\n").filter(|event| *event != "data: [DONE]") {
+            let json = event.strip_prefix("data: ").unwrap();
+            assert_shape(&exchange, &serde_json::from_str(json).unwrap());
+        }
+    }
+}
+
+/// What a tally was told, in the words of the first line of a hand-written stream.
+fn summary(sheet: &Sheet) -> String {
+    let mut words = Vec::new();
+    if let Some(usage) = &sheet.usage {
+        let (cached, reasoning) = (usage.get(Kind::CacheRead), usage.get(Kind::Reasoning));
+        words.push(format!("input={} output={}", usage.prompt(), usage.completion()));
+        words.push(format!("cache_read={cached} reasoning={reasoning}"));
+    }
+    words.extend(sheet.finish.iter().map(|finish| format!("finish={finish}")));
+    words.extend(sheet.fault.iter().map(|status| format!("fault={status}")));
+    words.push(format!("letters={}", sheet.delivered.0[0]));
+    words.join(" ")
 }
 
 /// The stream less its events with usage and no choices.

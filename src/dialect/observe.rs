@@ -29,6 +29,8 @@ pub struct Observation<'a> {
     pub embeddings: bool,
     /// The finish reason as the upstream wrote it; absent, null and empty are none.
     pub finish: Option<Text<'a>>,
+    /// The reason behind that one, where the upstream is itself a gateway and says it.
+    pub native_finish: Option<Text<'a>>,
     /// The upstream's id, unless empty.
     pub id: Option<Text<'a>>,
     /// Where an error's value is: a member `error`, or the whole document.

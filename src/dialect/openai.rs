@@ -161,7 +161,7 @@ impl<'a> Walk<'a, '_> {
                 }
                 b"native_finish_reason" => {
                     native = true;
-                    self.cursor.skip()?;
+                    self.seen.native_finish = self.filled_string()?.or(self.seen.native_finish);
                 }
                 b"usage" => {
                     let start = self.cursor.at();
@@ -247,11 +247,15 @@ impl<'a> Walk<'a, '_> {
                 self.cursor.take(b'{')?;
                 while let Some(key) = self.cursor.key()? {
                     let nested = matches!(self.cursor.peek()?, b'{' | b'[');
-                    content |= if TEXT_KEYS.contains(&&*key.name) || nested {
+                    let filled = if TEXT_KEYS.contains(&&*key.name) || nested {
                         self.text(delivered, depth + 1)?
                     } else {
                         self.filled_string()?.is_some()
                     };
+                    if filled && &*key.name == b"name" {
+                        delivered.call();
+                    }
+                    content |= filled;
                 }
             }
             _ => self.cursor.skip()?,

@@ -221,6 +221,17 @@ fn text_of_every_sort_is_counted_once() {
 }
 
 #[test]
+fn a_call_of_a_tool_is_counted_where_its_name_is() {
+    let calls = [
+        r#""tool_calls":[{"function":{"name":"f","arguments":""}},{"function":{"name":"g"}}]"#,
+        r#""tool_calls":[{"function":{"arguments":"{\"name\":1}"}}]"#,
+        r#""function_call":{"name":"","arguments":"x"}"#,
+    ];
+    let body: String = calls.iter().map(|inside| delta(inside)).collect();
+    assert_eq!(every_way(&reply(Face::Faithful, true), &body).sheet.delivered.0[7], 2);
+}
+
+#[test]
 fn a_reply_without_content_that_finished_is_released_at_its_end() {
     let quiet = [&*delta(ROLE), &finish("stop"), &usage_chunk(), DONE].concat();
     let result = every_way(&reply(Face::Faithful, true), &quiet);
