@@ -22,7 +22,7 @@ const TEXT_KEYS: &[&[u8]] = &[
 /// How deep content nests before its text is no longer counted.
 const TEXT_DEPTH: usize = 8;
 
-/// See [`super::Dialect::observe`].
+/// See [`super::Observer::observe`].
 pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
     marks.clear();
     let mut walk = Walk {
@@ -31,8 +31,12 @@ pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observati
         marks,
         usage_rank: 0,
         reasoned: false,
+        contents: 0,
     };
     walk.document()?;
+    if walk.contents != 1 {
+        walk.seen.plain_text = None;
+    }
     walk.cursor.is_done().then_some(walk.seen)
 }
 
@@ -60,6 +64,8 @@ struct Walk<'a, 'm> {
     usage_rank: u8,
     /// This message's reasoning was counted; other keys repeat it.
     reasoned: bool,
+    /// Pieces of content so far.
+    contents: u32,
 }
 
 /// Where usage may stand, the better the higher.
@@ -100,7 +106,7 @@ impl<'a> Walk<'a, '_> {
                 self.usage(rank::TOP)?;
                 return Some(false);
             }
-            b"created" => {
+            b"created" if self.marks.are_wanted() => {
                 let range = self.cursor.value()?;
                 let word = std::str::from_utf8(self.cursor.slice(&range)).unwrap_or_default();
                 let created = word.parse().ok().filter(|seconds| *seconds > 0);
@@ -115,6 +121,10 @@ impl<'a> Walk<'a, '_> {
                 if error {
                     self.seen.error = Some(0..usize::MAX);
                 }
+            }
+            b"obfuscation" if self.cursor.peek()? == b'"' => {
+                let value = self.cursor.value()?;
+                self.seen.padding = Some(value.start + 1..value.end - 1);
             }
             b"data" | b"embedding" => self.embeddings()?,
             _ => self.cursor.skip()?,
@@ -211,16 +221,28 @@ impl<'a> Walk<'a, '_> {
 
     fn content(&mut self) -> Option<()> {
         let mut delivered = std::mem::take(&mut self.seen.delivered);
-        let content = self.text(&mut delivered, 0)?;
+        let content = self.piece(&mut delivered)?;
         self.seen.delivered = delivered;
         self.seen.content |= content;
         Some(())
     }
 
+    /// Reads one piece of content, and notes where it is if it is a plain string.
+    fn piece(&mut self, delivered: &mut Delivered) -> Option<bool> {
+        let plain = self.cursor.peek()? == b'"';
+        let start = self.cursor.at() + 1;
+        let content = self.text(delivered, 0)?;
+        if content {
+            self.contents += 1;
+            self.seen.plain_text = plain.then(|| start..self.cursor.at() - 1);
+        }
+        Some(content)
+    }
+
     /// Providers repeat reasoning under a second key: only the first that has any is counted.
     fn reasoning(&mut self) -> Option<()> {
         let mut delivered = Delivered::default();
-        let content = self.text(&mut delivered, 0)?;
+        let content = self.piece(&mut delivered)?;
         if content && !std::mem::replace(&mut self.reasoned, true) {
             self.seen.delivered.add(&delivered);
         }

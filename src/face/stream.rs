@@ -85,8 +85,10 @@ impl Stream {
         tally: &mut dyn Tally,
     ) -> Step {
         let mut pass = Pass { core, tally, out: Out::new(read), step: Step::default() };
-        if matches!(self.state.mode, Mode::Pass) {
-            pass.out.all();
+        match self.state.mode {
+            Mode::Pass => pass.out.all(),
+            Mode::Filter => {}
+            Mode::Shape(_) => pass.out.reserve(),
         }
         let mut from = 0;
         while let Some(block) = self.framer.next(read, &mut from) {
@@ -152,7 +154,7 @@ impl State {
 
     fn data(&mut self, data: &[u8], event: &Event<'_>, block: &Block<'_>, pass: &mut Pass<'_>) {
         let core = &mut *pass.core;
-        let Some(seen) = core.reply.dialect.observe(data, &mut core.marks) else {
+        let Some(seen) = core.observer.observe(data) else {
             if event.error {
                 return self.fault(data, block, pass);
             }
@@ -164,7 +166,7 @@ impl State {
             }
             return;
         };
-        core.created = core.marks.created().unwrap_or(core.created);
+        core.created = core.observer.marks().created().unwrap_or(core.created);
         core.account.note(&seen, pass.tally);
         if seen.error.is_some() || event.error {
             let value = seen.error.and_then(|range| data.get(range)).unwrap_or(data);

@@ -82,7 +82,7 @@ impl Whole {
             return;
         }
         let faithful = core.reply.face == Face::Faithful;
-        let seen = core.reply.dialect.observe(&body, &mut core.marks);
+        let seen = core.observer.observe(&body);
         let Some(seen) = seen.filter(|seen| {
             seen.choices != Choices::Absent || seen.embeddings || seen.error.is_some()
         }) else {
