@@ -13,6 +13,8 @@ pub enum Mark {
     End(usize),
     /// `choices` is an empty array.
     NoChoices(Range<usize>),
+    /// A delta begins here, past its brace; which members it has.
+    Delta { at: usize, has: DeltaHas },
     /// A choice's finish reason, a string or null; whether the choice also has a native one.
     Finish { value: Range<usize>, native: bool },
     /// A choice that has no finish reason ends here; whether it has other members, a native finish
@@ -22,6 +24,15 @@ pub enum Mark {
     ReasoningKey(usize),
     /// A usage object inside a kept member.
     NestedUsage(Range<usize>),
+}
+
+/// Members of a delta that OpenRouter repeats in each one (contract 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeltaHas {
+    pub role: bool,
+    pub content: bool,
+    /// These or others.
+    pub any: bool,
 }
 
 /// The marks of one observation; kept from event to event so that none allocates.
@@ -100,6 +111,13 @@ impl Marks {
         self.list.truncate(length);
     }
 
+    /// Says of the delta mark at `index` what its delta has.
+    pub(super) fn delta_has(&mut self, index: usize, members: DeltaHas) {
+        if let Some(Mark::Delta { has, .. }) = self.list.get_mut(index) {
+            *has = members;
+        }
+    }
+
     /// Says of the finish mark at `index` that its choice has a native reason too.
     pub(super) fn has_native(&mut self, index: usize) {
         if let Some(Mark::Finish { native, .. }) = self.list.get_mut(index) {
@@ -117,6 +135,7 @@ impl Mark {
             Self::Member(offset) => Self::Member(at(*offset)),
             Self::End(offset) => Self::End(at(*offset)),
             Self::NoChoices(place) => Self::NoChoices(range(place)),
+            Self::Delta { at: offset, has } => Self::Delta { at: at(*offset), has: *has },
             Self::Finish { value, native } => Self::Finish { value: range(value), native: *native },
             Self::NoFinish { at: offset, members, native } => {
                 Self::NoFinish { at: at(*offset), members: *members, native: *native }

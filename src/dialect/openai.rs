@@ -1,7 +1,7 @@
 //! The OpenAI chat dialect: chat, completions and embeddings replies, streamed or whole.
 
 use super::cursor::{Cursor, Text};
-use super::mark::{Mark, Marks};
+use super::mark::{DeltaHas, Mark, Marks};
 use super::observe::{Choices, Observation};
 use super::usage::{self, Report};
 use crate::meter::Delivered;
@@ -159,7 +159,8 @@ impl<'a> Walk<'a, '_> {
         while let Some(key) = self.cursor.key()? {
             members = true;
             match &*key.name {
-                b"delta" | b"message" if self.cursor.peek()? == b'{' => self.message()?,
+                b"delta" if self.cursor.peek()? == b'{' => self.delta()?,
+                b"message" if self.cursor.peek()? == b'{' => self.message().map(|_| ())?,
                 b"text" => self.content()?,
                 b"finish_reason" => {
                     let start = self.cursor.at();
@@ -193,12 +194,24 @@ impl<'a> Walk<'a, '_> {
         Some(())
     }
 
+    fn delta(&mut self) -> Option<()> {
+        let (index, at) = (self.marks.len(), self.cursor.at() + 1);
+        self.marks.put(Mark::Delta { at, has: DeltaHas::default() });
+        let has = self.message()?;
+        self.marks.delta_has(index, has);
+        Some(())
+    }
+
     /// A delta or a message: what in it is content.
-    fn message(&mut self) -> Option<()> {
+    fn message(&mut self) -> Option<DeltaHas> {
         self.cursor.take(b'{')?;
         self.reasoned = false;
+        let mut has = DeltaHas::default();
         let (mut reasoning, mut alias) = (false, None);
         while let Some(key) = self.cursor.key()? {
+            has.any = true;
+            has.role |= &*key.name == b"role";
+            has.content |= &*key.name == b"content";
             match &*key.name {
                 b"content" | b"refusal" | b"tool_calls" | b"function_call" | b"audio"
                 | b"images" => self.content()?,
@@ -216,7 +229,7 @@ impl<'a> Walk<'a, '_> {
         if let Some(at) = alias.filter(|_| !reasoning) {
             self.marks.put(Mark::ReasoningKey(at));
         }
-        Some(())
+        Some(has)
     }
 
     fn content(&mut self) -> Option<()> {

@@ -43,7 +43,7 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
                 from = marks.at(*at);
                 continue;
             }
-            Mark::End(at) | Mark::NoFinish { at, .. } => (*at, *at),
+            Mark::End(at) | Mark::Delta { at, .. } | Mark::NoFinish { at, .. } => (*at, *at),
             Mark::ReasoningKey(at) => (*at, at + br#""reasoning_content""#.len()),
             Mark::NoChoices(place) | Mark::NestedUsage(place) => (place.start, place.end),
             Mark::Finish { value, .. } => (value.start, value.end),
@@ -66,6 +66,17 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
             out.extend_from_slice(b"[");
             out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
             out.extend_from_slice(b"]");
+        }
+        Mark::Delta { has, .. } => {
+            let role = (!has.role).then_some(r#""role":"assistant""#);
+            let content = (!has.content).then_some(r#""content":"""#);
+            let written = [role, content, has.any.then_some("")];
+            let mut separator = "";
+            for member in written.into_iter().flatten() {
+                out.extend_from_slice(separator.as_bytes());
+                out.extend_from_slice(member.as_bytes());
+                separator = ",";
+            }
         }
         Mark::Finish { native, .. } => finish_reason(old, *native, out),
         Mark::NoFinish { members, native, .. } => {

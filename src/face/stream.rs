@@ -95,6 +95,7 @@ impl Stream {
             self.state.block(&block, &mut self.events, &mut pass);
         }
         if end {
+            self.state.ended = true;
             if let Some(block) = self.framer.finish() {
                 self.state.block(&block, &mut self.events, &mut pass);
             }
@@ -110,6 +111,7 @@ impl Stream {
         }
         let half_sent = match self.state.mode {
             Mode::Pass => self.framer.in_block(),
+            Mode::Filter if self.state.ended => self.framer.in_block(),
             Mode::Filter | Mode::Shape(_) => self.framer.in_oversized(),
         };
         let separator = if half_sent && self.state.released { "\n\n" } else { "" };
@@ -119,7 +121,7 @@ impl Stream {
     /// See [`super::Relay::is_terminal`].
     pub(super) fn is_terminal(&self, account: &Account) -> bool {
         let state = &self.state;
-        !state.faulted && (state.done || state.ended && account.has_finished())
+        state.released && !state.faulted && (state.done || state.ended && account.has_finished())
     }
 }
 
@@ -135,6 +137,7 @@ impl State {
             Part::Oversized => {
                 pass.step.event = true;
                 pass.tally.unreadable();
+                pass.core.account.content_unread();
                 self.released = true;
                 self.dropping = false;
                 return self.keep(block, pass);
@@ -161,7 +164,8 @@ impl State {
             pass.tally.unreadable();
             self.foreign = true;
             self.keep_faithful(block, pass);
-            if let Mode::Shape(_) = self.mode {
+            // What a stream was cut in is no event, and would only confuse.
+            if matches!(self.mode, Mode::Shape(_)) && !self.ended {
                 write_event(&mut pass.out.buffer, |out| out.extend_from_slice(data));
             }
             return;
@@ -230,7 +234,6 @@ impl State {
     }
 
     fn end(&mut self, pass: &mut Pass<'_>) {
-        self.ended = true;
         if self.faulted {
             return;
         }

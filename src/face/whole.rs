@@ -97,6 +97,10 @@ impl Whole {
             step.fault = Some(fault::read(body.get(range.clone()).unwrap_or(&body)));
             return;
         }
+        if seen.choices == Choices::Empty && !seen.content {
+            step.empty = true;
+            return;
+        }
         self.terminal = true;
         if faithful {
             step.out = Some(body);
