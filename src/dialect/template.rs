@@ -6,10 +6,8 @@
 
 use super::cursor::closing_quote;
 use super::observe::{Choices, Observation};
+use crate::bounds::TEMPLATE_BYTES;
 use std::ops::Range;
-
-/// Longest event worth remembering, bytes.
-const TEMPLATE_BYTES: usize = 4_096;
 
 /// The last plain event, and where its variable strings are, quotes excluded.
 #[derive(Debug, Default)]
@@ -123,6 +121,18 @@ mod tests {
             event("b", "pad", "").replace("\"}", ""),
         ] {
             assert_eq!(template.fit(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_event_at_the_bound_is_remembered_and_one_past_it_is_not() {
+        let frame = event("", "", "").len();
+        for (length, remembered) in [(TEMPLATE_BYTES, true), (TEMPLATE_BYTES + 1, false)] {
+            let json = event(&"x".repeat(length - frame), "", "");
+            let mut template = Template::default();
+            let mut observer = Observer::new(Dialect::OpenAiChat, false);
+            template.learn(json.as_bytes(), &observer.observe(json.as_bytes()).unwrap());
+            assert_eq!(template.fit(json.as_bytes()).is_some(), remembered, "{length}");
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bounds::{EVENT_BYTES, HELD_BYTES, WHOLE_REPLY_BYTES};
+use crate::bounds::{EVENT_BYTES, HELD_BYTES, USAGE_TAIL_BYTES, WHOLE_REPLY_BYTES};
 use crate::meter::{Finish, estimate};
 use crate::usage::{KINDS, Kind};
 use proptest::prelude::*;
@@ -611,6 +611,30 @@ fn a_body_past_the_bound_passes_with_its_usage_read_from_the_tail() {
             assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
             assert!(result.terminal);
         }
+    }
+}
+
+#[test]
+fn usage_is_looked_for_in_the_held_tail_only() {
+    let usage = r#""usage":{"prompt_tokens":8}"#;
+    let after = USAGE_TAIL_BYTES - usage.len() - r#","z":""}"#.len();
+    for (length, found) in [(after, true), (after + 1, false)] {
+        let tail = format!(r#"{usage},"z":"{}"}}"#, "A".repeat(length));
+        let head = format!(r#"{{"data":["{}"],"#, "A".repeat(WHOLE_REPLY_BYTES));
+        let result = run(reply(Face::Faithful, false), &(head + &tail), &[100_000]);
+        assert_eq!((result.sheet.usage.is_some(), result.sheet.unreadable), (found, !found));
+    }
+}
+
+#[test]
+fn content_nested_past_the_depth_is_not_counted() {
+    for (depth, letters) in [(8, 1), (9, 0)] {
+        let nested = format!("{}\"x\"{}", "[".repeat(depth), "]".repeat(depth));
+        let result = every_way(
+            &reply(Face::Faithful, true),
+            &[delta(r#""content":"!""#), delta(&format!(r#""content":{nested}"#))].concat(),
+        );
+        assert_eq!(result.sheet.delivered.0[0], letters, "{depth}");
     }
 }
 
