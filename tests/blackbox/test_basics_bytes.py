@@ -16,22 +16,28 @@ FRAMINGS = {"length": 0, "chunks of 1000": 1000, "chunks of 100000": 100_000}
 
 
 def document(weir, size: int, roles: dict | None = None, stream: bool = False) -> tuple[str, bytes, bytes]:
-    """A body of about this size whose only member to change is the model: id, sent, expected."""
+    """A body of exactly `size` bytes, or as near as it gets, of which only the model must change.
+
+    Returns id, what is sent, what must arrive.
+    """
     id, _ = weir.body()
-    dice = random.Random(size)
-    filler = "".join(dice.choices("abcdefghij \\u00e9ö☃", k=1000)).replace("\\", "\\\\")
-    content = (filler * (size // len(filler.encode()) + 1)).encode()[:size].decode(errors="ignore")
-    text = (
-        '{ "messages" :\t[{"role":"user","content":"%s"}],\n  "temperature": 1.0e0, "unknown":[1, 2 ,{}],'
-        ' "model" : %s , "stream":%s, "stream_options": {"include_usage" : true},"x_chaos":%s}\n'
-    )
-    if not stream:
-        text = text.replace(' "stream_options": {"include_usage" : true},', "")
+    options = ' "stream_options": {"include_usage" : true},' if stream else ""
     chaos = json.dumps({"id": id} | (roles or {}))
+    parts = [
+        '{ "messages" :\t[{"role":"user","content":"', '"}],\n  "temperature": 1.0e0, "unknown":[1, 2 ,{}],'
+        ' "model" : ', f' , "stream":{json.dumps(stream)},{options}"x_chaos":{chaos}}}\n',
+    ]
+    room = size - len(("".join(parts) + '"test/m"').encode())
+    dice = random.Random(size)
+    filler = "".join(dice.choices(["a", "b", " ", "ö", "☃", "\\n", "\\u00e9", '\\"'], k=500))
+    content = filler * (max(room, 0) // len(filler.encode()))
+    content += "." * max(room - len(content.encode()), 0)
 
     def fill(model: str) -> bytes:
-        return (text % (content, json.dumps(model), json.dumps(stream), chaos)).encode()
-    return id, fill("test/m"), fill("up-a") if not roles else fill("up-b")
+        return (parts[0] + content + parts[1] + json.dumps(model) + parts[2]).encode()
+
+    assert room < 0 or len(fill("test/m")) == size
+    return id, fill("test/m"), fill("up-b" if roles else "up-a")
 
 
 def arrived(weir, id: str, role: str, expected: bytes) -> dict:
