@@ -14,6 +14,8 @@ pub const HEAD_FIELDS: usize = 100;
 pub const MODEL_NAME_BYTES: usize = 128;
 /// Most models one request may list in `models`.
 pub const MODELS_PER_REQUEST: usize = 16;
+/// Most providers one list of `provider` may name (contract 2.3).
+pub const PROVIDERS_PER_LIST: usize = 256;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
@@ -52,3 +54,22 @@ pub const RECENT_GENERATIONS: usize = 16_384;
 pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Rows in one transaction of a sink.
 pub const SINK_BATCH: usize = 1_024;
+
+/// Pairs of model and provider with metrics of their own; the rest share `other`.
+pub const METRIC_PAIRS: usize = 4_096;
+/// Rules with a counter of their own; the rest share `other`.
+pub const METRIC_RULES: usize = 1_024;
+/// Log lines on their way to standard error; past it they are dropped and counted.
+pub const LOG_LINES: usize = 4_096;
+/// Longest log line, bytes without its end.
+pub const LOG_LINE_BYTES: usize = 8 << 10;
+/// Connections one simulated provider keeps open at once.
+pub const SIMULATED_CONNECTIONS: usize = 4_096;
+/// Largest configuration or rule file, bytes.
+pub const CONFIG_BYTES: u64 = 4 << 20;
+/// Largest secret, bytes: it must fit into one request head.
+pub const SECRET_BYTES: u64 = 16 << 10;
+/// Longest slug, tag, key or workspace name in configuration, bytes.
+pub const SLUG_BYTES: usize = 64;
+/// Longest time configuration can ask for: 30 days.
+pub const DURATION_MAX: Duration = Duration::from_secs(720 * 3600);

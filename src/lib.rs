@@ -4,16 +4,26 @@
 //! rooms directly.
 
 pub mod access;
+pub mod admin;
+pub mod api;
 pub mod bounds;
 pub mod catalog;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dialect;
+pub mod edge;
+pub mod endpoint;
 pub mod error;
 pub mod ledger;
+pub mod log;
 pub mod meter;
+pub mod metrics;
 pub mod outcome;
 pub mod price;
 pub mod request;
 pub mod rules;
 pub mod selection;
+pub mod systemd;
+pub mod upstream;
 pub mod usage;

@@ -1,7 +1,9 @@
 //! `lua-free-rules/`: declarative entries, compiled at load; facts in, decision out. Pure.
 
+use crate::config::problem::Problem;
 use crate::error::Error;
 use crate::selection::Constraint;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a rule can match on.
@@ -25,4 +27,18 @@ pub struct Decision {
     /// Serve this model in place of the one asked for.
     pub rename: Option<Arc<str>>,
     pub constraint: Constraint,
+}
+
+/// The compiled rules of all files.
+#[derive(Debug, Default)]
+pub struct Rules {}
+
+impl Rules {
+    /// Compiles rule files, in order.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn compile(_sources: &[(PathBuf, String)]) -> Result<Self, Vec<Problem>> {
+        Ok(Self::default())
+    }
 }
