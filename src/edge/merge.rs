@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use memchr::memmem;
 use pingora::connectors::http::custom::{Connection, Connector};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{CustomALPN, SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
-use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use std::any::Any;
@@ -147,7 +147,9 @@ impl AsyncWrite for Merged {
             Phase::Idle => {
                 ready!(self.drain(cx))?;
                 self.phase = match body_length(bytes) {
-                    Some(length) if length > 0 && bytes.ends_with(b"\r\n\r\n") => Phase::Head(length),
+                    Some(length) if length > 0 && bytes.ends_with(b"\r\n\r\n") => {
+                        Phase::Head(length)
+                    }
                     _ => {
                         self.phase = Phase::Through;
                         return self.pass(cx, bytes);
