@@ -112,6 +112,11 @@ class Weir:
         self.process.kill()
         self.process.wait()
 
+    def check(self) -> subprocess.CompletedProcess:
+        """`weir check` on the files as they are now."""
+        command = [binary(), "check", "--conf", self.conf]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10)
+
     def no_secret(self, text: str) -> None:
         """Neither prompt nor key nor provider secret may stand in this text (S20)."""
         canaries = [self.canary, self.deployment.key, *(p.secret for p in self.deployment.providers)]
