@@ -119,7 +119,7 @@ def test_usage_is_spliced_in_and_nothing_else(run):
 
 
 CONSUMED = {
-    "models": ["test/n"], "provider": {"order": ["a"]}, "route": "fallback", "plugins": [],
+    "models": ["test/m"], "provider": {"order": ["a"]}, "route": "fallback", "plugins": [],
     "preset": "p", "session_id": "s", "transforms": [], "usage": {"include": True},
     "include_reasoning": True, "debug": {}, "trace": {"trace_id": "t"},
 }
@@ -179,7 +179,8 @@ def test_S6_the_upstream_head_is_built_from_nothing(run):
     headers = answer.seen("a")[0]["headers"]
     names = [name for name, _ in headers]
     assert len(names) == len(set(names))
-    allowed = {"host", "content-type", "content-length", "authorization", "accept", "accept-encoding", "user-agent"}
+    allowed = {"host", "content-type", "content-length", "authorization", "accept", "accept-encoding", "user-agent",
+               "traceparent"}
     assert set(names) <= allowed, set(names) - allowed
     values = dict(headers)
     assert values["authorization"] == f"Bearer {weir.deployment.providers[0].secret}"

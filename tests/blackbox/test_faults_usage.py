@@ -130,7 +130,7 @@ def test_kinds_are_disjoint(run):
     }
     answer = weir.ask({"a": {"usage": usage}})
     (row,) = answer.rows(1)
-    assert row.tokens == {"input": 60, "cache_read": 40, "output": 30, "reasoning": 20}
+    assert row.tokens | {"requests": 0} == {"requests": 0, "input": 60, "cache_read": 40, "output": 30, "reasoning": 20}
     shown = answer.usage
     assert (shown["prompt_tokens"], shown["completion_tokens"], shown["total_tokens"]) == (100, 50, 150)
     assert shown["prompt_tokens_details"]["cached_tokens"] == 40

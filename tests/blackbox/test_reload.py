@@ -118,3 +118,14 @@ def test_sigterm_stops_accepting_and_ends_at_its_limit(run):
     expect.row(row, "a", "shutdown", "estimated")
     with pytest.raises(OSError):
         weir.connect()
+
+
+def test_ready_means_accepting(run):
+    """Who waits for /readyz, or for systemd's notification, must find an open door."""
+    weir = run("a")
+    for _ in range(10):
+        weir.stop()
+        weir.launch(wait=False)
+        while not weir.is_ready():
+            assert weir.running()
+        weir.connect().close()
