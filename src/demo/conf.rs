@@ -40,9 +40,9 @@ pub fn write(dir: &Path, places: &Places<'_>, key: &str) -> io::Result<()> {
 fn weir(places: &Places<'_>) -> String {
     let Places { listen, admin, state, .. } = places;
     format!(
-        "[[listener]]\naddress = \"{listen}\"\nh2c = true\n\n\
-         [admin]\naddress = \"{admin}\"\n\n\
-         [state]\ndirectory = {}\n",
+        "state_directory = {}\n\n\
+         [[listener]]\naddress = \"{listen}\"\nh2c = true\n\n\
+         [admin]\naddress = \"{admin}\"\n",
         toml::Value::from(state.to_string_lossy().as_ref()),
     )
 }
@@ -125,7 +125,7 @@ mod tests {
             .map(|model| model["endpoint"].as_array().unwrap().len())
             .sum();
         assert_eq!(endpoints, ENDPOINTS.len());
-        let state = table(dir.path(), "weir.toml")["state"]["directory"].clone();
+        let state = table(dir.path(), "weir.toml")["state_directory"].clone();
         assert_eq!(state.as_str(), Some("/a \"quoted\" place"));
     }
 
