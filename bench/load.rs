@@ -58,7 +58,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(arguments: &[String]) -> Option<(Self, usize)> {
+    fn new(arguments: &[String]) -> Option<(Self, u64)> {
         let [address, path, key, mode, connections, seconds] = arguments else { return None };
         let (model, more) = match mode.as_str() {
             "small" => ("small", ""),
@@ -198,7 +198,8 @@ async fn exchange(
     Ok(())
 }
 
-async fn connection(plan: Rc<Plan>, tally: Rc<RefCell<Tally>>) {
+async fn connection(plan: Rc<Plan>, tally: Rc<RefCell<Tally>>, delay: Duration) {
+    tokio::time::sleep(delay).await;
     let mut answer = Answer::default();
     let mut socket = None;
     while Instant::now() < plan.until {
@@ -226,8 +227,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (plan, tally) = (Rc::new(plan), Rc::new(RefCell::new(Tally::default())));
     let started = Instant::now();
     let tasks = LocalSet::new();
-    for _ in 0..connections {
-        tasks.spawn_local(connection(Rc::clone(&plan), Rc::clone(&tally)));
+    for count in 0..connections {
+        // Held streams open one after another: a burst would measure the listeners' backlogs.
+        let delay = Duration::from_millis(if plan.held { count } else { 0 });
+        tasks.spawn_local(connection(Rc::clone(&plan), Rc::clone(&tally), delay));
     }
     tasks.await;
     let seconds = started.elapsed().as_secs_f64();

@@ -8,7 +8,7 @@ use memchr::memmem;
 use std::error::Error;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{MissedTickBehavior, interval};
 
 #[global_allocator]
@@ -18,6 +18,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EVENTS: usize = 100;
 const SSE: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+/// Connections that may wait to be accepted while the load has the core.
+const BACKLOG: u32 = 4_096;
 /// Longest a stream is held open, in events.
 const HELD_EVENTS: usize = 2_400;
 
@@ -71,12 +73,15 @@ fn chunk(event: &str) -> Vec<u8> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let listen = std::env::args().nth(1).ok_or("usage: bench-upstream LISTEN")?;
     let canned: &'static Canned = Box::leak(Box::new(Canned::new()));
-    let listener = TcpListener::bind(listen).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen.parse()?)?;
+    let listener = socket.listen(BACKLOG)?;
     loop {
         let (socket, _) = listener.accept().await?;
-        socket.set_nodelay(true)?;
         tokio::spawn(async move {
             // A caller that leaves is the end of a connection like any other.
+            let _ = socket.set_nodelay(true);
             let _ = converse(socket, canned).await;
         });
     }
