@@ -36,6 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [listen, upstream] = arguments.as_slice() else {
         return Err("usage: bench-bare LISTEN UPSTREAM".into());
     };
+    // As Weir does at start.
+    rustix::thread::disable_transparent_huge_pages(true)?;
     let conf = ServerConf {
         threads: 1,
         upstream_keepalive_pool_size: 4_096,
