@@ -118,7 +118,9 @@ impl Status for State {
         match self.ledger.gate() {
             Gate::Open => Ok(()),
             Gate::Full => Err("the spool is full: the sink does not take rows".into()),
-            Gate::Failed => Err("the spool cannot be written: restart once the disk is well".into()),
+            Gate::Failed => {
+                Err("the spool cannot be written: restart once the disk is well".into())
+            }
         }
     }
 

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod key;
 mod run;
+mod usage;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ enum Command {
     Run(run::Args),
     /// Serve simulated providers with a key to try: nothing to configure
     Demo(demo::Args),
+    /// Print totals of the ledger by key, workspace, model, provider or day
+    Usage(usage::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
     /// Make API keys
@@ -34,6 +37,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Usage(args) => usage::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(&args),
     }

@@ -71,6 +71,7 @@ impl ProxyHttp for Weir {
             }
             Ok(None) => Ok(true),
             Err(refusal) => {
+                request::refused(&self.state, session, &refusal);
                 reply::refuse(session, &refusal).await?;
                 Ok(true)
             }

@@ -8,7 +8,7 @@ use crate::bounds::DRAIN_TIME;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
-use crate::metrics::BadJson;
+use crate::metrics::{BadJson, Ending};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::route::{Face, Miss, Target, route};
@@ -47,7 +47,11 @@ pub(super) async fn filter(
     }
     let operation = match target {
         Target::Inference(operation) => operation,
-        other => return local::answer(state, session, other).await.map(|()| None),
+        other => {
+            local::answer(state, session, other).await?;
+            state.metrics.request(Some((face, other)), Ending::Ok);
+            return Ok(None);
+        }
     };
     let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
@@ -96,6 +100,13 @@ pub(super) async fn filter(
         ended: None,
         answered: 0,
     })))
+}
+
+/// Counts a request that Weir itself has refused.
+pub(super) fn refused(state: &State, session: &Session, refusal: &Refusal) {
+    let head = session.req_header();
+    let place = route(&head.method, head.uri.path()).ok();
+    state.metrics.request(place, Ending::of_status(refusal.error.status));
 }
 
 fn missed(miss: &Miss) -> Refusal {
