@@ -1,7 +1,14 @@
 //! Who calls: keys, and the caller a key stands for.
 
+mod key;
+
+pub use key::{KEY_PREFIX, NewKey};
+
+use crate::error::Error;
 use crate::selection::Constraint;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 
 /// Who pays: an API key inside a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,3 +24,96 @@ pub struct Caller {
     /// Model slugs the key may use, `author/*` for all of an author; `None` allows all.
     pub models: Option<Vec<Arc<str>>>,
 }
+
+impl Caller {
+    /// Whether the key may use the model of this slug.
+    #[must_use]
+    pub fn allows_model(&self, slug: &str) -> bool {
+        let matches = |pattern: &Arc<str>| match pattern.strip_suffix('*') {
+            Some(author) => slug.starts_with(author),
+            None => **pattern == *slug,
+        };
+        self.models.as_ref().is_none_or(|patterns| patterns.iter().any(matches))
+    }
+}
+
+/// The keys that may call. A disabled key is not in it: it is answered as an unknown one.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    /// By digest.
+    callers: Vec<Arc<Caller>>,
+}
+
+impl Keys {
+    /// Digests are taken to be unique.
+    #[must_use]
+    pub fn new(callers: impl IntoIterator<Item = Caller>) -> Self {
+        let mut callers: Vec<_> = callers.into_iter().map(Arc::new).collect();
+        callers.sort_unstable_by_key(|caller| caller.key_hash);
+        Self { callers }
+    }
+
+    /// The caller of a key, by its full SHA-256 (S18). A search narrows by the digest's first bytes,
+    /// which say nothing about a key's 256 random bits; the rest is compared in constant time.
+    #[must_use]
+    pub fn find(&self, presented: &str) -> Option<&Arc<Caller>> {
+        self.by_digest(&Sha256::digest(presented.as_bytes()).into())
+    }
+
+    fn by_digest(&self, digest: &[u8; 32]) -> Option<&Arc<Caller>> {
+        let prefix = |hash: &[u8; 32]| hash.first_chunk::<8>().copied();
+        let start = self.callers.partition_point(|c| prefix(&c.key_hash) < prefix(digest));
+        let same = self.callers.iter().skip(start);
+        let mut same = same.take_while(|caller| prefix(&caller.key_hash) == prefix(digest));
+        same.find(|caller| bool::from(caller.key_hash.ct_eq(digest)))
+    }
+
+    /// Every caller, by digest.
+    pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
+        self.callers.iter()
+    }
+
+    /// Number of keys that may call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.callers.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+}
+
+/// The key a request presents: `Authorization: Bearer` (any case of the scheme, RFC 9110 section
+/// 11.1), else `x-api-key`, which counts as Bearer (contract 1.1).
+#[must_use]
+pub fn presented<'a>(
+    authorization: Option<&'a [u8]>,
+    x_api_key: Option<&'a [u8]>,
+) -> Option<&'a str> {
+    let bearer = authorization.and_then(|value| {
+        let (scheme, key) = value.trim_ascii().split_at_checked("bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
+    });
+    let key = std::str::from_utf8(bearer.or(x_api_key)?).ok()?.trim_ascii();
+    (!key.is_empty()).then_some(key)
+}
+
+/// The caller of a request, from its two headers.
+///
+/// # Errors
+/// 401 in the contract's words (section 5.5): one message for no key, one for a bad one.
+pub fn authenticate(
+    keys: &Keys,
+    authorization: Option<&[u8]>,
+    x_api_key: Option<&[u8]>,
+) -> Result<Arc<Caller>, Error> {
+    let Some(key) = presented(authorization, x_api_key) else {
+        return Err(Error::caller(401, "No cookie auth credentials found"));
+    };
+    keys.find(key).cloned().ok_or_else(|| Error::caller(401, "User not found."))
+}
+
+#[cfg(test)]
+mod tests;

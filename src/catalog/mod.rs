@@ -1,8 +1,13 @@
 //! The catalogue: models, providers, endpoints. Plain data, built once per snapshot by `config`.
 
+mod address;
+
+pub use address::is_private;
+
 use crate::dialect::Dialect;
 use crate::price::PriceVersion;
 use secrecy::SecretString;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +23,24 @@ pub struct DataPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     pub tls: bool,
-    /// Host for DNS and the `Host` header, without port.
+    /// Name or address to connect to, without port and without the brackets of IPv6.
     pub host: String,
     pub port: u16,
     /// Path before `/chat/completions` and its like, without a trailing slash (`/v1`).
     pub path: String,
+}
+
+impl BaseUrl {
+    /// The `Host` header: host, and port unless it is the scheme's own (RFC 9110 section 7.2).
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        let own = if self.tls { 443 } else { 80 };
+        if self.port == own { host } else { format!("{host}:{}", self.port) }
+    }
 }
 
 /// HTTP versions offered to an upstream.
@@ -128,4 +146,114 @@ pub struct Model {
     /// Other names that mean this model (bare upstream names, dated slugs).
     pub aliases: Vec<String>,
     pub endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// A configured provider that cannot serve here: neither listed nor chosen (design, overlay).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dormant {
+    pub provider: Arc<str>,
+    /// What is missing, without any secret.
+    pub reason: String,
+    /// Endpoints that wait for it.
+    pub endpoints: usize,
+}
+
+/// Weir's own request fields, which an upstream only receives if its endpoint declares them
+/// (design, "What is consumed").
+pub const DECLARABLE: [&str; 11] = [
+    "models",
+    "provider",
+    "route",
+    "plugins",
+    "preset",
+    "session_id",
+    "transforms",
+    "usage",
+    "include_reasoning",
+    "debug",
+    "trace",
+];
+
+/// Everything that can be asked for and who serves it. Immutable; part of a snapshot.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// By slug; a model without an endpoint is not in it.
+    models: BTreeMap<Arc<str>, Arc<Model>>,
+    /// Slug or alias to slug's model.
+    names: HashMap<String, Arc<Model>>,
+    /// By slug.
+    providers: BTreeMap<Arc<str>, Arc<Provider>>,
+    dormant: Vec<Dormant>,
+}
+
+impl Catalog {
+    /// A catalogue of what can serve. Models without endpoints are left out; slugs and aliases are
+    /// taken to be unique, and a slug beats an alias.
+    #[must_use]
+    pub fn new(providers: Vec<Arc<Provider>>, models: Vec<Model>, dormant: Vec<Dormant>) -> Self {
+        let served = models.into_iter().filter(|model| !model.endpoints.is_empty());
+        let models: BTreeMap<_, _> =
+            served.map(|model| (Arc::clone(&model.slug), Arc::new(model))).collect();
+        let mut names = HashMap::new();
+        for model in models.values() {
+            for alias in &model.aliases {
+                names.insert(alias.clone(), Arc::clone(model));
+            }
+        }
+        names.extend(models.iter().map(|(slug, model)| (slug.to_string(), Arc::clone(model))));
+        let providers =
+            providers.into_iter().map(|provider| (Arc::clone(&provider.slug), provider)).collect();
+        Self { models, names, providers, dormant }
+    }
+
+    /// The model of exactly this slug or alias.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<Model>> {
+        self.names.get(name)
+    }
+
+    /// Every model that can be served, by slug.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.models.values()
+    }
+
+    /// Every endpoint, by model and then as configured.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.models().flat_map(|model| &model.endpoints)
+    }
+
+    /// Every provider that can serve, by slug.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.providers.values()
+    }
+
+    /// Providers that wait for a credential.
+    #[must_use]
+    pub fn dormant(&self) -> &[Dormant] {
+        &self.dormant
+    }
+
+    /// The price versions in use, each once, by hash: what a ledger must know before a row names it.
+    #[must_use]
+    pub fn price_versions(&self) -> Vec<Arc<PriceVersion>> {
+        let unique: BTreeMap<_, _> =
+            self.endpoints().map(|e| (e.price.hash, Arc::clone(&e.price))).collect();
+        unique.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(tls: bool, host: &str, port: u16) -> BaseUrl {
+        BaseUrl { tls, host: host.to_owned(), port, path: String::new() }
+    }
+
+    #[test]
+    fn authority_leaves_out_the_schemes_own_port() {
+        assert_eq!(url(true, "api.example", 443).authority(), "api.example");
+        assert_eq!(url(true, "api.example", 80).authority(), "api.example:80");
+        assert_eq!(url(false, "::1", 8000).authority(), "[::1]:8000");
+    }
 }

@@ -1,3 +1,157 @@
 //! Configuration: files become checked structs, or a full list of what is wrong and how to mend it.
+//!
+//! A directory holds `weir.toml`, `providers.toml`, `models.toml` and `keys.toml`; rules are in a
+//! directory that `weir.toml` names. [`load`] reads them all and reports every problem of every file
+//! at once. It never changes anything: a reload that fails leaves no trace (design, invariant 1).
 
+mod document;
+mod endpoints;
+mod keys;
+mod listen;
+mod models;
+mod policy;
 pub mod problem;
+mod providers;
+mod secret;
+mod settings;
+mod value;
+
+pub use listen::{Address, Admin, Listener, TlsFiles};
+pub use secret::Environment;
+pub use settings::{LedgerSettings, Limits, LogFormat, Settings};
+pub(crate) use value::{slug, title};
+
+use crate::access::Keys;
+use crate::bounds;
+use crate::catalog::Catalog;
+use crate::rules::Rules;
+use document::{Document, Report, Section};
+use problem::Problem;
+use providers::State;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The files of a configuration directory, in the order problems are reported.
+pub const FILES: [&str; 4] = ["weir.toml", "providers.toml", "models.toml", "keys.toml"];
+
+/// A configuration without a problem.
+#[derive(Debug)]
+pub struct Loaded {
+    pub settings: Settings,
+    pub catalog: Catalog,
+    pub keys: Keys,
+    pub rules: Rules,
+    /// What the operator should know though nothing is wrong: secrets that are not on this host.
+    pub notices: Vec<Problem>,
+}
+
+/// Loads a configuration directory, with secrets and directories from the process's environment.
+///
+/// # Errors
+/// Every problem of every file, in the order of files and lines.
+pub fn load(directory: &Path) -> Result<Loaded, Vec<Problem>> {
+    load_with(directory, &|name| std::env::var_os(name))
+}
+
+/// As [`load`], with another environment.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(directory: &Path, environment: Environment<'_>) -> Result<Loaded, Vec<Problem>> {
+    let report = Report::default();
+    let loaded = read(directory, environment, &report);
+    let (mut problems, notices) = (report.problems.into_inner(), report.notices.into_inner());
+    let rank = |problem: &Problem| {
+        let name = problem.file.file_name().unwrap_or_default();
+        FILES.iter().position(|file| *file == name).unwrap_or(FILES.len())
+    };
+    problems.sort_by_key(|problem| (rank(problem), problem.line));
+    match loaded {
+        Some(loaded) if problems.is_empty() => Ok(Loaded { notices, ..loaded }),
+        _ => Err(problems),
+    }
+}
+
+/// Reads every file as far as it goes. `None` only with a problem reported.
+fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Option<Loaded> {
+    let paths = FILES.map(|name| directory.join(name));
+    let texts = paths.each_ref().map(|path| text(path, report));
+    let [weir, providers, models, keys] = std::array::from_fn(|index| {
+        let (path, text) = (paths.get(index)?, texts.get(index)?.as_deref()?);
+        Document::parse(path, text, report)
+    });
+    let providers =
+        providers.as_ref().map(|file| providers::read(&file.root(providers::ROOT), environment));
+    let models =
+        models.as_ref().map(|file| models::read(&file.root(models::ROOT), providers.as_ref()));
+    // Names in constraints are only judged when all names are known.
+    let known: Option<Vec<&str>> =
+        providers.as_ref().zip(models.as_ref()).map(|(slugs, models)| {
+            let tags = models.tags.iter().filter(|tag| !slugs.contains_key(*tag));
+            slugs.keys().chain(tags).map(String::as_str).collect()
+        });
+    let keys = keys.as_ref().map(|file| keys::read(&file.root(keys::ROOT), known.as_deref()));
+    let weir = weir.as_ref().map(|file| {
+        let root = file.root(settings::KEYS);
+        (settings::read(&root, known.as_deref(), environment), rules(&root, report))
+    });
+    let (settings, rules) = weir?;
+    let live = providers?.into_values().filter_map(|state| match state {
+        State::Live(provider) => Some(provider),
+        State::Dormant(_) | State::Wrong => None,
+    });
+    let models = models?;
+    Some(Loaded {
+        settings,
+        catalog: Catalog::new(live.collect(), models.models, models.dormant),
+        keys: keys?,
+        rules: rules?,
+        notices: Vec::new(),
+    })
+}
+
+/// Compiles the `.toml` files of the rules' directory in the order of their names.
+fn rules(root: &Section<'_>, report: &Report) -> Option<Rules> {
+    let Some(directory) = root.get::<PathBuf>("rules").map(|path| root.resolve(&path)) else {
+        return (!root.has("rules")).then(Rules::default);
+    };
+    let entries = std::fs::read_dir(&directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>());
+    let mut files: Vec<PathBuf> = match entries {
+        Ok(files) => files,
+        Err(error) => {
+            root.problem("rules", format!("the directory cannot be read: {}", error.kind()));
+            return None;
+        }
+    };
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort_unstable();
+    let count = files.len();
+    let sources: Vec<_> =
+        files.into_iter().filter_map(|file| text(&file, report).map(|text| (file, text))).collect();
+    match Rules::compile(&sources) {
+        Ok(rules) => (sources.len() == count).then_some(rules),
+        Err(mut problems) => {
+            report.problems.borrow_mut().append(&mut problems);
+            None
+        }
+    }
+}
+
+/// A file's text; `None` after reporting why it cannot be had.
+fn text(path: &Path, report: &Report) -> Option<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(bounds::CONFIG_BYTES + 1).read_to_string(&mut text));
+    let message = match read {
+        Ok(size) if size as u64 <= bounds::CONFIG_BYTES => return Some(text),
+        Ok(_) => format!("is larger than {} bytes", bounds::CONFIG_BYTES),
+        Err(error) => format!("cannot be read: {}", error.kind()),
+    };
+    let key = "file".to_owned();
+    report.problems.borrow_mut().push(Problem { file: path.to_path_buf(), line: 0, key, message });
+    None
+}
+
+#[cfg(test)]
+mod tests;

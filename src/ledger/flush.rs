@@ -124,6 +124,9 @@ impl Flusher {
         let mut recent = self.shared.recent.lock();
         self.batch.iter().for_each(|(record, _)| recent.add(record));
         drop(recent);
+        if let Some(observe) = self.shared.observer.get() {
+            self.batch.iter().for_each(|(record, _)| observe(record));
+        }
         // Only now: a slot is given up when the spool has its record and a search can find it.
         self.indices.iter().for_each(|index| self.shared.release(*index));
         Ok(())

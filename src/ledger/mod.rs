@@ -109,6 +109,9 @@ pub enum Found {
     Unknown,
 }
 
+/// Sees every record of this epoch once, on the flusher's thread, as it goes into the spool.
+pub type Observer = Box<dyn Fn(&Record) + Send + Sync>;
+
 /// The running ledger. Dropping it stops both threads where they are; use [`Ledger::shutdown`] to
 /// end in order.
 pub struct Ledger {
@@ -139,6 +142,13 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Shows every record from now on to `observer`; metrics of usage come from there, so that they
+    /// agree with the rows (I7). The first call counts.
+    pub fn observe(&self, observer: Observer) {
+        let taken = self.shared.observer.set(observer).is_err();
+        debug_assert!(!taken, "the ledger has an observer already");
+    }
+
     /// Claims a slot for one attempt, before its dispatch. `None`: no slot is free, the spool is
     /// full or writing failed; the caller answers 503. Takes no lock, allocates nothing.
     #[must_use]
@@ -162,6 +172,18 @@ impl Ledger {
     #[must_use]
     pub fn gate(&self) -> Gate {
         self.shared.gate()
+    }
+
+    /// Whether attempts can be claimed.
+    ///
+    /// # Errors
+    /// Why not, for the operator.
+    pub fn accepts(&self) -> Result<(), &'static str> {
+        match self.shared.gate() {
+            Gate::Open => Ok(()),
+            Gate::Full => Err("the spool is full: the sink does not take rows"),
+            Gate::Failed => Err("the spool could not be written: restart once the disk is well"),
+        }
     }
 
     /// How full things are.

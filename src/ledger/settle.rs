@@ -5,11 +5,10 @@ use super::codec::Reader;
 use super::intent;
 use super::record::{Record, RecordKey, Source, flag};
 use super::slot::Image;
-use crate::meter::{Delivered, Finish};
+use crate::meter::{Delivered, ESTIMATOR, Finish, estimate};
 use crate::outcome::Outcome;
 use crate::price::{Pico, PriceVersion};
-use crate::request::route::Operation;
-use crate::usage::{Kind, Usage};
+use crate::usage::Usage;
 use std::borrow::Cow;
 
 /// The one policy so far: who received content pays the attempt's cost (I12).
@@ -18,14 +17,6 @@ pub(super) const POLICY: &str = "delivered";
 /// How far wall clock and monotonic clock may part before the record says so. Wider than any
 /// connect: a record starts at its claim, its duration at its dispatch.
 const CLOCK_SLACK_US: u64 = 60_000_000;
-
-/// Stands in for the meter's estimator and is to be replaced by it.
-const ESTIMATOR: &str = "bytes/4";
-
-fn estimate(delivered: &Delivered, prompt_bytes: u64, _operation: Operation) -> Usage {
-    let bytes = delivered.0.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
-    Usage::ZERO.with(Kind::Input, prompt_bytes.div_ceil(4)).with(Kind::Output, bytes.div_ceil(4))
-}
 
 /// The record of a slot that was dispatched. `None` if the intent cannot be read.
 pub(super) fn settle(node: [u8; 16], image: &Image) -> Option<Record> {
@@ -86,6 +77,7 @@ pub(super) fn finish_from_code(code: u8) -> Option<Finish> {
 mod tests {
     use super::*;
     use crate::ledger::testing;
+    use crate::usage::Kind;
 
     fn image() -> Image {
         testing::image(&testing::intent("gen-1", 1))

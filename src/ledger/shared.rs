@@ -1,6 +1,5 @@
 //! What request threads, flusher and deliverer share.
 
-use super::Options;
 use super::depth::{Counters, Gate, add};
 use super::directory::{Directory, Writer};
 use super::index_list::IndexList;
@@ -9,10 +8,11 @@ use super::recent::Recent;
 use super::sink::sqlite::Reader;
 use super::slot::{FREE, Slot};
 use super::spool::Segments;
+use super::{Observer, Options};
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How a thread is to end.
@@ -41,6 +41,7 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) recent: Mutex<Recent>,
     pub(super) counters: Counters,
+    pub(super) observer: OnceLock<Observer>,
     /// Opened by the first search that needs it.
     pub(super) reader: Mutex<Option<Reader>>,
     seq: AtomicU64,
@@ -71,6 +72,7 @@ impl Shared {
             segments,
             recent: Mutex::new(Recent::default()),
             counters: Counters::default(),
+            observer: OnceLock::new(),
             reader: Mutex::new(None),
             seq: AtomicU64::new(0),
             high: AtomicU32::new(0),

@@ -1,50 +1,242 @@
 //! The few fields that steer a request, with their byte offsets; no document tree.
+//!
+//! [`read`] passes over the body once. It refuses what two parsers could read differently in a field
+//! that steers or bills, and leaves everything else to the upstream, unread.
 
+use super::body_error::{BodyError, is_model_name, not_a_model};
+use super::fields::{self, Object};
+use super::keys::{self, Fate};
+use super::route::Operation;
+use super::scan::Scanner;
+use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_BYTES};
+use crate::selection::Constraint;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A member of the top-level object that rewriting may touch.
+/// A member of the top-level object that rewriting may touch. Each key occurs at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Unescaped key.
     pub key: &'static str,
+    pub fate: Fate,
     /// From the key's opening quote to the value's last byte.
     pub span: Range<usize>,
     /// The value alone.
     pub value: Range<usize>,
+    /// How many members stand before it.
+    pub ordinal: usize,
+    /// End of the member before it, or its own start where it is the first.
+    pub lead: usize,
+    /// Start of the member after it, or its own end where it is the last.
+    pub tail: usize,
 }
 
 /// `provider.*`, as far as first light reads it; the rest is consumed all the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderPreferences {
-    pub order: Vec<String>,
-    pub only: Vec<String>,
-    pub ignore: Vec<String>,
+    pub order: Vec<Arc<str>>,
+    pub only: Vec<Arc<str>>,
+    pub ignore: Vec<Arc<str>>,
     pub allow_fallbacks: Option<bool>,
     pub data_collection_deny: bool,
     pub zdr: bool,
 }
 
+impl ProviderPreferences {
+    /// The same as what narrows a choice.
+    #[must_use]
+    pub fn constraint(&self) -> Constraint {
+        Constraint {
+            only: (!self.only.is_empty()).then(|| self.only.clone()),
+            ignore: self.ignore.clone(),
+            zdr: self.zdr,
+            no_collection: self.data_collection_deny,
+            no_fallbacks: self.allow_fallbacks == Some(false),
+            order: self.order.clone(),
+        }
+    }
+}
+
+/// `stream_options`, where it is an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Offset just past its `{`.
+    pub open: usize,
+    /// Whether it has no member.
+    pub empty: bool,
+    /// The value of its `include_usage`.
+    pub include_usage: Option<Range<usize>>,
+}
+
 /// What Weir reads of a body. Everything else passes unread.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope {
+    pub operation: Operation,
     /// `model` first, then `models`, without repeats; never empty.
     pub models: Vec<Arc<str>>,
     pub stream: bool,
     /// `stream_options.include_usage` as the caller set it.
     pub include_usage: Option<bool>,
     pub provider: ProviderPreferences,
-    /// `max_completion_tokens`, else `max_tokens`.
+    /// `max_completion_tokens`, else `max_tokens`; `None` also where the caller gave a negative one,
+    /// which some servers take for "no limit".
     pub max_tokens: Option<u64>,
     pub session_id: Option<Arc<str>>,
     pub user: Option<Arc<str>>,
     pub has_tools: bool,
     /// Members rewriting may need, in document order.
     pub members: Vec<Member>,
-    /// `stream_options`: the object's span, and whether it is empty.
-    pub stream_options: Option<(Range<usize>, bool)>,
+    pub stream_options: Option<StreamOptions>,
     /// Offset just past the top-level `{`.
     pub open: usize,
-    /// Whether the top-level object has no member.
-    pub empty: bool,
+    /// Members of the top-level object, known or not.
+    pub count: usize,
 }
+
+impl Envelope {
+    /// The member named `key`, if the caller sent it.
+    #[must_use]
+    pub fn member(&self, key: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.key == key)
+    }
+
+    /// How many fields that only other gateways obey were sent, to be counted (S14).
+    #[must_use]
+    pub fn forbidden(&self) -> usize {
+        self.members.iter().filter(|member| member.fate == Fate::Forbidden).count()
+    }
+
+    /// Whether the reply will report no usage unless Weir asks for it: a stream whose caller did not.
+    /// A usage chunk that comes all the same is Weir's doing, and `/v1` removes it.
+    #[must_use]
+    pub fn lacks_usage(&self) -> bool {
+        let streams = matches!(self.operation, Operation::Chat | Operation::Completion);
+        streams && self.stream && self.include_usage != Some(true)
+    }
+}
+
+/// Reads `body`, the whole of it, as a request for `operation`.
+///
+/// # Errors
+/// What [`BodyError`] lists; `null` always means "not set" (contract 1.1).
+pub fn read(body: &[u8], operation: Operation) -> Result<Envelope, BodyError> {
+    let mut scanner = Scanner::new(body)?;
+    scanner.space();
+    if scanner.peek() != Some(b'{') {
+        scanner.skip(0)?;
+        return Err(BodyError::Type { param: "body", wanted: "a JSON object" });
+    }
+    let mut reading = Reading {
+        envelope: Envelope { operation, open: scanner.at() + 1, ..Envelope::default() },
+        ..Reading::default()
+    };
+    let mut object = Object::open(&mut scanner, keys::TOP, 1);
+    let mut end = None;
+    while let Some((known, start)) = object.next(&mut scanner)? {
+        reading.member(&mut scanner, known, start, &mut end)?;
+    }
+    scanner.end()?;
+    reading.finish()
+}
+
+/// An envelope in the making.
+#[derive(Default)]
+struct Reading {
+    envelope: Envelope,
+    model: Option<Arc<str>>,
+    models: Vec<Arc<str>>,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    has_input: bool,
+}
+
+impl Reading {
+    /// Reads the value of one member and remembers where it lies. `end`: of the member before.
+    fn member(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        known: Option<(&'static str, Fate)>,
+        start: usize,
+        end: &mut Option<usize>,
+    ) -> Result<(), BodyError> {
+        let ordinal = self.envelope.count;
+        if let Some(last) = self.envelope.members.last_mut().filter(|it| it.ordinal + 1 == ordinal)
+        {
+            last.tail = start;
+        }
+        let value = scanner.at();
+        match known {
+            Some((name, _)) => self.field(scanner, name)?,
+            None => scanner.skip(1)?,
+        }
+        let now = scanner.at();
+        if let Some((key, fate)) = known.filter(|(_, fate)| *fate != Fate::Noted) {
+            self.envelope.members.push(Member {
+                key,
+                fate,
+                span: start..now,
+                value: value..now,
+                ordinal,
+                lead: end.unwrap_or(start),
+                tail: now,
+            });
+        }
+        *end = Some(now);
+        self.envelope.count += 1;
+        Ok(())
+    }
+
+    /// Reads the value of the field `name`, or steps over it.
+    fn field(&mut self, scanner: &mut Scanner<'_>, name: &'static str) -> Result<(), BodyError> {
+        let envelope = &mut self.envelope;
+        match name {
+            "model" => {
+                self.model = fields::text(scanner, name)?.map(|it| model(&it)).transpose()?
+            }
+            "models" => self.models = fields::texts(scanner, name, MODELS_PER_REQUEST, model)?,
+            "stream" => envelope.stream = fields::boolean(scanner, name)?.unwrap_or(false),
+            "stream_options" => fields::stream_options(scanner, envelope)?,
+            "provider" => envelope.provider = fields::provider(scanner)?,
+            "max_tokens" => self.max_tokens = fields::count(scanner, name)?,
+            "max_completion_tokens" => self.max_completion_tokens = fields::count(scanner, name)?,
+            "session_id" => {
+                let id = fields::text(scanner, name)?;
+                if id.as_ref().is_some_and(|id| id.len() > SESSION_ID_BYTES) {
+                    let most = SESSION_ID_BYTES;
+                    return Err(BodyError::TooMuch { param: name, most, unit: "bytes" });
+                }
+                envelope.session_id = id.map(Arc::from);
+            }
+            "user" => envelope.user = fields::text(scanner, name)?.map(Arc::from),
+            "tools" => envelope.has_tools |= fields::filled(scanner)?,
+            "messages" | "prompt" => self.has_input |= fields::given(scanner)?,
+            _ => scanner.skip(1)?,
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Envelope, BodyError> {
+        let mut models: Vec<Arc<str>> = Vec::with_capacity(1 + self.models.len());
+        for name in self.model.into_iter().chain(self.models) {
+            if !models.contains(&name) {
+                models.push(name);
+            }
+        }
+        if models.is_empty() {
+            return Err(BodyError::NoModel);
+        }
+        if self.envelope.operation == Operation::Chat && !self.has_input {
+            return Err(BodyError::NoInput);
+        }
+        self.envelope.models = models;
+        self.envelope.max_tokens = self.max_completion_tokens.or(self.max_tokens);
+        Ok(self.envelope)
+    }
+}
+
+fn model(name: &str) -> Result<Arc<str>, BodyError> {
+    if is_model_name(name) { Ok(Arc::from(name)) } else { Err(not_a_model(name)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,146 @@
 //! The upstream body: the caller's bytes with only what must change spliced.
+
+use super::envelope::{Envelope, Member};
+use super::keys::Fate;
+use super::route::Face;
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// What one attempt needs changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Edit<'a> {
+    /// The name the endpoint knows the model by.
+    pub upstream_model: &'a str,
+    pub face: Face,
+    /// Ask for usage where the caller's stream lacks it ([`Envelope::lacks_usage`]).
+    pub stream_usage: bool,
+    /// Weir's own fields that the endpoint understands and so receives.
+    pub declares: &'a [String],
+    /// Takes the place of `user` under `/api/v1`; under `/v1`, and for `None`, it stays as it came.
+    pub hashed_user: Option<&'a str>,
+}
+
+/// Bytes to put in place of a range of the body.
+struct Splice<'a> {
+    range: Range<usize>,
+    with: Cow<'a, str>,
+}
+
+/// The body for one attempt: exactly one `model`, the endpoint's (S13); Weir's own and the forbidden
+/// fields gone, each with one comma and the space around it; every other byte as it came.
+///
+/// `envelope` must be [`super::envelope::read`] of the same `body`. Copies at most once.
+#[must_use]
+pub fn rewrite(body: &Bytes, envelope: &Envelope, edit: &Edit<'_>) -> Bytes {
+    let model = quoted(edit.upstream_model);
+    let mut splices = Vec::with_capacity(envelope.members.len() + 2);
+    let front = front(envelope, edit, &model);
+    if !front.is_empty() {
+        splices.push(Splice { range: envelope.open..envelope.open, with: front.into() });
+    }
+    let mut removed = 0;
+    for member in &envelope.members {
+        if goes(member, edit) {
+            let range = if member.ordinal == removed {
+                // Nothing before it stays: its comma is the one after it.
+                member.span.start..member.tail
+            } else {
+                member.lead..member.span.end
+            };
+            splices.push(Splice { range, with: "".into() });
+            removed += 1;
+        } else {
+            splices.extend(change(member, envelope, edit, &model));
+        }
+    }
+    splices.retain(|splice| body.get(splice.range.clone()) != Some(splice.with.as_bytes()));
+    if splices.is_empty() { body.clone() } else { apply(body, &splices) }
+}
+
+fn goes(member: &Member, edit: &Edit<'_>) -> bool {
+    match member.fate {
+        Fate::Forbidden => true,
+        Fate::Consumed => !edit.declares.iter().any(|declared| declared == member.key),
+        Fate::Steers | Fate::Noted => false,
+    }
+}
+
+/// Members the body lacks, as they go just inside its `{`.
+fn front(envelope: &Envelope, edit: &Edit<'_>, model: &str) -> String {
+    let lacks_model = envelope.member("model").is_none();
+    let lacks_options = asks(envelope, edit) && envelope.member("stream_options").is_none();
+    if !lacks_model && !lacks_options {
+        return String::new();
+    }
+    let mut front = Vec::with_capacity(2);
+    if lacks_model {
+        front.push(format!("\"model\":{model}"));
+    }
+    if lacks_options {
+        front.push(format!("\"stream_options\":{ASKING}"));
+    }
+    let mut front = front.join(",");
+    let removed = envelope.members.iter().filter(|member| goes(member, edit)).count();
+    if envelope.count > removed {
+        front.push(',');
+    }
+    front
+}
+
+const ASKING: &str = "{\"include_usage\":true}";
+
+fn asks(envelope: &Envelope, edit: &Edit<'_>) -> bool {
+    edit.stream_usage && envelope.lacks_usage()
+}
+
+/// What changes inside a member that stays.
+fn change<'a>(
+    member: &Member,
+    envelope: &Envelope,
+    edit: &Edit<'_>,
+    model: &'a str,
+) -> Option<Splice<'a>> {
+    match member.key {
+        "model" => Some(Splice { range: member.value.clone(), with: model.into() }),
+        "user" if envelope.user.is_some() && edit.face == Face::OpenRouter => {
+            let hashed = quoted(edit.hashed_user?);
+            Some(Splice { range: member.value.clone(), with: hashed.into() })
+        }
+        "stream_options" if asks(envelope, edit) => Some(match &envelope.stream_options {
+            None => Splice { range: member.value.clone(), with: ASKING.into() },
+            Some(options) => match &options.include_usage {
+                Some(value) => Splice { range: value.clone(), with: "true".into() },
+                None => {
+                    let comma = if options.empty { "" } else { "," };
+                    let with = format!("\"include_usage\":true{comma}").into();
+                    Splice { range: options.open..options.open, with }
+                }
+            },
+        }),
+        _ => None,
+    }
+}
+
+/// `text` as a JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The body with every splice, which lie in order and apart.
+fn apply(body: &Bytes, splices: &[Splice<'_>]) -> Bytes {
+    let gone: usize = splices.iter().map(|splice| splice.range.len()).sum();
+    let come: usize = splices.iter().map(|splice| splice.with.len()).sum();
+    let mut out = Vec::with_capacity((body.len() + come).saturating_sub(gone));
+    let mut at = 0;
+    for splice in splices {
+        out.extend_from_slice(body.get(at..splice.range.start).unwrap_or_default());
+        out.extend_from_slice(splice.with.as_bytes());
+        at = splice.range.end;
+    }
+    out.extend_from_slice(body.get(at..).unwrap_or_default());
+    Bytes::from(out)
+}
+
+#[cfg(test)]
+mod tests;

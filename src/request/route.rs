@@ -11,9 +11,10 @@ pub enum Face {
 }
 
 /// What a path asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Operation {
+    #[default]
     Chat = 0,
     Completion = 1,
     Embedding = 2,
@@ -59,4 +60,80 @@ pub enum Miss {
     Path,
     /// 405, with the method that would do.
     Method(&'static str),
+}
+
+/// Every path Weir serves, whole and exact; nothing is normalised.
+const ROUTES: [(&str, &str, Face, Target); 9] = [
+    ("/api/v1/chat/completions", POST, Face::OpenRouter, Target::Inference(Operation::Chat)),
+    ("/api/v1/completions", POST, Face::OpenRouter, Target::Inference(Operation::Completion)),
+    ("/api/v1/embeddings", POST, Face::OpenRouter, Target::Inference(Operation::Embedding)),
+    ("/api/v1/models", GET, Face::OpenRouter, Target::Models),
+    ("/api/v1/generation", GET, Face::OpenRouter, Target::Generation),
+    ("/v1/chat/completions", POST, Face::Faithful, Target::Inference(Operation::Chat)),
+    ("/v1/completions", POST, Face::Faithful, Target::Inference(Operation::Completion)),
+    ("/v1/embeddings", POST, Face::Faithful, Target::Inference(Operation::Embedding)),
+    ("/v1/models", GET, Face::Faithful, Target::Models),
+];
+const GET: &str = "GET";
+const POST: &str = "POST";
+
+/// What a request asks for. `path` is without the query.
+///
+/// # Errors
+/// [`Miss::Path`] for a path that is not in the table, [`Miss::Method`] for one that is, with
+/// another method.
+pub fn route(method: &http::Method, path: &str) -> Result<(Face, Target), Miss> {
+    let (_, served, face, target) =
+        ROUTES.iter().find(|(known, ..)| *known == path).ok_or(Miss::Path)?;
+    if method.as_str() == *served { Ok((*face, *target)) } else { Err(Miss::Method(served)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Method;
+
+    #[test]
+    fn every_route_is_what_its_path_says() {
+        for (path, method, face, target) in ROUTES {
+            let tail = match face {
+                Face::OpenRouter => path.strip_prefix("/api/v1"),
+                Face::Faithful => path.strip_prefix("/v1"),
+            };
+            let expected = match target {
+                Target::Inference(operation) => operation.path(),
+                Target::Models => "/models",
+                Target::Generation => "/generation",
+            };
+            assert_eq!(tail, Some(expected));
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(route(&method, path), Ok((face, target)));
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_names_the_right_one() {
+        assert_eq!(route(&Method::GET, "/v1/embeddings"), Err(Miss::Method("POST")));
+        assert_eq!(route(&Method::HEAD, "/api/v1/models"), Err(Miss::Method("GET")));
+        assert_eq!(route(&Method::POST, "/api/v1/generation"), Err(Miss::Method("GET")));
+    }
+
+    #[test]
+    fn only_exact_paths_are_served() {
+        for path in [
+            "",
+            "/",
+            "/v1",
+            "/v1/generation",
+            "/v1/models/",
+            "//v1/models",
+            "/V1/models",
+            "/v1/./models",
+            "/v1/%6dodels",
+            "/api/v1/chat/completions/x",
+            "/api/v2/models",
+        ] {
+            assert_eq!(route(&Method::GET, path), Err(Miss::Path), "{path}");
+        }
+    }
 }

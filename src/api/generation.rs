@@ -1,0 +1,244 @@
+//! `GET generation`: one generation as its attempts left it in the ledger (contract section 1.6).
+
+use super::decimal::usd;
+use crate::ledger::record::Record;
+use crate::meter::Finish;
+use crate::outcome::Outcome;
+use crate::price::Pico;
+use crate::request::route::Operation;
+use crate::usage::Kind;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Number, Value, json};
+
+/// The whole body, from the records of one generation in any order; `None` without records.
+///
+/// The attempt that reached the caller speaks for the generation, else the last one; money is the
+/// sum over attempts. Times are milliseconds; `latency` is what the caller waited for content,
+/// failed attempts included.
+#[must_use]
+pub fn render(rows: &[Record]) -> Option<Bytes> {
+    let mut attempts: Vec<&Record> = rows.iter().collect();
+    attempts.sort_by_key(|record| record.intent.attempt);
+    let first = *attempts.first()?;
+    let last = *attempts.last()?;
+    let lead = attempts.iter().rfind(|record| record.committed).map_or(last, |record| *record);
+    let mut data = described(lead, first);
+    let more =
+        [numbers(lead), money(&attempts), json!({ "provider_responses": responses(&attempts) })];
+    if let Value::Object(fields) = &mut data {
+        for part in more {
+            if let Value::Object(part) = part {
+                fields.extend(part);
+            }
+        }
+    }
+    Some(json!({ "data": data }).to_string().into())
+}
+
+fn described(lead: &Record, first: &Record) -> Value {
+    let intent = &lead.intent;
+    let before_us = lead.started_us.saturating_sub(first.started_us);
+    let latency = lead.first_content_us.map(|waited| before_us.saturating_add(waited) / 1_000);
+    let referer = intent.app.starts_with("http").then_some(&*intent.app);
+    json!({
+        "id": intent.generation_id,
+        "upstream_id": text(&lead.upstream_id),
+        "request_id": null,
+        "session_id": text(&intent.session),
+        "created_at": instant(first.started_us),
+        "model": intent.model,
+        "provider_name": intent.provider_name,
+        "app_id": null,
+        "app_name": text(&intent.app),
+        "http_referer": referer,
+        "origin": referer.unwrap_or_default(),
+        "user_agent": null,
+        "external_user": text(&intent.user),
+        "workspace_id": intent.workspace,
+        "api_type": api_type(intent.operation),
+        "router": null,
+        "preset_id": null,
+        "service_tier": text(&intent.tier),
+        "data_region": "global",
+        "streamed": intent.streamed,
+        "cancelled": lead.outcome == Outcome::ClientAbort,
+        "finish_reason": lead.finish.map(finish),
+        "native_finish_reason": text(&lead.native_finish),
+        "latency": latency,
+        "moderation_latency": null,
+        "generation_time": before_us.saturating_add(lead.duration_us) / 1_000,
+    })
+}
+
+fn numbers(lead: &Record) -> Value {
+    let usage = &lead.usage;
+    let (prompt, completion) = (usage.prompt(), usage.completion());
+    let cached = usage.get(Kind::CacheRead).saturating_add(usage.get(Kind::InputAudioCached));
+    json!({
+        "tokens_prompt": prompt,
+        "tokens_completion": completion,
+        "native_tokens_prompt": prompt,
+        "native_tokens_completion": completion,
+        "native_tokens_reasoning": usage.get(Kind::Reasoning),
+        "native_tokens_cached": cached,
+        "native_tokens_completion_images": usage.get(Kind::OutputImage),
+        "num_media_prompt": null,
+        "num_media_completion": null,
+        "num_input_audio_prompt": null,
+        "num_search_results": null,
+        "num_fetches": null,
+        "web_search_engine": null,
+    })
+}
+
+fn money(attempts: &[&Record]) -> Value {
+    let charge = attempts.iter().fold(0, |sum: Pico, row| sum.saturating_add(row.charge));
+    json!({
+        "usage": dollars(charge),
+        "total_cost": dollars(charge),
+        "upstream_inference_cost": null,
+        "cache_discount": null,
+        "is_byok": false,
+        "response_cache_source_id": null,
+    })
+}
+
+fn responses(attempts: &[&Record]) -> Vec<Value> {
+    let row = |record: &&Record| {
+        let intent = &record.intent;
+        json!({
+            "id": text(&record.upstream_id),
+            "endpoint_id": intent.endpoint,
+            "provider_name": intent.provider_name,
+            "model_permaslug": intent.model,
+            "is_byok": false,
+            "latency": record.first_content_us.map(|waited| waited / 1_000),
+            "routed_service_tier": text(&intent.tier),
+            "status": (record.status > 0).then_some(record.status),
+        })
+    };
+    attempts.iter().map(row).collect()
+}
+
+/// Empty means not set.
+fn text(value: &str) -> Option<&str> {
+    (!value.is_empty()).then_some(value)
+}
+
+/// An exact JSON number: the digits are kept as they are.
+fn dollars(pico: Pico) -> Option<Number> {
+    usd(pico).parse().ok()
+}
+
+fn instant(unix_us: u64) -> Option<String> {
+    let micros = i64::try_from(unix_us).ok()?;
+    Timestamp::from_microsecond(micros).ok().map(|instant| format!("{instant:.3}"))
+}
+
+const fn api_type(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Chat | Operation::Completion => "completions",
+        Operation::Embedding => "embeddings",
+    }
+}
+
+const fn finish(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::ToolCalls => "tool_calls",
+        Finish::ContentFilter => "content_filter",
+        Finish::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::record;
+
+    fn data(rows: &[Record]) -> Value {
+        let body: Value = serde_json::from_slice(&render(rows).unwrap()).unwrap();
+        body["data"].clone()
+    }
+
+    #[test]
+    fn a_delivered_generation_is_told_in_full() {
+        let data = data(&[record()]);
+        for (key, value) in [
+            ("id", json!("gen-1")),
+            ("upstream_id", json!("chatcmpl-9")),
+            ("created_at", json!("2026-05-06T01:35:06.250Z")),
+            ("session_id", json!("s-1")),
+            ("external_user", Value::Null),
+            ("http_referer", json!("https://app.example")),
+            ("api_type", json!("completions")),
+            ("streamed", json!(true)),
+            ("cancelled", json!(false)),
+            ("finish_reason", json!("stop")),
+            ("native_finish_reason", json!("eos")),
+            ("latency", json!(300)),
+            ("generation_time", json!(1_200)),
+            ("native_tokens_prompt", json!(22)),
+            ("native_tokens_completion", json!(8)),
+            ("native_tokens_reasoning", json!(3)),
+            ("native_tokens_cached", json!(2)),
+            ("is_byok", json!(false)),
+        ] {
+            assert_eq!(data[key], value, "{key}");
+        }
+    }
+
+    #[test]
+    fn money_keeps_every_digit() {
+        let mut row = record();
+        row.charge = 123_456_789_000_000_000_001;
+        let body = render(&[row]).unwrap();
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.contains(r#""total_cost":123456789.000000000001"#), "{text}");
+        assert!(text.contains(r#""usage":123456789.000000000001"#), "{text}");
+    }
+
+    #[test]
+    fn the_delivered_attempt_leads_and_every_attempt_is_listed() {
+        let mut failed = record();
+        failed.intent.provider_name = "South".into();
+        failed.outcome = Outcome::RateLimited;
+        failed.status = 429;
+        failed.committed = false;
+        failed.first_content_us = None;
+        failed.charge = 0;
+        let mut served = record();
+        served.intent.attempt = 2;
+        served.started_us += 500_000;
+        let data = data(&[served, failed]);
+        assert_eq!((&data["provider_name"], &data["latency"]), (&json!("North"), &json!(800)));
+        assert_eq!(data["generation_time"], 1_700);
+        let listed = data["provider_responses"].as_array().unwrap();
+        let statuses: Vec<_> = listed.iter().map(|row| row["status"].as_u64()).collect();
+        assert_eq!(statuses, [Some(429), Some(200)]);
+        assert_eq!(listed[0]["provider_name"], "South");
+        assert_eq!(listed[0]["latency"], Value::Null);
+    }
+
+    #[test]
+    fn without_a_delivered_attempt_the_last_one_leads() {
+        let mut rows = [record(), record()];
+        for (row, attempt) in rows.iter_mut().zip([2, 1]) {
+            row.committed = false;
+            row.intent.attempt = attempt;
+            row.outcome = Outcome::ServerError;
+        }
+        rows[0].outcome = Outcome::ClientAbort;
+        rows[0].status = 0;
+        let data = data(&rows);
+        assert_eq!(data["cancelled"], true);
+        assert_eq!(data["provider_responses"][1]["status"], Value::Null);
+    }
+
+    #[test]
+    fn no_record_no_generation() {
+        assert_eq!(render(&[]), None);
+    }
+}

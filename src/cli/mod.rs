@@ -1,0 +1,40 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod demo;
+mod key;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// One edge proxy and one API key in front of every model and provider.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a configuration directory until SIGTERM
+    Run(run::Args),
+    /// Serve simulated providers with a key to try: nothing to configure
+    Demo(demo::Args),
+    /// Check a configuration directory: print what it holds, or everything that is wrong with it
+    Check(check::Args),
+    /// Make API keys
+    Key(key::Args),
+}
+
+/// Runs the command of the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Key(args) => key::run(&args),
+    }
+}

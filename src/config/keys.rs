@@ -1,0 +1,76 @@
+//! `keys.toml`: who may call.
+
+use super::document::Section;
+use super::{policy, value};
+use crate::access::{Caller, Keys};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+pub(super) const ROOT: &[&str] = &["key"];
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "hash",
+    "workspace",
+    "models",
+    "disabled",
+    "only",
+    "ignore",
+    "zdr",
+    "no_collection",
+    "no_fallbacks",
+];
+
+/// Reads the keys. `known` are the provider slugs and endpoint tags that may be named, unless the
+/// files that define them could not be read.
+pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
+    let (mut names, mut digests) = (HashSet::new(), HashSet::new());
+    let mut callers = Vec::new();
+    for section in root.tables("key", &["name"], KEYS) {
+        let constraint = policy::read(&section, known);
+        let name = section.demanded("name", value::title);
+        let digest = section.demanded("hash", |text: String| digest(&text));
+        let workspace = section.checked("workspace", value::slug);
+        let models = section.checked("models", patterns);
+        let disabled = section.or("disabled", false);
+        let (Some(name), Some(digest)) = (name, digest) else { continue };
+        if !names.insert(name.clone()) {
+            section.problem("name", "another key has this name already");
+        }
+        if !digests.insert(digest) {
+            section.problem("hash", "this key is listed already");
+        }
+        if !disabled {
+            callers.push(Caller {
+                key_hash: digest,
+                handle: hex::encode(digest).into(),
+                name: name.into(),
+                workspace: workspace.unwrap_or_else(|| "default".to_owned()).into(),
+                constraint,
+                models,
+            });
+        }
+    }
+    Keys::new(callers)
+}
+
+fn digest(text: &str) -> Result<[u8; 32], String> {
+    let mut digest = [0; 32];
+    let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    match hex::decode_to_slice(text, &mut digest) {
+        Ok(()) if is_lower => Ok(digest),
+        _ => Err("expected the key's SHA-256 as 64 lowercase hex digits, never the key itself; \
+                  `weir key new` prints it"
+            .to_owned()),
+    }
+}
+
+fn patterns(list: Vec<String>) -> Result<Vec<Arc<str>>, String> {
+    let fits = |text: &String| {
+        let slug = text.strip_suffix('*').map_or(text.clone(), |author| format!("{author}x"));
+        value::is_model_slug(&slug) && (!text.ends_with('*') || text.ends_with("/*"))
+    };
+    if list.iter().all(fits) {
+        return Ok(list.into_iter().map(Arc::from).collect());
+    }
+    Err("expected model slugs \"author/name\" or \"author/*\"".to_owned())
+}

@@ -1,0 +1,106 @@
+//! `models.toml`: what callers name, and the endpoints that serve it.
+
+use super::document::Section;
+use super::endpoints::Endpoints;
+use super::providers::State;
+use super::value::{self, each_of, positive};
+use crate::catalog::{Dormant, Model};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+pub(super) const ROOT: &[&str] = &["model"];
+pub(super) const KEYS: &[&str] = &[
+    "slug",
+    "name",
+    "created",
+    "description",
+    "context_length",
+    "input_modalities",
+    "output_modalities",
+    "aliases",
+    "endpoint",
+];
+/// Modalities of the contract (section 1.4).
+const MODALITIES: [&str; 10] = [
+    "text",
+    "image",
+    "file",
+    "audio",
+    "video",
+    "embeddings",
+    "rerank",
+    "decisions",
+    "speech",
+    "transcription",
+];
+
+/// What the file comes to.
+#[derive(Default)]
+pub(super) struct Read {
+    pub models: Vec<Model>,
+    pub dormant: Vec<Dormant>,
+    /// Tags of all endpoints, dormant ones too.
+    pub tags: Vec<String>,
+}
+
+/// Reads the models.
+pub(super) fn read(root: &Section<'_>, providers: Option<&BTreeMap<String, State>>) -> Read {
+    let mut endpoints = Endpoints::of(providers);
+    let sections = root.tables("model", &["slug"], KEYS);
+    let models = sections.iter().filter_map(|section| model(section, &mut endpoints)).collect();
+    check_names(&sections);
+    let dormant = endpoints.dormant();
+    Read { models, dormant, tags: endpoints.tags.into_iter().collect() }
+}
+
+/// Reports every slug and alias that two models claim.
+fn check_names(sections: &[Section<'_>]) {
+    let mut names = HashSet::new();
+    for section in sections {
+        if !section.text("slug").is_none_or(|slug| names.insert(slug.to_owned())) {
+            section.problem("slug", "another model has this slug already");
+        }
+    }
+    for section in sections {
+        let aliases = section.texts("aliases");
+        if !aliases.into_iter().all(|alias| names.insert(alias.to_owned())) {
+            section.problem("aliases", "one of these already is a slug or an alias");
+        }
+    }
+}
+
+fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> {
+    let slug = section.demanded("slug", |text: String| match value::is_model_slug(&text) {
+        true => Ok(Arc::<str>::from(text)),
+        false => Err("expected \"author/name\" of a-z 0-9 . _ -".to_owned()),
+    });
+    let name = section.get::<String>("name");
+    let context_length = section.demanded("context_length", positive);
+    let created = section.or("created", 0);
+    let description = section.or("description", String::new());
+    let modalities = |key| {
+        let given = section.checked(key, |list| each_of(list, &MODALITIES));
+        given.unwrap_or_else(|| vec!["text".to_owned()])
+    };
+    let (input_modalities, output_modalities) =
+        (modalities("input_modalities"), modalities("output_modalities"));
+    let aliases = section.checked("aliases", |list: Vec<String>| {
+        let fit = list.iter().all(|alias| value::is_name(alias));
+        let expected = "expected model names of A-Z a-z 0-9 . _ : / @ -";
+        if fit { Ok(list) } else { Err(expected.to_owned()) }
+    });
+    let model = slug.clone().unwrap_or_else(|| "".into());
+    let endpoints = endpoints.read(section, &model, context_length.unwrap_or(1));
+    let slug = slug?;
+    Some(Model {
+        name: name.unwrap_or_else(|| slug.to_string()),
+        slug,
+        created,
+        description,
+        context_length: context_length?,
+        input_modalities,
+        output_modalities,
+        aliases: aliases.unwrap_or_default(),
+        endpoints,
+    })
+}

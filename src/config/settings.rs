@@ -1,0 +1,184 @@
+//! `weir.toml`: what is set once for the whole process.
+
+use super::document::Section;
+use super::listen::{self, Admin, Listener};
+use super::policy;
+use super::secret::Environment;
+use super::value::Bytes;
+use crate::bounds;
+use crate::selection::Constraint;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything `weir.toml` says. Paths are resolved.
+#[derive(Debug)]
+pub struct Settings {
+    pub listeners: Vec<Listener>,
+    pub admin: Admin,
+    /// Where slots, spool and the embedded ledger live.
+    pub state_directory: PathBuf,
+    /// Threads that serve requests.
+    pub threads: usize,
+    /// How long SIGTERM waits for open requests.
+    pub drain: Duration,
+    pub limits: Limits,
+    pub ledger: LedgerSettings,
+    pub log: LogFormat,
+    /// Silence on a committed `/api/v1` stream after which a comment is sent.
+    pub keepalive_comment: Duration,
+    /// Deployment-wide policy; merged into every request's.
+    pub constraint: Constraint,
+}
+
+/// What one caller, or all together, may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request body.
+    pub body_bytes: usize,
+    /// From the first byte of a request to its whole head (S1).
+    pub head_timeout: Duration,
+    /// From the head to the whole body (S2).
+    pub body_timeout: Duration,
+    /// A connection without a request.
+    pub keepalive_idle: Duration,
+    /// One write to a caller who does not read.
+    pub write_timeout: Duration,
+    /// Bytes a second a caller must take while bytes wait (S3); 0 asks for nothing.
+    pub min_send_rate: usize,
+    /// Open connections of all listeners (S9).
+    pub connections: usize,
+    /// Request bodies held at once, all callers together.
+    pub buffered_bytes: usize,
+}
+
+/// Where attempts are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// Attempts that can be open or unflushed at once.
+    pub slots: usize,
+    /// How often the spool is made safe against power loss.
+    pub sync_interval: Duration,
+    pub sqlite: PathBuf,
+    /// Most bytes the spool may take while the sink is away.
+    pub spool_bytes: u64,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) const KEYS: &[&str] = &[
+    "listener",
+    "admin",
+    "state_directory",
+    "rules",
+    "threads",
+    "drain",
+    "log",
+    "keepalive_comment",
+    "limits",
+    "ledger",
+    "policy",
+];
+pub(super) const LIMITS: &[&str] = &[
+    "body_bytes",
+    "head_timeout",
+    "body_timeout",
+    "keepalive_idle",
+    "write_timeout",
+    "min_send_rate",
+    "connections",
+    "buffered_bytes",
+];
+pub(super) const LEDGER: &[&str] = &["slots", "sync_interval", "sqlite", "spool_bytes"];
+
+/// Reads the settings. `known` are the names that the policy may use, as in [`policy::read`].
+pub(super) fn read(
+    root: &Section<'_>,
+    known: Option<&[&str]>,
+    environment: Environment<'_>,
+) -> Settings {
+    let state_directory = state_directory(root, environment);
+    let ledger = ledger(&root.table("ledger", LEDGER), &state_directory);
+    let threads = root.checked("threads", |count: u64| between(count, 1, 1024));
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let listeners = listen::listeners(root);
+    let admin_section = root.table("admin", listen::ADMIN);
+    let admin = listen::admin(&admin_section, environment);
+    if listeners.iter().any(|listener| listener.address == admin.address) {
+        admin_section.problem("address", "callers are listened to at this address already");
+    }
+    Settings {
+        listeners,
+        admin,
+        threads: threads.unwrap_or_else(cores),
+        drain: root.or("drain", Duration::from_secs(300)),
+        limits: limits(&root.table("limits", LIMITS)),
+        log: root.choice("log", &words).unwrap_or(LogFormat::Text),
+        keepalive_comment: root.or("keepalive_comment", Duration::from_secs(10)),
+        constraint: policy::read(&root.table("policy", policy::KEYS), known),
+        state_directory,
+        ledger,
+    }
+}
+
+fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> PathBuf {
+    if let Some(path) = root.get::<PathBuf>("state_directory") {
+        return root.resolve(&path);
+    }
+    // systemd separates several directories by colons; the first is the unit's main one.
+    let systemd = environment("STATE_DIRECTORY").and_then(|list| list.into_string().ok());
+    let first = systemd.and_then(|list| list.split(':').next().map(PathBuf::from));
+    first.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("state"))
+}
+
+fn limits(section: &Section<'_>) -> Limits {
+    let bytes = |key, default: usize, least: u64| {
+        let given = section.checked(key, |Bytes(count)| between(count, least, 1 << 40));
+        given.unwrap_or(default)
+    };
+    let time = |key, seconds| section.or(key, Duration::from_secs(seconds));
+    let limits = Limits {
+        body_bytes: bytes("body_bytes", bounds::BODY_BYTES_DEFAULT, 1),
+        head_timeout: time("head_timeout", 10),
+        body_timeout: time("body_timeout", 60),
+        keepalive_idle: time("keepalive_idle", 60),
+        write_timeout: time("write_timeout", 30),
+        min_send_rate: bytes("min_send_rate", 1 << 10, 0),
+        connections: section
+            .checked("connections", |count: u64| between(count, 1, 1 << 20))
+            .unwrap_or(10_000),
+        buffered_bytes: bytes("buffered_bytes", 1 << 30, 1),
+    };
+    if limits.buffered_bytes < limits.body_bytes {
+        section.problem("buffered_bytes", "must be at least body_bytes, or no full body fits");
+    }
+    limits
+}
+
+fn ledger(section: &Section<'_>, state_directory: &Path) -> LedgerSettings {
+    let sqlite = section.get::<PathBuf>("sqlite").map(|path| section.resolve(&path));
+    let least = 4 * bounds::SEGMENT_BYTES;
+    LedgerSettings {
+        slots: section
+            .checked("slots", |count: u64| between(count, 64, 1 << 20))
+            .unwrap_or(bounds::SLOTS_DEFAULT),
+        sync_interval: section.or("sync_interval", Duration::from_millis(100)),
+        sqlite: sqlite.unwrap_or_else(|| state_directory.join("ledger.sqlite")),
+        spool_bytes: section
+            .checked("spool_bytes", |Bytes(count)| between(count, least, 1 << 40))
+            .map_or(4 << 30, |count| count as u64),
+    }
+}
+
+/// A count within its bounds.
+fn between(count: u64, least: u64, most: u64) -> Result<usize, String> {
+    match usize::try_from(count) {
+        Ok(size) if (least..=most).contains(&count) => Ok(size),
+        _ => Err(format!("expected {least} to {most}")),
+    }
+}

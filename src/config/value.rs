@@ -1,0 +1,208 @@
+//! How single values are written: one parser for each sort, used by every file.
+
+use super::document::suggest;
+use crate::bounds;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// A sort of value that a key can have.
+pub(super) trait Value: Sized {
+    /// What would be right, for the error: "expected ...".
+    const EXPECTED: &'static str;
+    /// `None` if this is not one.
+    fn read(value: &DeValue<'_>) -> Option<Self>;
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a string";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl Value for u64 {
+    const EXPECTED: &'static str = "a whole number, 0 or more";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let integer = value.as_integer()?;
+        Self::from_str_radix(integer.as_str(), integer.radix()).ok()
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path, relative to this file's directory or absolute";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str().filter(|text| !text.is_empty()).map(Self::from)
+    }
+}
+
+impl Value for Vec<String> {
+    const EXPECTED: &'static str = "an array of strings, such as [\"a\", \"b\"]";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_array()?.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+    }
+}
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a time over zero such as \"250ms\", \"10s\" or \"2m\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let millis = quantity(value.as_str()?, &DURATIONS)?;
+        let time = Self::from_millis(millis);
+        (millis > 0 && time <= bounds::DURATION_MAX).then_some(time)
+    }
+}
+
+/// A number of bytes, written with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bytes(pub u64);
+
+impl Value for Bytes {
+    const EXPECTED: &'static str = "a size such as \"512B\", \"64KiB\", \"16MiB\" or \"4GiB\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        quantity(value.as_str()?, &SIZES).map(Self)
+    }
+}
+
+/// Dollars, in quotes because TOML's numbers are floating point.
+pub(super) struct Amount(pub String);
+
+impl Value for Amount {
+    const EXPECTED: &'static str = "dollars as a decimal in quotes, such as \"0.05\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        String::read(value).map(Self)
+    }
+}
+
+/// Units of time in milliseconds.
+const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+/// Units of size in bytes.
+const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// A whole number directly followed by one of the units.
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// Whether a text may name something of ours: it becomes a metric label, a log field, part of a row.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=bounds::MODEL_NAME_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/@-".contains(&byte))
+}
+
+/// A lowercase word that names a provider, credential, workspace or region.
+///
+/// # Errors
+/// What a slug may be made of.
+pub(crate) fn slug(text: String) -> Result<String, String> {
+    let fits = (1..=bounds::SLUG_BYTES).contains(&text.len());
+    let clean = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+    if fits && clean {
+        return Ok(text);
+    }
+    Err(format!(
+        "expected a lowercase name of a-z 0-9 . _ - with at most {} characters",
+        bounds::SLUG_BYTES
+    ))
+}
+
+/// A text for people: printable, one line, short.
+///
+/// # Errors
+/// How long it may be.
+pub(crate) fn title(text: String) -> Result<String, String> {
+    if (1..=bounds::SLUG_BYTES).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(text);
+    }
+    Err(format!("expected one line of at most {} bytes", bounds::SLUG_BYTES))
+}
+
+/// Whether a text is `author/name` in lowercase, short enough to be asked for.
+pub(super) fn is_model_slug(text: &str) -> bool {
+    let is_part = |part: &str| slug(part.to_owned()).is_ok();
+    text.len() <= bounds::MODEL_NAME_BYTES
+        && text.split_once('/').is_some_and(|(author, name)| is_part(author) && is_part(name))
+}
+
+/// A count of at least one.
+pub(super) fn positive(count: u64) -> Result<u64, String> {
+    if count > 0 { Ok(count) } else { Err("expected 1 or more".to_owned()) }
+}
+
+/// A list of known words.
+pub(super) fn each_of(list: Vec<String>, known: &[&str]) -> Result<Vec<String>, String> {
+    match list.iter().find(|word| !known.contains(&word.as_str())) {
+        Some(stranger) => Err(suggest(stranger, known)),
+        None => Ok(list),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn duration(text: &str) -> Option<Duration> {
+        Duration::read(&DeValue::String(text.into()))
+    }
+
+    #[test]
+    fn durations_have_one_form() {
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(duration("720h"), Some(bounds::DURATION_MAX));
+        for wrong in [
+            "0s",
+            "10",
+            "s",
+            "",
+            "1.5s",
+            "-1s",
+            "+1s",
+            "10 s",
+            "1M",
+            "721h",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(Bytes::read(&DeValue::String("64MiB".into())), Some(Bytes(64 << 20)));
+        assert_eq!(Bytes::read(&DeValue::String("0B".into())), Some(Bytes(0)));
+        for wrong in ["64", "64MB", "64mib", "18446744073709551615KiB"] {
+            assert_eq!(Bytes::read(&DeValue::String(wrong.into())), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn slugs_are_bounded() {
+        assert!(slug("a".repeat(bounds::SLUG_BYTES)).is_ok());
+        assert!(slug("a".repeat(bounds::SLUG_BYTES + 1)).is_err());
+        for wrong in ["", "Groq", "a b", "a/b", "é"] {
+            assert!(slug(wrong.to_owned()).is_err(), "{wrong}");
+        }
+        assert!(title("x".repeat(bounds::SLUG_BYTES)).is_ok());
+        assert!(
+            title("x".repeat(bounds::SLUG_BYTES + 1)).is_err() && title("a\nb".to_owned()).is_err()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,24}") {
+            let _ = (duration(&text), quantity(&text, &SIZES), is_name(&text));
+        }
+    }
+}

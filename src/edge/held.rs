@@ -1,0 +1,332 @@
+//! The held downstream session: Pingora's session with a body that replays and a head that waits.
+//!
+//! Wrapped around the real session once its body has been read, it answers Pingora's proxy loop as
+//! a session whose whole body is in the retry buffer, so every attempt sends all of it whatever its
+//! size or framing; keeps a final reply head back until the first body bytes, so a failure before
+//! them is still a real status; and fails the attempt when its [`Clock`] runs out.
+//!
+//! The trait is not a documented API: Pingora is pinned, and only this file knows it.
+
+use super::clock::{Clock, now_ms};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use pingora::protocols::Digest;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server::Session as Custom;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
+
+/// Type of the error an attempt fails with when its clock has run out.
+pub const ATTEMPT_DEADLINE: ErrorType = ErrorType::Custom("AttemptDeadline");
+
+/// What `proxy` keeps to get the real session back.
+pub type Inner = oneshot::Receiver<ServerSession>;
+
+/// Wraps the session in place. Everything that is a no-op on a custom session (keep-alive, send
+/// rate, pipelining) must have been set before.
+pub fn hold(session: &mut ServerSession, body: Bytes, clock: Arc<Clock>) -> Inner {
+    let (home, inner) = oneshot::channel();
+    let real = std::mem::replace(session, placeholder());
+    *session = ServerSession::Custom(Box::new(Held {
+        inner: real,
+        home: Some(home),
+        body,
+        head: Head::Awaited,
+        clock,
+        timer: None,
+    }));
+    inner
+}
+
+/// Puts the real session back; harmless if that was done already.
+pub fn give_back(session: &mut ServerSession, inner: &mut Inner) {
+    if !session.is_custom() {
+        return;
+    }
+    drop(std::mem::replace(session, placeholder()));
+    if let Ok(real) = inner.try_recv() {
+        *session = real;
+    }
+}
+
+/// Stands in while the real session is elsewhere; its methods must not be called.
+fn placeholder() -> ServerSession {
+    ServerSession::Custom(Box::new(()))
+}
+
+enum Head {
+    /// None came, or the attempt it came from failed.
+    Awaited,
+    /// Kept back until content.
+    Kept(Box<ResponseHeader>),
+    /// On the wire; a later attempt's head is dropped.
+    Sent,
+}
+
+struct Held {
+    inner: ServerSession,
+    home: Option<oneshot::Sender<ServerSession>>,
+    body: Bytes,
+    head: Head,
+    clock: Arc<Clock>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            let real = std::mem::replace(&mut self.inner, placeholder());
+            // Nobody waits if the whole request was dropped: then the session goes with it.
+            drop(home.send(real));
+        }
+    }
+}
+
+impl Held {
+    /// The tasks that may be written now, with the head in front when this is the first content.
+    fn release(&mut self, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
+        if matches!(self.head, Head::Sent)
+            && !tasks.iter().any(|t| matches!(t, HttpTask::Header(..)))
+        {
+            return Ok(tasks);
+        }
+        let mut out = Vec::with_capacity(tasks.len() + 1);
+        for task in tasks {
+            match task {
+                HttpTask::Header(head, end) => {
+                    let last = head.status.is_informational() || matches!(self.head, Head::Sent);
+                    if !last {
+                        self.head = Head::Kept(head);
+                    }
+                    if end {
+                        self.send_head(&mut out, Some(0))?;
+                        out.push(HttpTask::Done);
+                    }
+                }
+                HttpTask::Body(None, false) => {}
+                HttpTask::Body(Some(data), false) if data.is_empty() => {}
+                HttpTask::Failed(error) if !matches!(self.head, Head::Sent) && out.is_empty() => {
+                    self.head = Head::Awaited;
+                    return Err(error);
+                }
+                task => {
+                    let whole = match &task {
+                        HttpTask::Body(data, true) => Some(data.as_ref().map_or(0, Bytes::len)),
+                        _ => None,
+                    };
+                    self.send_head(&mut out, whole)?;
+                    out.push(task);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Queues the kept head. A body that comes in one piece gets its length instead of chunks.
+    fn send_head(&mut self, out: &mut Vec<HttpTask>, whole: Option<usize>) -> Result<()> {
+        if let Head::Kept(mut head) = std::mem::replace(&mut self.head, Head::Sent) {
+            if let Some(length) = whole {
+                head.remove_header(&header::TRANSFER_ENCODING);
+                head.insert_header(header::CONTENT_LENGTH, length)?;
+            }
+            out.push(HttpTask::Header(head, false));
+        }
+        Ok(())
+    }
+
+    /// Completes when the clock has run out. Cancel safe: the timer is kept and only ever moved
+    /// when it fires or would fire too late.
+    async fn run_out(clock: &Clock, timer: &mut Option<Pin<Box<Sleep>>>) {
+        loop {
+            let Some(left) = clock.left(now_ms()) else {
+                return std::future::pending().await;
+            };
+            if left.is_zero() {
+                return;
+            }
+            let wake = Instant::now() + left;
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(wake)));
+            if timer.is_elapsed() || timer.deadline() > wake + Duration::from_millis(1) {
+                timer.as_mut().reset(wake);
+            }
+            timer.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Custom for Held {
+    fn req_header(&self) -> &RequestHeader {
+        self.inner.req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner.req_header_mut()
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, _end: bool) -> Result<()> {
+        self.head = Head::Sent;
+        self.inner.write_response_header(resp).await
+    }
+
+    async fn write_response_header_ref(&mut self, resp: &ResponseHeader, _end: bool) -> Result<()> {
+        self.head = Head::Sent;
+        self.inner.write_response_header_ref(resp).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.inner.write_response_body(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.inner.write_response_trailers(trailers).await
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let tasks = self.release(tasks)?;
+        if tasks.is_empty() {
+            return Ok(false);
+        }
+        self.inner.response_duplex_vec(tasks).await
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_read_timeout(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.inner.get_read_timeout()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner.get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_total_drain_timeout(timeout);
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.inner.get_total_drain_timeout()
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner.request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner.response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _ctx: &str) {
+        self.inner.shutdown().await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        true
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.inner.finish_body().await
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.body.is_empty()
+    }
+
+    async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
+        let Self { inner, clock, timer, .. } = self;
+        tokio::select! {
+            idle = inner.read_body_or_idle(true) => idle,
+            () = Self::run_out(clock, timer) => Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline"),
+        }
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner.body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner.body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner.digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner.digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner.client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner.server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner.to_h1_raw()
+    }
+
+    fn enable_retry_buffering(&mut self) {}
+
+    fn retry_buffer_truncated(&self) -> bool {
+        false
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        Some(self.body.clone())
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn futures::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>>
+    {
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _reader: Box<dyn futures::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(
+        &mut self,
+        _writer: Box<dyn CustomMessageWrite>,
+    ) -> Result<()> {
+        Ok(())
+    }
+}

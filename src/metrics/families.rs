@@ -1,0 +1,100 @@
+//! Every metric Weir exposes: one table, from which registration, documentation and tests read.
+
+/// What a family's samples are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One metric: its full name, labels in order, and the sentence an operator reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    pub name: &'static str,
+    pub kind: Type,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(pub(super) const $id: Family =
+            Family { name: $name, kind: Type::$kind, labels: &[$($label),*], help: $help };)*
+        /// Every family, in the order the documentation lists them.
+        pub const FAMILIES: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    REQUESTS: Counter "weir_requests_total" ["face", "operation", "outcome"]
+        "Requests answered, by how they ended for the caller.";
+    ATTEMPTS: Counter "weir_attempts_total" ["provider", "outcome"]
+        "Tries of a provider by outcome; refused, connect_timeout, tls and unresolved never connected.";
+    RETRIES: Counter "weir_retries_total" []
+        "Tries after the first within one request.";
+    TOKENS: Counter "weir_tokens_total" ["model", "provider", "kind"]
+        "Units consumed, in disjoint kinds, reported or estimated.";
+    COST: Counter "weir_cost_picodollars_total" ["model", "provider"]
+        "Cost of attempts in pico-dollars (10^-12 USD). Bill from the ledger, not from here.";
+    FIRST_TOKEN: Histogram "weir_time_to_first_token_seconds" ["model", "provider"]
+        "From dispatch of an attempt to its first content.";
+    ADDED_LATENCY: Histogram "weir_added_latency_seconds" ["face"]
+        "Time Weir itself spent between a whole request and its first dispatch.";
+    IN_FLIGHT: Gauge "weir_in_flight" ["model", "provider"]
+        "Attempts dispatched and not ended.";
+    ENDPOINTS: Gauge "weir_endpoints" ["model", "provider", "state"]
+        "Endpoints by live state; each is counted in exactly one.";
+    COOLDOWNS: Counter "weir_cooldowns_total" ["provider", "scope"]
+        "Cooldowns begun, by what cools down.";
+    NO_PEER: Counter "weir_no_peer_total" []
+        "Requests for which nothing was left to try.";
+    EXCLUDED: Counter "weir_excluded_total" ["reason"]
+        "Endpoints left out of a plan, by reason.";
+    BAD_JSON: Counter "weir_bad_json_total" ["kind"]
+        "Bodies refused before anything was sent upstream.";
+    BODY_TOO_LARGE: Counter "weir_body_too_large_total" []
+        "Bodies over the configured limit.";
+    FORBIDDEN_FIELDS: Counter "weir_forbidden_fields_total" []
+        "Body fields spliced out because they try to choose a URL, host or key.";
+    CLIENT_ABORT: Counter "weir_client_abort_total" ["phase"]
+        "Callers that left before the end: before content, or in the middle of it.";
+    IN_BAND_ERROR: Counter "weir_inband_error_total" ["phase"]
+        "Error events inside a 200: as the first event, or after content.";
+    USAGE_ESTIMATED: Counter "weir_usage_estimated_total" []
+        "Attempts whose usage is an estimate because the upstream reported none.";
+    USAGE_SUSPECT: Counter "weir_usage_suspect_total" []
+        "Attempts whose reported usage was implausible.";
+    USAGE_PARSE_ERRORS: Counter "weir_usage_parse_errors_total" []
+        "Usage objects or events that could not be read.";
+    STALE_CONN: Counter "weir_stale_conn_total" []
+        "Pooled upstream connections found closed when they were written to.";
+    CONN_REFUSED: Counter "weir_conn_refused_total" []
+        "Caller connections closed because a connection cap was reached.";
+    PANICS: Counter "weir_panics_total" []
+        "Panics caught. Anything but 0 is a bug of Weir.";
+    RULE_HITS: Counter "weir_rule_hits_total" ["rule"]
+        "Requests a rule matched.";
+    RELOAD: Counter "weir_reload_total" ["result"]
+        "Reloads of the configuration, applied or rejected.";
+    CONFIG_EPOCH: Gauge "weir_config_epoch" []
+        "Number of the configuration in force: 1 at start, one more with each applied reload.";
+    SLOTS: Gauge "weir_slots" []
+        "Slots of the ledger: attempts that can be open or unflushed at once.";
+    SLOTS_USED: Gauge "weir_slots_used" []
+        "Slots claimed by open or unflushed attempts.";
+    SPOOL_ROWS: Gauge "weir_spool_rows" []
+        "Records in the spool that no sink has taken yet.";
+    SPOOL_BYTES: Gauge "weir_spool_bytes" []
+        "Bytes of the spool on disk.";
+    SPOOL_OLDEST: Gauge "weir_spool_oldest_seconds" []
+        "Age of the oldest record in the spool; 0 when it is empty.";
+    LEDGER_ROWS: Counter "weir_ledger_rows_total" []
+        "Rows committed to the sink since start.";
+    RECOVERED: Counter "weir_recovered_attempts_total" []
+        "Attempts found open at start and closed as crash_recovered.";
+    SINK_ERRORS: Counter "weir_sink_errors_total" []
+        "Failed deliveries to the sink; the spool keeps the rows.";
+    BUILD_INFO: Gauge "weir_build_info" ["version"]
+        "Always 1; the label names the running version.";
+}

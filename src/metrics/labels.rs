@@ -1,0 +1,268 @@
+//! The closed sets of label values, and counters resolved once for each value of a set.
+
+use crate::outcome::Outcome;
+use crate::request::route::{Face, Target};
+use crate::selection::Exclusion;
+use crate::usage::Kind;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
+use std::marker::PhantomData;
+
+/// A closed set of label values. A string that a caller chose cannot be one.
+pub trait Label: Copy {
+    /// Every value; the position is the index.
+    fn values() -> impl Iterator<Item = &'static str>;
+    /// Position of this value.
+    fn index(self) -> usize;
+    /// The value as it stands in metrics and log lines.
+    fn text(self) -> &'static str {
+        Self::values().nth(self.index()).unwrap_or_default()
+    }
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $value:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$of])* $value,)* }
+        impl Label for $name {
+            fn values() -> impl Iterator<Item = &'static str> {
+                [$($text),*].into_iter()
+            }
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// How a request ended for its caller.
+    Ending {
+        Ok = "ok",
+        /// Answered 4xx, except 429.
+        CallerFault = "caller_fault",
+        RateLimited = "rate_limited",
+        /// Answered 5xx.
+        Failed = "failed",
+        /// Began well and ended with an error event or a broken body.
+        Cut = "cut",
+        ClientAbort = "client_abort",
+    }
+}
+
+impl Ending {
+    /// The ending of a request whose reply was delivered whole with this status.
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            429 => Self::RateLimited,
+            400..=499 => Self::CallerFault,
+            500.. => Self::Failed,
+            _ => Self::Ok,
+        }
+    }
+}
+
+label! {
+    /// What cools down (design, cooldown scope).
+    CooldownScope {
+        Endpoint = "endpoint",
+        Credential = "credential",
+        Address = "address",
+    }
+}
+
+label! {
+    /// Live state of an endpoint; the worst that applies.
+    EndpointState {
+        Available = "available",
+        /// Demoted, not excluded.
+        Outage = "outage",
+        Cooling = "cooling",
+        Ejected = "ejected",
+        Down = "down",
+        /// No credential is configured.
+        Dormant = "dormant",
+    }
+}
+
+label! {
+    /// Where in a reply something happened.
+    Phase {
+        /// Before content reached the caller.
+        Before = "before_content",
+        After = "after_content",
+    }
+}
+
+label! {
+    /// Why a body was refused (F53 to F55), in the words of
+    /// [`crate::request::body_error::BodyError::kind`].
+    BadJson {
+        Syntax = "syntax",
+        Encoding = "encoding",
+        Duplicate = "duplicate",
+        CaseTwin = "case",
+        Depth = "depth",
+        Type = "type",
+        Bound = "bound",
+        Model = "model",
+        Input = "input",
+        Size = "size",
+    }
+}
+
+impl BadJson {
+    const ALL: [Self; 10] = [
+        Self::Syntax,
+        Self::Encoding,
+        Self::Duplicate,
+        Self::CaseTwin,
+        Self::Depth,
+        Self::Type,
+        Self::Bound,
+        Self::Model,
+        Self::Input,
+        Self::Size,
+    ];
+
+    /// The label with this text; `Syntax` for a text that is none.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Self {
+        let found = Self::values().position(|text| text == kind);
+        found.and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Syntax)
+    }
+}
+
+label! {
+    /// What became of a reload.
+    Reload {
+        Applied = "applied",
+        Rejected = "rejected",
+    }
+}
+
+impl Label for Outcome {
+    fn values() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(|(_, name)| name)
+    }
+    fn index(self) -> usize {
+        Self::ALL.iter().position(|(outcome, _)| *outcome == self).unwrap_or(usize::MAX)
+    }
+}
+
+impl Label for Kind {
+    fn values() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(|(_, name)| name)
+    }
+    fn index(self) -> usize {
+        Kind::index(self)
+    }
+}
+
+impl Label for Exclusion {
+    fn values() -> impl Iterator<Item = &'static str> {
+        [
+            "not_allowed",
+            "ignored",
+            "data_policy",
+            "zdr",
+            "dormant",
+            "down",
+            "ejected",
+            "cooling",
+            "context_length",
+            "dialect",
+        ]
+        .into_iter()
+    }
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for Face {
+    fn values() -> impl Iterator<Item = &'static str> {
+        ["openrouter", "faithful"].into_iter()
+    }
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for Target {
+    fn values() -> impl Iterator<Item = &'static str> {
+        ["chat", "completion", "embedding", "models", "generation"].into_iter()
+    }
+    fn index(self) -> usize {
+        match self {
+            Self::Inference(operation) => operation as usize,
+            Self::Models => 3,
+            Self::Generation => 4,
+        }
+    }
+}
+
+/// One counter per value of a closed set, resolved ahead: counting is one atomic addition.
+#[derive(Debug)]
+pub struct Counters<L> {
+    cells: Box<[IntCounter]>,
+    set: PhantomData<fn(L)>,
+}
+
+impl<L: Label> Counters<L> {
+    /// Resolves every value of the family's last label below the given values of the others.
+    pub(super) fn resolve(family: &IntCounterVec, outer: &[&str]) -> Result<Self> {
+        let cells = L::values()
+            .map(|value| family.get_metric_with_label_values(&[outer, &[value]].concat()))
+            .collect::<Result<_>>()?;
+        Ok(Self { cells, set: PhantomData })
+    }
+
+    /// Counts one.
+    pub fn inc(&self, value: L) {
+        self.add(value, 1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, value: L, count: u64) {
+        if let Some(cell) = self.cells.get(value.index()) {
+            cell.inc_by(count);
+        }
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn get(&self, value: L) -> u64 {
+        self.cells.get(value.index()).map_or(0, IntCounter::get)
+    }
+}
+
+/// One gauge per value of a closed set.
+#[derive(Debug)]
+pub struct Gauges<L> {
+    cells: Box<[IntGauge]>,
+    set: PhantomData<fn(L)>,
+}
+
+impl<L: Label> Gauges<L> {
+    pub(super) fn resolve(family: &IntGaugeVec, outer: &[&str]) -> Result<Self> {
+        let cells = L::values()
+            .map(|value| family.get_metric_with_label_values(&[outer, &[value]].concat()))
+            .collect::<Result<_>>()?;
+        Ok(Self { cells, set: PhantomData })
+    }
+
+    pub(super) fn add(&self, value: L, count: i64) {
+        if let Some(cell) = self.cells.get(value.index()) {
+            cell.add(count);
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        for cell in &self.cells {
+            cell.set(0);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One try at one endpoint. Its end, by whatever way, seals its record and tells live state: both
+//! from here (design, invariant 6).
+
+use crate::edge::clock::{now_ms, wall_us};
+use crate::endpoint::{self, InFlight, Scope};
+use crate::face::Relay;
+use crate::ledger::Claim;
+use crate::meter::estimate;
+use crate::metrics::CooldownScope;
+use crate::outcome::Outcome;
+use crate::price::Pico;
+use crate::request::route::Operation;
+use crate::snapshot::Target;
+use crate::upstream::attempts::Choice;
+use crate::upstream::credential::Key;
+use crate::usage::Usage;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What happens to the bytes of the upstream's body.
+pub(super) enum Flow {
+    /// No final head yet.
+    Awaiting,
+    /// A reply: metered and shaped.
+    Reply(Box<Relay>),
+    /// An error the caller made, passed as it came (`/v1`).
+    Pass,
+    /// The same, collected to be wrapped (`/api/v1`).
+    Wrap(Vec<u8>),
+}
+
+/// A try that holds a slot. Dropped before dispatch it leaves no record.
+pub(super) struct Attempt {
+    pub(super) target: Arc<Target>,
+    pub(super) choice: Choice,
+    pub(super) address: SocketAddr,
+    /// `None` for a keyless provider.
+    pub(super) credential: Option<Arc<Key>>,
+    pub(super) claim: Claim,
+    pub(super) body: Bytes,
+    pub(super) operation: Operation,
+    /// Bytes of the caller's body.
+    pub(super) prompt_bytes: u64,
+    pub(super) injected_usage: bool,
+    pub(super) flow: Flow,
+    /// When the first request byte was about to be written.
+    pub(super) dispatched: Option<Instant>,
+    /// On a pooled connection.
+    pub(super) reused: bool,
+    /// Content reached the caller: no other attempt after this.
+    pub(super) committed: bool,
+    pub(super) first_content_us: Option<u64>,
+    /// Set once, by whoever first knows.
+    pub(super) outcome: Option<Outcome>,
+    /// The upstream's status, 0 if none came.
+    pub(super) status: u16,
+    pub(super) retry_after: Option<u32>,
+    pub(super) settled: bool,
+    pub(super) _in_flight: InFlight,
+}
+
+/// What is still asked of an attempt after its end.
+pub(super) struct Ended {
+    pub(super) target: Arc<Target>,
+    pub(super) outcome: Outcome,
+    pub(super) committed: bool,
+    pub(super) usage: Usage,
+    /// Pico-dollars the caller pays for it.
+    pub(super) charge: Pico,
+    pub(super) first_content_us: Option<u64>,
+}
+
+impl Attempt {
+    /// The outcome, unless one is known already.
+    pub(super) fn ends(&mut self, outcome: Outcome) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    /// Microseconds since dispatch.
+    pub(super) fn elapsed_us(&self) -> u64 {
+        self.dispatched.map_or(0, |at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether the terminal event of the reply was seen.
+    pub(super) fn terminal(&self) -> bool {
+        matches!(&self.flow, Flow::Reply(relay) if relay.is_terminal())
+    }
+
+    /// Ends the attempt. Once; a second call changes nothing that counts.
+    pub(super) fn settle(&mut self) -> Ended {
+        let outcome = *self.outcome.get_or_insert_with(|| unforeseen(&self.flow));
+        let mut ended = Ended {
+            target: Arc::clone(&self.target),
+            outcome,
+            committed: self.committed,
+            usage: Usage::ZERO,
+            charge: 0,
+            first_content_us: self.first_content_us,
+        };
+        if self.settled {
+            return ended;
+        }
+        self.settled = true;
+        if self.dispatched.is_some() {
+            self.claim.outcome(outcome);
+            self.claim.ended(wall_us(), self.elapsed_us());
+            self.target.metrics.in_flight.dec();
+            ended.usage = self.usage();
+            ended.charge =
+                if self.committed { self.target.endpoint.price.cost(&ended.usage) } else { 0 };
+        }
+        self.tell(outcome);
+        ended
+    }
+
+    /// Usage as the record will say: as reported, or estimated if content was delivered.
+    fn usage(&self) -> Usage {
+        match &self.flow {
+            Flow::Reply(relay) => match relay.reported() {
+                Some(usage) => *usage,
+                None if self.committed => {
+                    estimate(relay.delivered(), self.prompt_bytes, self.operation)
+                }
+                None => Usage::ZERO,
+            },
+            Flow::Awaiting | Flow::Pass | Flow::Wrap(_) => Usage::ZERO,
+        }
+    }
+
+    /// Live state learns of the end, each at its scope (design, cooldown scope).
+    fn tell(&self, outcome: Outcome) {
+        let now = now_ms();
+        self.target.metrics.attempt(outcome);
+        self.target.live.record(outcome, now, self.retry_after);
+        match endpoint::scope(outcome) {
+            Scope::Address => {
+                self.target.upstream.pool.connect_failed(self.address, now);
+                self.target.metrics.cooldown(CooldownScope::Address);
+            }
+            Scope::Credential => {
+                if let Some(credential) = &self.credential {
+                    credential.live.record(outcome, now, self.retry_after);
+                    self.target.metrics.cooldown(CooldownScope::Credential);
+                }
+            }
+            Scope::Throttle => self.target.metrics.cooldown(CooldownScope::Endpoint),
+            Scope::Success | Scope::Failure | Scope::Nobody => {}
+        }
+    }
+}
+
+/// Why an attempt ends that nobody gave an outcome.
+fn unforeseen(flow: &Flow) -> Outcome {
+    match flow {
+        _ if std::thread::panicking() => Outcome::Internal,
+        Flow::Reply(relay) if relay.is_terminal() => Outcome::Ok,
+        _ => Outcome::Shutdown,
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}

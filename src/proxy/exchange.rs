@@ -1,0 +1,128 @@
+//! One caller request from plan to last byte: a generation in the making.
+
+use super::attempt::{Attempt, Ended};
+use crate::access::Caller;
+use crate::edge::clock::Clock;
+use crate::edge::held::{self, Inner};
+use crate::error::Error;
+use crate::log::Access;
+use crate::metrics::Ending;
+use crate::outcome::Outcome;
+use crate::price::format_usd;
+use crate::request::envelope::Envelope;
+use crate::request::route::{self, Face, Operation};
+use crate::snapshot::{Pool, Snapshot, Target};
+use crate::state::{Active, State};
+use crate::upstream::attempts::{Attempts, Choice};
+use bytes::Bytes;
+use pingora_proxy::Session;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Everything that stays the same over the attempts of a request, and the attempt under way.
+pub(super) struct Exchange {
+    pub(super) state: Arc<State>,
+    /// Kept from start to end: a reload does not touch a running request.
+    pub(super) _snapshot: Arc<Snapshot>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) face: Face,
+    pub(super) operation: Operation,
+    pub(super) generation: Generation,
+    pub(super) body: Bytes,
+    pub(super) envelope: Envelope,
+    /// One pool per model asked for, in order.
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) attempts: Attempts,
+    /// The next try, decided when the last one failed.
+    pub(super) next: Option<Choice>,
+    /// The next try needs a connection that was not pooled: the last one was stale (F07).
+    pub(super) fresh: bool,
+    /// Addresses that could not be connected to in this request.
+    pub(super) refused: Vec<SocketAddr>,
+    pub(super) attempt: Option<Attempt>,
+    /// Attempts dispatched so far.
+    pub(super) dispatched: u8,
+    pub(super) clock: Arc<Clock>,
+    pub(super) inner: Inner,
+    pub(super) started: Instant,
+    /// What went wrong in Weir itself, shown instead of the attempts' verdict.
+    pub(super) refusal: Option<Error>,
+    /// The last attempt, once it has ended.
+    pub(super) ended: Option<Ended>,
+    /// The status the caller was answered with; 0 while there is none.
+    pub(super) answered: u16,
+    pub(super) _active: Active,
+}
+
+/// Identity of a generation and what its records say of the caller.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) id: Arc<str>,
+    /// Unix seconds.
+    pub(super) created: u64,
+    pub(super) app: String,
+    /// As it is sent upstream: hashed on `/api/v1`.
+    pub(super) user: Option<String>,
+}
+
+impl Exchange {
+    /// The target a choice of `attempts` stands for.
+    pub(super) fn target(&self, choice: Choice) -> Option<Arc<Target>> {
+        self.pools.get(choice.model)?.targets.get(choice.candidate).cloned()
+    }
+
+    /// Ends the attempt under way: its record is sealed and its outcome told to live state.
+    pub(super) fn end_attempt(&mut self) {
+        if let Some(mut attempt) = self.attempt.take() {
+            self.ended = Some(attempt.settle());
+        }
+    }
+
+    /// Puts the real session back in place of the held one.
+    pub(super) fn give_back(&mut self, session: &mut Session) {
+        held::give_back(&mut session.downstream_session, &mut self.inner);
+    }
+
+    fn ending(&self) -> Ending {
+        let Some(ended) = &self.ended else {
+            return Ending::of_status(self.answered);
+        };
+        match ended.outcome {
+            Outcome::ClientAbort => Ending::ClientAbort,
+            Outcome::Ok => Ending::Ok,
+            _ if ended.committed => Ending::Cut,
+            _ => Ending::of_status(if self.answered == 0 { 500 } else { self.answered }),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end_attempt();
+        let ending = self.ending();
+        self.state
+            .metrics
+            .request(Some((self.face, route::Target::Inference(self.operation))), ending);
+        let ended = self.ended.as_ref();
+        let target = ended.map(|ended| &ended.target.endpoint);
+        let usage = ended.map(|ended| ended.usage).unwrap_or_default();
+        self.state.ended(&Access {
+            generation: &self.generation.id,
+            workspace: &self.caller.workspace,
+            key: &self.caller.name,
+            face: self.face,
+            operation: self.operation,
+            streamed: self.envelope.stream,
+            model: target.map_or("", |endpoint| &endpoint.model),
+            provider: target.map_or("", |endpoint| &endpoint.provider.slug),
+            attempts: self.dispatched,
+            status: self.answered,
+            ending,
+            tokens: (usage.prompt(), usage.completion()),
+            cost: &format_usd(ended.map_or(0, |ended| ended.charge)),
+            first_token_ms: ended.and_then(|ended| ended.first_content_us).map(|us| us / 1_000),
+            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! A try has failed: the one place where its error becomes an outcome, a retry or a last word.
+
+use super::Context;
+use super::attempt::{Attempt, Flow};
+use super::exchange::Exchange;
+use super::{reply, response};
+use crate::edge::clock::now_ms;
+use crate::edge::held::ATTEMPT_DEADLINE;
+use crate::error::Error;
+use crate::metrics::Phase;
+use crate::outcome::Outcome;
+use crate::state::State;
+use pingora::{ErrorSource, ErrorType};
+use pingora_proxy::{FailToProxy, Session};
+
+type Failure = Box<pingora::Error>;
+
+/// `fail_to_connect`: nothing was sent, so there is no attempt and another try is always safe.
+pub(super) fn connect(state: &State, ctx: &mut Context, mut error: Failure) -> Failure {
+    let Ok(exchange) = ctx.exchange() else {
+        return error;
+    };
+    let outcome = match error.etype() {
+        ErrorType::ConnectTimedout => Outcome::ConnectTimeout,
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError
+        | ErrorType::TLSWantX509Lookup => Outcome::Tls,
+        _ => Outcome::Refused,
+    };
+    if let Some(attempt) = &mut exchange.attempt {
+        attempt.ends(outcome);
+        exchange.refused.push(attempt.address);
+    }
+    let retry = fail(state, exchange, outcome);
+    error.set_retry(retry);
+    error
+}
+
+/// `error_while_proxy`: always decides, because an undecided retry panics in Pingora.
+pub(super) fn proxying(state: &State, ctx: &mut Context, mut error: Failure) -> Failure {
+    error.set_retry(false);
+    let Ok(exchange) = ctx.exchange() else {
+        return error;
+    };
+    let Some(attempt) = &mut exchange.attempt else {
+        return error;
+    };
+    let outcome = match attempt.outcome {
+        Some(outcome) => outcome,
+        None => outcome_of(&error, attempt),
+    };
+    attempt.ends(outcome);
+    if outcome == Outcome::ClientAbort {
+        let phase = if attempt.committed { Phase::After } else { Phase::Before };
+        state.metrics.client_abort.inc(phase);
+    }
+    if attempt.committed || outcome == Outcome::ClientAbort {
+        return error;
+    }
+    let retry = fail(state, exchange, outcome);
+    error.set_retry(retry);
+    error
+}
+
+/// Ends the attempt and says whether another may be made.
+fn fail(state: &State, exchange: &mut Exchange, outcome: Outcome) -> bool {
+    let (status, retry_after, reused) = match &exchange.attempt {
+        Some(attempt) => (attempt.status, attempt.retry_after, attempt.reused),
+        None => (0, None, false),
+    };
+    exchange.end_attempt();
+    exchange.attempts.failed(outcome, status, retry_after);
+    exchange.fresh = reused && status == 0 && outcome == Outcome::Reset;
+    if exchange.fresh {
+        state.metrics.stale_conn.inc();
+    }
+    if exchange.fresh || !outcome.dispatched() || outcome == Outcome::Credential {
+        exchange.attempts.stay();
+    }
+    exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
+    if exchange.next.is_some() {
+        state.metrics.retries.inc();
+    }
+    exchange.next.is_some()
+}
+
+fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
+    // A caller may leave, and an upstream may linger, once the terminal event is out (F44).
+    if attempt.committed && attempt.terminal() {
+        return Outcome::Ok;
+    }
+    if *error.etype() == ATTEMPT_DEADLINE {
+        return match attempt.committed {
+            false => Outcome::FirstContentTimeout,
+            true => Outcome::IdleTimeout,
+        };
+    }
+    match error.esource() {
+        ErrorSource::Downstream => Outcome::ClientAbort,
+        ErrorSource::Upstream if attempt.committed => Outcome::Truncated,
+        ErrorSource::Upstream => match error.etype() {
+            ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => Outcome::Malformed,
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::FirstContentTimeout,
+            _ => Outcome::Reset,
+        },
+        ErrorSource::Internal | ErrorSource::Unset => Outcome::Internal,
+    }
+}
+
+/// `fail_to_proxy`: a status with an error while nothing is written, else the last event.
+pub(super) async fn last_word(
+    session: &mut Session,
+    error: &pingora::Error,
+    ctx: &mut Context,
+) -> FailToProxy {
+    let Ok(exchange) = ctx.exchange() else {
+        // Reached only by an error before a plan, which Pingora made itself.
+        let said = reply::error(session, &Error::weir(500, "Internal Server Error"), None).await;
+        return over(if said.is_ok() { 500 } else { 0 });
+    };
+    exchange.give_back(session);
+    let outcome = exchange.attempt.as_ref().and_then(|attempt| attempt.outcome);
+    if outcome == Some(Outcome::ClientAbort) {
+        return over(0);
+    }
+    if session.response_written().is_none() {
+        let verdict = verdict(exchange);
+        exchange.answered = verdict.status;
+        session.set_keepalive(None);
+        let said = reply::error(session, &verdict, Some(&exchange.generation.id)).await;
+        return over(if said.is_ok() { verdict.status } else { 0 });
+    }
+    if let Some(attempt) = &mut exchange.attempt {
+        break_off(session, attempt, error).await;
+    }
+    over(502)
+}
+
+/// What the caller is told when nothing is left to try.
+fn verdict(exchange: &mut Exchange) -> Error {
+    let provider = exchange.ended.as_ref().map(|ended| &ended.target.endpoint.provider.name);
+    let provider = provider.map_or("", |name| name);
+    let verdict = exchange.refusal.take();
+    verdict.unwrap_or_else(|| exchange.attempts.verdict(provider))
+}
+
+fn over(error_code: u16) -> FailToProxy {
+    FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// Ends a reply that was already under way, in a way its reader can tell from a whole one.
+async fn break_off(session: &mut Session, attempt: &mut Attempt, error: &pingora::Error) {
+    let Flow::Reply(relay) = &mut attempt.flow else {
+        return;
+    };
+    let last = if relay.is_terminal() {
+        None
+    } else {
+        let why = match *error.etype() == ATTEMPT_DEADLINE {
+            true => Error::upstream(504, "Provider timed out"),
+            false => response::disconnected(),
+        };
+        // Empty for an unstreamed body: breaking off is all that can be said there.
+        Some(relay.fail(&why)).filter(|last| !last.is_empty())
+    };
+    if last.is_none() && !relay.is_terminal() {
+        return;
+    }
+    if let Err(error) = session.write_response_body(last, true).await {
+        tracing::debug!(%error, "the caller left before the last event");
+    }
+}

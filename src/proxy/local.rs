@@ -1,0 +1,64 @@
+//! Contract routes that Weir answers from its own knowledge.
+
+use super::reply::{self, Refusal};
+use super::request;
+use crate::api;
+use crate::error::Error;
+use crate::ledger::Found;
+use crate::request::route::Target;
+use crate::state::State;
+use bytes::Bytes;
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a generation whose last byte is out may take to be sealed, in steps of [`STEP`].
+const STEPS: u32 = 500;
+const STEP: Duration = Duration::from_millis(2);
+
+/// Answers `models` and `generation`.
+pub(super) async fn answer(
+    state: &Arc<State>,
+    session: &mut Session,
+    target: Target,
+) -> Result<(), Refusal> {
+    let body = match target {
+        Target::Models => state.snapshot.load().models.clone(),
+        _ => generation(state, session).await?,
+    };
+    reply::json(session, body)
+        .await
+        .map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))
+}
+
+/// `GET generation?id=` (contract 1.6), readable the moment the response has ended, and only
+/// within the caller's workspace.
+async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refusal> {
+    let head = session.req_header();
+    let caller = request::caller(state, &head.headers).map_err(Refusal::closing)?;
+    let id = head
+        .uri
+        .query()
+        .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("id=")))
+        .filter(|id| id.starts_with("gen-") && id.len() <= 64)
+        .ok_or_else(|| Refusal::kept(Error::caller(400, "Query parameter id is missing")))?
+        .to_owned();
+    for _ in 0..STEPS {
+        let (ledger, wanted) = (Arc::clone(&state.ledger), id.clone());
+        let found = tokio::task::spawn_blocking(move || ledger.find(&wanted))
+            .await
+            .map_err(|_| Refusal::kept(Error::weir(500, "The ledger could not be read")))?;
+        match found {
+            Found::Rows(rows) if rows.iter().all(|r| r.intent.workspace == *caller.workspace) => {
+                return api::generation::render(&rows).ok_or_else(|| absent(&id));
+            }
+            Found::InFlight { terminal: true, .. } => tokio::time::sleep(STEP).await,
+            _ => break,
+        }
+    }
+    Err(absent(&id))
+}
+
+fn absent(id: &str) -> Refusal {
+    Refusal::kept(Error::caller(404, format!("Generation {id} not found")))
+}

@@ -1,0 +1,186 @@
+//! The proxy itself: Pingora's phases, one file each, every hook one call.
+//!
+//! Read in the order a request passes: `request`, `upstream`, `response`, `failure`; `attempt` is
+//! what one dispatched try owns and whose end settles everything; `reply` is what Weir says itself.
+
+mod attempt;
+mod exchange;
+mod failure;
+mod local;
+mod reply;
+mod request;
+mod response;
+mod upstream;
+
+use crate::state::State;
+use async_trait::async_trait;
+use bytes::Bytes;
+use exchange::Exchange;
+use pingora::Result;
+use pingora::upstreams::peer::HttpPeer;
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The Pingora application.
+pub struct Weir {
+    state: Arc<State>,
+}
+
+impl Weir {
+    /// Serves what `state` holds; a reload swaps the snapshot inside it.
+    #[must_use]
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+}
+
+/// What a request has become so far. Boxed: most of it exists only once a plan does.
+#[derive(Default)]
+pub struct Context(Option<Box<Exchange>>);
+
+impl Context {
+    /// The exchange, which exists in every hook after `request_filter` let the request go on.
+    fn exchange(&mut self) -> Result<&mut Exchange> {
+        self.0.as_deref_mut().ok_or_else(|| {
+            pingora::Error::explain(pingora::ErrorType::InternalError, "no exchange in this phase")
+        })
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Weir {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+        request::early(&self.state, session);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        match request::filter(&self.state, session).await {
+            Ok(Some(exchange)) => {
+                ctx.0 = Some(exchange);
+                Ok(false)
+            }
+            Ok(None) => Ok(true),
+            Err(refusal) => {
+                reply::refuse(session, &refusal).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        upstream::peer(&self.state, ctx.exchange()?)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&pingora::protocols::Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        upstream::connected(ctx.exchange()?, reused);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        head: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        upstream::head(ctx.exchange()?, session.req_header(), head)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        *body = Some(upstream::body(ctx.exchange()?));
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        response::head(ctx.exchange()?, head)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        response::body(ctx.exchange()?, body, end)?;
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Context,
+        error: Box<pingora::Error>,
+    ) -> Box<pingora::Error> {
+        failure::connect(&self.state, ctx, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        _: &mut Session,
+        error: Box<pingora::Error>,
+        ctx: &mut Context,
+        _: bool,
+    ) -> Box<pingora::Error> {
+        failure::proxying(&self.state, ctx, error)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &pingora::Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        failure::last_word(session, error, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&pingora::Error>, ctx: &mut Context) {
+        if let Some(mut exchange) = ctx.0.take() {
+            exchange.give_back(session);
+        }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &pingora::Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Context,
+        _: &pingora::Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}

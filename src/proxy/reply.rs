@@ -1,0 +1,71 @@
+//! What Weir says itself: refusals before a plan, and answers that need no upstream.
+
+use crate::error::Error;
+use crate::face;
+use bytes::Bytes;
+use http::header;
+use pingora::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+/// An error shown instead of a plan.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) error: Error,
+    /// The request was read whole, so the connection may serve the next one.
+    keep: bool,
+}
+
+impl Refusal {
+    /// Answered with the request's bytes still unread: the connection closes.
+    pub(super) fn closing(error: Error) -> Self {
+        Self { error, keep: false }
+    }
+
+    /// Answered after the whole request was read.
+    pub(super) fn kept(error: Error) -> Self {
+        Self { error, keep: true }
+    }
+}
+
+/// Answers with the contract's envelope (section 5.1).
+pub(super) async fn refuse(session: &mut Session, refusal: &Refusal) -> Result<()> {
+    if !refusal.keep {
+        session.set_keepalive(None);
+    }
+    error(session, &refusal.error, None).await
+}
+
+/// An error with its status, as long as no head has been written.
+pub(super) async fn error(session: &mut Session, error: &Error, id: Option<&str>) -> Result<()> {
+    let body = face::error_body(error, id);
+    let mut head = json_head(error.status, body.len())?;
+    if let Some(seconds) = error.retry_after {
+        head.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if error.status == 405 {
+        head.insert_header(header::ALLOW, "GET, POST")?;
+    }
+    if let Some(id) = id {
+        head.insert_header("X-Generation-Id", id)?;
+    }
+    write(session, head, body).await
+}
+
+/// A 200 with a JSON body.
+pub(super) async fn json(session: &mut Session, body: Bytes) -> Result<()> {
+    let head = json_head(200, body.len())?;
+    write(session, head, body).await
+}
+
+fn json_head(status: u16, length: usize) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(status, Some(5))?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, length)?;
+    Ok(head)
+}
+
+async fn write(session: &mut Session, head: ResponseHeader, body: Bytes) -> Result<()> {
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(body), true).await
+}

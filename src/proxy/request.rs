@@ -1,0 +1,220 @@
+//! `early_request_filter` and `request_filter`: from a head to a plan, or to an answer of our own.
+
+use super::exchange::{Exchange, Generation};
+use super::local;
+use super::reply::Refusal;
+use crate::access::{self, Caller};
+use crate::bounds::DRAIN_TIME;
+use crate::edge::clock::{Clock, now_ms};
+use crate::edge::held;
+use crate::error::Error;
+use crate::metrics::BadJson;
+use crate::request::body::{self, Bounds};
+use crate::request::envelope::{self, Envelope};
+use crate::request::route::{Face, Miss, Target, route};
+use crate::rules::{self, Decision};
+use crate::selection::{self, Candidate, Constraint};
+use crate::snapshot::{Pool, Snapshot};
+use crate::state::State;
+use crate::upstream::attempts::Attempts;
+use http::{HeaderMap, header};
+use pingora_proxy::Session;
+use rand::RngCore;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Deadlines of the caller's connection. In every request: each parsed head resets keep-alive (P2).
+pub(super) fn early(state: &State, session: &mut Session) {
+    let snapshot = state.snapshot.load();
+    let limits = &snapshot.settings.limits;
+    session.set_keepalive(Some(limits.keepalive_idle.as_secs()));
+    session.set_write_timeout(Some(limits.write_timeout));
+    session.set_min_send_rate(Some(limits.min_send_rate));
+    session.set_total_drain_timeout(Some(DRAIN_TIME));
+}
+
+/// Decides what becomes of a request. `None`: it has been answered already.
+pub(super) async fn filter(
+    state: &Arc<State>,
+    session: &mut Session,
+) -> Result<Option<Box<Exchange>>, Refusal> {
+    let started = Instant::now();
+    let head = session.req_header();
+    let (face, target) = route(&head.method, head.uri.path()).map_err(|miss| missed(&miss))?;
+    if head.headers.contains_key(header::UPGRADE) {
+        return Err(Refusal::closing(Error::caller(400, "Upgrades are not served")));
+    }
+    let operation = match target {
+        Target::Inference(operation) => operation,
+        other => return local::answer(state, session, other).await.map(|()| None),
+    };
+    let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
+    let snapshot = state.snapshot.load_full();
+    let limits = &snapshot.settings.limits;
+    let bounds = Bounds { bytes: limits.body_bytes, time: limits.body_timeout };
+    let body = body::read(session, bounds).await.map_err(|error| {
+        if error.status == 413 {
+            state.metrics.body_too_large.inc();
+        }
+        Refusal::closing(error)
+    })?;
+    let envelope = envelope::read(&body, operation).map_err(|error| {
+        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
+        Refusal::kept(error.into())
+    })?;
+    state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
+    let headers = &session.req_header().headers;
+    let ask = Ask { state, snapshot, caller, face, headers };
+    let (pools, attempts) = ask.plan(&envelope).map_err(Refusal::kept)?;
+    let generation = ask.generation(&envelope);
+    let Ask { snapshot, caller, .. } = ask;
+    state.budget.request(now_ms());
+    let clock = Arc::new(Clock::default());
+    let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock));
+    Ok(Some(Box::new(Exchange {
+        _active: state.enter(),
+        state: Arc::clone(state),
+        _snapshot: snapshot,
+        caller,
+        face,
+        operation,
+        generation,
+        body,
+        envelope,
+        pools,
+        attempts,
+        next: None,
+        fresh: false,
+        refused: Vec::new(),
+        attempt: None,
+        dispatched: 0,
+        clock,
+        inner,
+        started,
+        refusal: None,
+        ended: None,
+        answered: 0,
+    })))
+}
+
+fn missed(miss: &Miss) -> Refusal {
+    Refusal::closing(match miss {
+        Miss::Path => Error::caller(404, "Not Found"),
+        Miss::Method(allowed) => {
+            Error::caller(405, format!("Method Not Allowed: this path is served to {allowed}"))
+        }
+    })
+}
+
+/// 401 before any byte of the body is read (S11).
+pub(super) fn caller(state: &State, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
+    let value = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+    access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"))
+}
+
+/// An authenticated request whose body has been understood.
+struct Ask<'a> {
+    state: &'a State,
+    snapshot: Arc<Snapshot>,
+    caller: Arc<Caller>,
+    face: Face,
+    headers: &'a HeaderMap,
+}
+
+impl Ask<'_> {
+    /// The pools asked for and the order in which their targets will be tried.
+    fn plan(&self, envelope: &Envelope) -> Result<(Vec<Arc<Pool>>, Attempts), Error> {
+        let now = now_ms();
+        let mut seed = rand::rng().next_u64();
+        let mut pools = Vec::with_capacity(envelope.models.len());
+        let mut orders = Vec::with_capacity(envelope.models.len());
+        let mut excluded = Vec::new();
+        for asked in &envelope.models {
+            let decision = self.decide(asked, envelope)?;
+            let pool = self.pool(decision.rename.as_ref().unwrap_or(asked))?;
+            let constraint = self.constraint(&decision.constraint, envelope);
+            let candidates: Vec<_> = pool
+                .targets
+                .iter()
+                .map(|each| Candidate { endpoint: &each.endpoint, facts: each.facts(now) })
+                .collect();
+            let plan = selection::plan(&candidates, &constraint, seed);
+            seed = seed.wrapping_add(1);
+            for (_, reason) in &plan.excluded {
+                self.state.metrics.excluded.inc(*reason);
+            }
+            orders.push(plan.order);
+            excluded.extend(plan.excluded);
+            pools.push(pool);
+        }
+        if orders.iter().all(Vec::is_empty) {
+            self.state.metrics.no_peer.inc();
+            return Err(selection::nothing_left(&excluded));
+        }
+        Ok((pools, Attempts::new(orders)))
+    }
+
+    fn decide(&self, model: &str, envelope: &Envelope) -> Result<Decision, Error> {
+        let decision = self.snapshot.rules.decide(&rules::Facts {
+            model,
+            key: &self.caller.name,
+            workspace: &self.caller.workspace,
+            stream: envelope.stream,
+            headers: self.headers,
+        });
+        match decision.reject {
+            Some(refusal) => Err(refusal),
+            None => Ok(decision),
+        }
+    }
+
+    /// Unknown and forbidden give the same answer (S15).
+    fn pool(&self, name: &Arc<str>) -> Result<Arc<Pool>, Error> {
+        self.snapshot
+            .pool(name)
+            .filter(|pool| self.caller.allows_model(&pool.model.slug))
+            .cloned()
+            .ok_or_else(|| {
+                Error::caller(400, format!("{name} is not a valid model ID")).param("model")
+            })
+    }
+
+    fn constraint(&self, rules: &Constraint, envelope: &Envelope) -> Constraint {
+        let mut constraint = self.snapshot.settings.constraint.clone();
+        constraint.merge(&self.caller.constraint);
+        constraint.merge(rules);
+        constraint.merge(&envelope.provider.constraint());
+        constraint
+    }
+
+    fn generation(&self, envelope: &Envelope) -> Generation {
+        let created = crate::edge::clock::wall_us() / 1_000_000;
+        let text = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let app = ["x-openrouter-title", "x-title", "http-referer"].into_iter().find_map(text);
+        let user = envelope.user.as_deref().map(|user| match self.face {
+            Face::OpenRouter => hex::encode(Sha256::digest(user.as_bytes())),
+            Face::Faithful => user.to_owned(),
+        });
+        Generation {
+            id: generation_id(created),
+            created,
+            app: app.unwrap_or("").chars().take(128).collect(),
+            user,
+        }
+    }
+}
+
+/// `gen-<unix seconds>-<20 alphanumerics>` (contract 4.1).
+fn generation_id(created: u64) -> Arc<str> {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut random = [0_u8; 20];
+    rand::rng().fill_bytes(&mut random);
+    let tail = random
+        .iter()
+        .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()))
+        .map(|letter| char::from(*letter));
+    let mut id = format!("gen-{created}-");
+    id.extend(tail);
+    id.into()
+}

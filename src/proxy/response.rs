@@ -1,0 +1,213 @@
+//! From an upstream: its status decides, its head is replaced, its body is metered and shaped.
+
+use super::attempt::{Attempt, Flow};
+use super::exchange::Exchange;
+use crate::bounds::ERROR_BODY_BYTES;
+use crate::edge::clock::now_ms;
+use crate::error::Error;
+use crate::face::{self, Relay, Reply, Step};
+use crate::metrics::Phase;
+use crate::outcome::Outcome;
+use crate::request::route::Face;
+use crate::upstream::attempts::{Verdict, classify_status};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use pingora::{ErrorType, Result};
+use pingora_http::ResponseHeader;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an upstream may take to close after its terminal event.
+const AFTER_TERMINAL: Duration = Duration::from_secs(5);
+
+/// `upstream_response_filter`: goes on with a reply, passes the caller's own fault, or fails the
+/// attempt so that another can be made.
+pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result<()> {
+    let models = exchange.pools.len();
+    let Some(attempt) = &mut exchange.attempt else {
+        return Err(failed("no attempt to answer"));
+    };
+    let another_model = attempt.choice.model + 1 < models;
+    let status = head.status.as_u16();
+    if head.status.is_informational() && status != 101 {
+        return Ok(());
+    }
+    attempt.status = status;
+    attempt.claim.status(status);
+    attempt.flow = match classify_status(status) {
+        Verdict::Deliver if head.headers.contains_key(header::CONTENT_ENCODING) => {
+            attempt.ends(Outcome::Malformed);
+            return Err(failed("compressed though identity was asked"));
+        }
+        Verdict::Deliver => Flow::Reply(Box::new(Relay::new(Reply {
+            face: exchange.face,
+            operation: exchange.operation,
+            dialect: attempt.target.endpoint.provider.dialect,
+            streamed: is_stream(&head.headers),
+            generation_id: Arc::clone(&exchange.generation.id),
+            created: exchange.generation.created,
+            model: Arc::clone(&attempt.target.endpoint.model),
+            provider: Arc::clone(&attempt.target.endpoint.provider.name),
+            injected_usage: attempt.injected_usage,
+            price: Arc::clone(&attempt.target.endpoint.price),
+            prompt_bytes: exchange.body.len() as u64,
+        }))),
+        Verdict::Fail(outcome) => {
+            attempt.ends(outcome);
+            attempt.retry_after = retry_after(&head.headers);
+            if outcome != Outcome::ClientFault || another_model {
+                return Err(failed("status of the upstream"));
+            }
+            if exchange.face == Face::OpenRouter { Flow::Wrap(Vec::new()) } else { Flow::Pass }
+        }
+    };
+    exchange.answered = status;
+    *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
+    Ok(())
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Seconds of a `Retry-After`: a number, or a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Some(seconds.clamp(0.0, f64::from(u32::MAX)).ceil() as u32);
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    let left = until.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+    Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// The reply head the caller sees: an allow-list, and the generation's id.
+fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(upstream.status, Some(6))?;
+    let kind = upstream.headers.get(header::CONTENT_TYPE).cloned();
+    match (flow, kind) {
+        (Flow::Wrap(_), _) | (_, None) => {
+            head.insert_header(header::CONTENT_TYPE, "application/json")?;
+        }
+        (_, Some(kind)) => head.insert_header(header::CONTENT_TYPE, kind)?,
+    }
+    if is_stream(&upstream.headers) {
+        head.insert_header(header::CACHE_CONTROL, "no-cache")?;
+    }
+    if matches!(flow, Flow::Pass)
+        && let Some(length) = upstream.headers.get(header::CONTENT_LENGTH)
+    {
+        head.insert_header(header::CONTENT_LENGTH, length.clone())?;
+    }
+    if face == Face::Faithful
+        && let Some(request_id) = upstream.headers.get("x-request-id")
+    {
+        head.insert_header("x-request-id", request_id.clone())?;
+    }
+    head.insert_header("X-Generation-Id", id)?;
+    Ok(head)
+}
+
+/// `upstream_response_body_filter`.
+pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+    let Some(attempt) = &mut exchange.attempt else {
+        return Err(failed("no attempt to answer"));
+    };
+    match &mut attempt.flow {
+        Flow::Awaiting => Err(failed("a body before its head")),
+        Flow::Pass => Ok(()),
+        Flow::Wrap(kept) => {
+            if let Some(bytes) = body.take() {
+                let room = ERROR_BODY_BYTES.saturating_sub(kept.len());
+                kept.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+            }
+            if end {
+                let name = &attempt.target.endpoint.provider.name;
+                let error = face::wrap_upstream_error(attempt.status, kept, name);
+                *body = Some(face::error_body(&error, Some(&exchange.generation.id)));
+            }
+            Ok(())
+        }
+        Flow::Reply(relay) => {
+            let step = relay.push(body.take(), end, &mut attempt.claim);
+            reply(exchange, step, body, end)
+        }
+    }
+}
+
+/// Acts on what one read held, before its bytes are handed on.
+fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+    let Some(attempt) = &mut exchange.attempt else {
+        return Err(failed("no attempt to answer"));
+    };
+    let Flow::Reply(relay) = &mut attempt.flow else {
+        return Err(failed("not a reply"));
+    };
+    if let Some(fault) = &step.fault {
+        attempt.status = fault.status;
+        attempt.outcome.get_or_insert(Outcome::InBand);
+        let after = attempt.committed || step.content;
+        let phase = if after { Phase::After } else { Phase::Before };
+        exchange.state.metrics.in_band_error.inc(phase);
+        if !after {
+            return Err(failed("an error event before content"));
+        }
+    }
+    if !attempt.committed && end && (step.empty || step.malformed) {
+        attempt.ends(if step.empty { Outcome::Empty } else { Outcome::Malformed });
+        return Err(failed("nothing usable in a 200"));
+    }
+    let terminal = relay.is_terminal();
+    *body = step.out;
+    if terminal {
+        attempt.claim.terminal();
+    }
+    if end && !terminal && attempt.outcome.is_none() {
+        attempt.outcome = Some(Outcome::Truncated);
+        if !attempt.committed && !step.content {
+            return Err(failed("the stream ended before content"));
+        }
+        let last = relay.fail(&disconnected());
+        *body = Some(join(body.take(), last));
+    }
+    if !attempt.committed && (step.content || body.is_some()) {
+        commit(attempt);
+        exchange.attempts.commit();
+    }
+    if step.event || terminal {
+        let idle = attempt.target.endpoint.timeouts.idle;
+        exchange.clock.set(now_ms(), if terminal { AFTER_TERMINAL } else { idle }, None);
+    }
+    if end && terminal {
+        attempt.ends(Outcome::Ok);
+    }
+    Ok(())
+}
+
+/// Content is about to reach the caller: from here on there is no other attempt.
+fn commit(attempt: &mut Attempt) {
+    attempt.committed = true;
+    let elapsed = attempt.elapsed_us();
+    attempt.first_content_us = Some(elapsed);
+    attempt.claim.first_content(elapsed);
+    attempt.claim.committed();
+}
+
+fn join(first: Option<Bytes>, last: Bytes) -> Bytes {
+    match first {
+        Some(first) if !first.is_empty() => [first, last].concat().into(),
+        _ => last,
+    }
+}
+
+/// What a caller is told of a stream that broke off after content (contract 4.4).
+pub(super) fn disconnected() -> Error {
+    Error::upstream(502, "Provider disconnected")
+}
+
+/// Fails the attempt; `error_while_proxy` decides what follows.
+fn failed(why: &'static str) -> Box<pingora::Error> {
+    pingora::Error::explain(ErrorType::Custom("WeirAttempt"), why).into_up()
+}

@@ -1,0 +1,218 @@
+//! Toward an upstream: the next endpoint as a peer, a head made from nothing, the spliced body.
+
+use super::attempt::{Attempt, Flow};
+use super::exchange::Exchange;
+use crate::edge::clock::{now_ms, wall_us};
+use crate::edge::merge;
+use crate::error::Error;
+use crate::ledger::record::Intent;
+use crate::outcome::Outcome;
+use crate::request::rewrite::{Edit, rewrite};
+use crate::snapshot::Target;
+use crate::state::State;
+use crate::upstream::attempts::Choice;
+use crate::upstream::credential::Key;
+use bytes::Bytes;
+use http::{HeaderName, Method, header};
+use pingora::protocols::ALPN;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{ErrorType, Result};
+use pingora_http::RequestHeader;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Caller's header fields an upstream receives; everything else is ours (design, invariant 2).
+const FORWARDED: [HeaderName; 2] =
+    [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
+
+/// A connection pool of its own, so that a replay does not meet another stale connection.
+const FRESH: u64 = 1 << 63;
+
+/// `upstream_peer`: the next endpoint that can be tried, with a slot claimed for it.
+pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    loop {
+        let chosen = exchange.next.take();
+        let Some(choice) = chosen.or_else(|| exchange.attempts.next(|| true)) else {
+            return Err(given_up("no endpoint is left to try"));
+        };
+        let Some(target) = exchange.target(choice) else {
+            return Err(given_up("a plan names a target that its pool lacks"));
+        };
+        let now = now_ms();
+        let upstream = &target.upstream;
+        let credential = upstream.credentials.pick(now).cloned();
+        let address = upstream.pool.pick(&exchange.refused, now);
+        let (Some(address), true) =
+            (address, credential.is_some() || target.endpoint.provider.keyless)
+        else {
+            target.metrics.attempt(Outcome::Unresolved);
+            skip(state, exchange);
+            continue;
+        };
+        let Ok(mut peer) = upstream.pool.peer(&target.endpoint, address, exchange.body.len())
+        else {
+            target.metrics.attempt(Outcome::Unresolved);
+            skip(state, exchange);
+            continue;
+        };
+        if exchange.fresh {
+            peer.group_key |= FRESH;
+        }
+        if peer.options.alpn == ALPN::H1 {
+            peer.options.alpn = merge::alpn();
+        }
+        begin(state, exchange, choice, target, (address, credential))?;
+        return Ok(Box::new(peer));
+    }
+}
+
+/// Passes over an endpoint that cannot even be tried.
+fn skip(state: &State, exchange: &mut Exchange) {
+    exchange.attempts.failed(Outcome::Unresolved, 0, None);
+    exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
+}
+
+/// Claims the slot and makes the attempt, before anything is dispatched.
+fn begin(
+    state: &State,
+    exchange: &mut Exchange,
+    choice: Choice,
+    target: Arc<Target>,
+    (address, credential): (SocketAddr, Option<Arc<Key>>),
+) -> Result<()> {
+    let injects = target.endpoint.provider.injects_usage;
+    let edit = Edit {
+        upstream_model: &target.endpoint.upstream_model,
+        face: exchange.face,
+        stream_usage: injects,
+        declares: &target.endpoint.declares,
+        hashed_user: exchange.generation.user.as_deref(),
+    };
+    let body = rewrite(&exchange.body, &exchange.envelope, &edit);
+    let intent = intent(exchange, &target, credential.as_deref());
+    let price = Arc::clone(&target.endpoint.price);
+    let Some(claim) = state.ledger.claim(&intent, price, wall_us()) else {
+        let full = "The ledger cannot take another request now";
+        exchange.refusal = Some(Error::weir(503, full).retry_after(Some(1)));
+        return Err(given_up("no ledger slot is free"));
+    };
+    exchange.clock.stop();
+    exchange.attempt = Some(Attempt {
+        injected_usage: injects && exchange.envelope.lacks_usage(),
+        _in_flight: target.live.enter(),
+        target,
+        choice,
+        address,
+        credential,
+        claim,
+        body,
+        operation: exchange.operation,
+        prompt_bytes: exchange.body.len() as u64,
+        flow: Flow::Awaiting,
+        dispatched: None,
+        reused: false,
+        committed: false,
+        first_content_us: None,
+        outcome: None,
+        status: 0,
+        retry_after: None,
+        settled: false,
+    });
+    Ok(())
+}
+
+fn intent<'a>(
+    exchange: &'a Exchange,
+    target: &'a Target,
+    credential: Option<&'a Key>,
+) -> Intent<'a> {
+    let endpoint = &target.endpoint;
+    let session = exchange.envelope.session_id.as_deref();
+    Intent {
+        generation_id: Cow::Borrowed(&exchange.generation.id),
+        attempt: exchange.dispatched.saturating_add(1),
+        face: exchange.face,
+        operation: exchange.operation,
+        streamed: exchange.envelope.stream,
+        workspace: Cow::Borrowed(&exchange.caller.workspace),
+        key_hash: exchange.caller.key_hash,
+        app: Cow::Borrowed(&exchange.generation.app),
+        session: Cow::Borrowed(session.unwrap_or("")),
+        user: Cow::Borrowed(exchange.generation.user.as_deref().unwrap_or("")),
+        model: Cow::Borrowed(&endpoint.model),
+        provider: Cow::Borrowed(&endpoint.provider.slug),
+        provider_name: Cow::Borrowed(&endpoint.provider.name),
+        endpoint: Cow::Borrowed(&endpoint.tag),
+        upstream_model: Cow::Borrowed(&endpoint.upstream_model),
+        credential: Cow::Borrowed(credential.map_or("", |credential| &credential.id)),
+        tier: Cow::Borrowed(""),
+        price: endpoint.price.hash,
+        prompt_bytes: exchange.body.len() as u64,
+        max_tokens: exchange.envelope.max_tokens,
+    }
+}
+
+/// `connected_to_upstream`.
+pub(super) fn connected(exchange: &mut Exchange, reused: bool) {
+    if let Some(attempt) = &mut exchange.attempt {
+        attempt.reused = reused;
+    }
+}
+
+/// `upstream_request_filter`: the head, from nothing but the endpoint and an allow-list, and the
+/// dispatch mark: the next thing Pingora does is write it.
+pub(super) fn head(
+    exchange: &mut Exchange,
+    caller: &RequestHeader,
+    out: &mut RequestHeader,
+) -> Result<()> {
+    let Some(attempt) = &mut exchange.attempt else {
+        return Err(given_up("no attempt to send"));
+    };
+    let provider = &attempt.target.endpoint.provider;
+    let path = format!("{}{}", provider.base_url.path, exchange.operation.path());
+    let mut head = RequestHeader::build(Method::POST, path.as_bytes(), Some(8))?;
+    head.set_version(out.version);
+    head.insert_header(header::HOST, attempt.target.host.clone())?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, attempt.body.len())?;
+    let accept = if exchange.envelope.stream { "text/event-stream" } else { "application/json" };
+    head.insert_header(header::ACCEPT, accept)?;
+    head.insert_header(header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION")))?;
+    if let Some(credential) = &attempt.credential {
+        head.insert_header(header::AUTHORIZATION, credential.authorization.clone())?;
+    }
+    for name in FORWARDED {
+        if let Some(value) = caller.headers.get(&name) {
+            head.insert_header(name, value.clone())?;
+        }
+    }
+    *out = head;
+    exchange.dispatched = exchange.dispatched.saturating_add(1);
+    if exchange.dispatched == 1 {
+        exchange.state.metrics.added_latency(exchange.face, exchange.started.elapsed());
+    }
+    attempt.target.metrics.in_flight.inc();
+    let timeouts = &attempt.target.endpoint.timeouts;
+    let now = now_ms();
+    exchange.clock.set(now, timeouts.first_content, Some(latest(now, timeouts.total)));
+    attempt.dispatched = Some(Instant::now());
+    attempt.claim.dispatched();
+    Ok(())
+}
+
+fn latest(now_ms: u64, total: std::time::Duration) -> u64 {
+    now_ms.saturating_add(u64::try_from(total.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `request_body_filter`: the whole body, once per attempt.
+pub(super) fn body(exchange: &Exchange) -> Bytes {
+    exchange.attempt.as_ref().map(|attempt| attempt.body.clone()).unwrap_or_default()
+}
+
+/// An error that ends the request; what the caller is shown is decided in `failure`.
+fn given_up(why: &'static str) -> Box<pingora::Error> {
+    pingora::Error::explain(ErrorType::Custom("WeirGivenUp"), why).into_up()
+}

@@ -1,0 +1,83 @@
+//! Reads the whole request body, bounded in size and time, before anything is sent upstream.
+
+use crate::error::Error;
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora_proxy::Session;
+use std::time::Duration;
+
+/// Preallocation is by `Content-Length`, but a length that lies must not cost memory.
+const PREALLOCATE: usize = 1 << 20;
+
+/// Bounds of one body.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub bytes: usize,
+    pub time: Duration,
+}
+
+/// The body in one piece.
+///
+/// # Errors
+/// 413 as soon as the size is known to be too large, 408 when `bounds.time` has passed, 415 for a
+/// compressed body (F57), 400 when the caller's framing breaks off.
+pub async fn read(session: &mut Session, bounds: Bounds) -> Result<Bytes, Error> {
+    let declared = declared(session)?;
+    if declared.is_some_and(|length| length > bounds.bytes) {
+        return Err(too_large(bounds.bytes));
+    }
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        session.write_continue_response().await.map_err(|_| cut())?;
+        session.req_header_mut().remove_header(&header::EXPECT);
+    }
+    match tokio::time::timeout(bounds.time, collect(session, declared, bounds.bytes)).await {
+        Ok(body) => body,
+        Err(_) => Err(Error::caller(408, "The request body did not arrive in time")),
+    }
+}
+
+/// The length the head announces, if it does.
+fn declared(session: &Session) -> Result<Option<usize>, Error> {
+    let headers = &session.req_header().headers;
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(Error::caller(415, "Compressed request bodies are not accepted"));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    Ok(length.and_then(|length| length.parse().ok()))
+}
+
+async fn collect(
+    session: &mut Session,
+    declared: Option<usize>,
+    most: usize,
+) -> Result<Bytes, Error> {
+    let Some(first) = next(session).await? else {
+        return Ok(Bytes::new());
+    };
+    if Some(first.len()) == declared {
+        return Ok(first);
+    }
+    let mut whole =
+        BytesMut::with_capacity(declared.unwrap_or(0).min(PREALLOCATE).max(first.len()));
+    let mut piece = Some(first);
+    while let Some(bytes) = piece {
+        if whole.len() + bytes.len() > most {
+            return Err(too_large(most));
+        }
+        whole.extend_from_slice(&bytes);
+        piece = next(session).await?;
+    }
+    Ok(whole.freeze())
+}
+
+async fn next(session: &mut Session) -> Result<Option<Bytes>, Error> {
+    session.read_request_body().await.map_err(|_| cut())
+}
+
+fn cut() -> Error {
+    Error::caller(400, "The request body broke off")
+}
+
+fn too_large(most: usize) -> Error {
+    Error::caller(413, format!("The request body is larger than {most} bytes"))
+}

@@ -1,0 +1,218 @@
+//! Typed readers of the fields that steer. Each stands on a value and leaves it behind.
+
+use super::body_error::BodyError;
+use super::envelope::{Envelope, ProviderPreferences, StreamOptions};
+use super::keys::{self, Clash, Fate, Names, Table};
+use super::scan::Scanner;
+use crate::bounds::{MODEL_NAME_BYTES, PROVIDERS_PER_LIST};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What is known of a key.
+type Known = (&'static str, Fate);
+
+/// A walk over the members of an object.
+pub(super) struct Object {
+    names: Names,
+    first: bool,
+    /// Containers open inside the object, itself included.
+    depth: usize,
+}
+
+impl Object {
+    /// Steps into the object that starts here.
+    pub(super) fn open(scanner: &mut Scanner<'_>, table: &'static Table, depth: usize) -> Self {
+        scanner.take(b'{');
+        Self { names: Names::new(table), first: true, depth }
+    }
+
+    /// Goes to the next value: what is known of its key, and where the key starts. `None` at the end.
+    pub(super) fn next(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+    ) -> Result<Option<(Option<Known>, usize)>, BodyError> {
+        if !scanner.more(true, self.first)? {
+            return Ok(None);
+        }
+        self.first = false;
+        let start = scanner.at();
+        let key = scanner.key()?;
+        let known = self.names.meet(scanner, &key).map_err(|clash| match clash {
+            Clash::Fault(fault) => BodyError::Json(fault),
+            Clash::Repeated(name) => BodyError::Repeated(name),
+            Clash::Twin(name) => BodyError::Twin(name),
+        })?;
+        Ok(Some((known, start)))
+    }
+
+    fn skip(&self, scanner: &mut Scanner<'_>) -> Result<(), BodyError> {
+        Ok(scanner.skip(self.depth)?)
+    }
+}
+
+/// Whether the value is anything but `null`.
+pub(super) fn given(scanner: &mut Scanner<'_>) -> Result<bool, BodyError> {
+    let given = scanner.peek() != Some(b'n');
+    scanner.skip(1)?;
+    Ok(given)
+}
+
+/// Whether the value is an array with something in it.
+pub(super) fn filled(scanner: &mut Scanner<'_>) -> Result<bool, BodyError> {
+    let start = scanner.at();
+    scanner.skip(1)?;
+    let text = scanner.slice(start..scanner.at());
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    Ok(inside.is_some_and(|inside| !inside.trim_ascii().is_empty()))
+}
+
+pub(super) fn text<'a>(
+    scanner: &mut Scanner<'a>,
+    param: &'static str,
+) -> Result<Option<Cow<'a, str>>, BodyError> {
+    if !expect(scanner, b"\"", BodyError::Type { param, wanted: "a string" })? {
+        return Ok(None);
+    }
+    let text = scanner.string()?;
+    Ok(Some(scanner.decode(&text)?))
+}
+
+/// An array of strings, each made by `make`; empty for `null`.
+pub(super) fn texts(
+    scanner: &mut Scanner<'_>,
+    param: &'static str,
+    most: usize,
+    make: impl Fn(&str) -> Result<Arc<str>, BodyError>,
+) -> Result<Vec<Arc<str>>, BodyError> {
+    let wanted = || BodyError::Type { param, wanted: "an array of strings" };
+    let mut made = Vec::new();
+    if !expect(scanner, b"[", wanted())? {
+        return Ok(made);
+    }
+    scanner.take(b'[');
+    while scanner.more(false, made.is_empty())? {
+        if made.len() == most {
+            return Err(BodyError::TooMuch { param, most, unit: "entries" });
+        }
+        if scanner.peek() != Some(b'"') {
+            return Err(wanted());
+        }
+        let text = scanner.string()?;
+        made.push(make(&scanner.decode(&text)?)?);
+    }
+    Ok(made)
+}
+
+pub(super) fn boolean(
+    scanner: &mut Scanner<'_>,
+    param: &'static str,
+) -> Result<Option<bool>, BodyError> {
+    if !expect(scanner, b"tf", BodyError::Type { param, wanted: "true or false" })? {
+        return Ok(None);
+    }
+    let value = scanner.peek() == Some(b't');
+    scanner.skip(1)?;
+    Ok(Some(value))
+}
+
+/// A whole number; `None` for `null` and for a negative one.
+pub(super) fn count(
+    scanner: &mut Scanner<'_>,
+    param: &'static str,
+) -> Result<Option<u64>, BodyError> {
+    let wanted = || BodyError::Type { param, wanted: "an integer" };
+    if !expect(scanner, b"-0123456789", wanted())? {
+        return Ok(None);
+    }
+    let start = scanner.at();
+    scanner.skip(1)?;
+    let number = scanner.slice(start..scanner.at());
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let value = digits.parse::<u64>().map_err(|_| wanted())?;
+    Ok(Some(value).filter(|_| !number.starts_with('-')))
+}
+
+/// `true` when the value starts with one of `starts`, `false` past a `null`, else `wrong`.
+fn expect(scanner: &mut Scanner<'_>, starts: &[u8], wrong: BodyError) -> Result<bool, BodyError> {
+    match scanner.peek() {
+        Some(byte) if starts.contains(&byte) => Ok(true),
+        Some(b'n') => {
+            scanner.skip(1)?;
+            Ok(false)
+        }
+        Some(_) => {
+            // Not JSON at all comes before the wrong type.
+            scanner.skip(1)?;
+            Err(wrong)
+        }
+        None => Err(scanner.expected("a value").into()),
+    }
+}
+
+/// `stream_options`.
+pub(super) fn stream_options(
+    scanner: &mut Scanner<'_>,
+    envelope: &mut Envelope,
+) -> Result<(), BodyError> {
+    let wrong = BodyError::Type { param: "stream_options", wanted: "an object" };
+    if !expect(scanner, b"{", wrong)? {
+        return Ok(());
+    }
+    let mut options = StreamOptions { open: scanner.at() + 1, empty: true, include_usage: None };
+    let mut object = Object::open(scanner, keys::STREAM_OPTIONS, 2);
+    while let Some((known, _)) = object.next(scanner)? {
+        options.empty = false;
+        if known.is_some() {
+            let start = scanner.at();
+            envelope.include_usage = boolean(scanner, "stream_options.include_usage")?;
+            options.include_usage = Some(start..scanner.at());
+        } else {
+            object.skip(scanner)?;
+        }
+    }
+    envelope.stream_options = Some(options);
+    Ok(())
+}
+
+/// `provider` (contract 2.3).
+pub(super) fn provider(scanner: &mut Scanner<'_>) -> Result<ProviderPreferences, BodyError> {
+    let mut preferences = ProviderPreferences::default();
+    let wrong = BodyError::Type { param: "provider", wanted: "an object" };
+    if !expect(scanner, b"{", wrong)? {
+        return Ok(preferences);
+    }
+    let mut object = Object::open(scanner, keys::PROVIDER, 2);
+    while let Some((known, _)) = object.next(scanner)? {
+        match known.map_or("", |(name, _)| name) {
+            "order" => preferences.order = slugs(scanner, "provider.order")?,
+            "only" => preferences.only = slugs(scanner, "provider.only")?,
+            "ignore" => preferences.ignore = slugs(scanner, "provider.ignore")?,
+            "allow_fallbacks" => {
+                preferences.allow_fallbacks = boolean(scanner, "provider.allow_fallbacks")?;
+            }
+            "zdr" => preferences.zdr = boolean(scanner, "provider.zdr")?.unwrap_or(false),
+            "data_collection" => preferences.data_collection_deny = denies_collection(scanner)?,
+            _ => object.skip(scanner)?,
+        }
+    }
+    Ok(preferences)
+}
+
+fn slugs(scanner: &mut Scanner<'_>, param: &'static str) -> Result<Vec<Arc<str>>, BodyError> {
+    texts(scanner, param, PROVIDERS_PER_LIST, |slug| {
+        if slug.len() > MODEL_NAME_BYTES {
+            return Err(BodyError::TooMuch { param, most: MODEL_NAME_BYTES, unit: "bytes a name" });
+        }
+        Ok(Arc::from(slug))
+    })
+}
+
+/// `deny` is the contract's word, `disallow` what Zed sends.
+fn denies_collection(scanner: &mut Scanner<'_>) -> Result<bool, BodyError> {
+    let param = "provider.data_collection";
+    match text(scanner, param)?.as_deref() {
+        Some("deny" | "disallow") => Ok(true),
+        Some("allow") | None => Ok(false),
+        Some(_) => Err(BodyError::Type { param, wanted: "\"allow\" or \"deny\"" }),
+    }
+}

@@ -1,0 +1,218 @@
+//! The names Weir knows in a body, and what becomes of each: one table per object.
+
+use super::scan::{Fault, Scanner, Text};
+
+/// What becomes of a member on its way upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Passes; may stand only once, in one spelling (design, invariant 4).
+    Steers,
+    /// Passes; Weir only notes it, and leaves its repeats to the upstream.
+    Noted,
+    /// Weir's own word: spliced out unless the endpoint declares it.
+    Consumed,
+    /// Other gateways take a destination or a secret from it: always spliced out (S14).
+    Forbidden,
+}
+use Fate::{Consumed, Forbidden, Noted, Steers};
+
+/// A name and its fate. Sorted by name.
+pub(super) type Table = [(&'static str, Fate)];
+
+/// The top-level object.
+pub(super) const TOP: &Table = &[
+    ("api_base", Forbidden),
+    ("api_key", Forbidden),
+    ("api_version", Forbidden),
+    ("aws_access_key_id", Forbidden),
+    ("aws_bedrock_runtime_endpoint", Forbidden),
+    ("aws_profile_name", Forbidden),
+    ("aws_region_name", Forbidden),
+    ("aws_role_name", Forbidden),
+    ("aws_secret_access_key", Forbidden),
+    ("aws_session_name", Forbidden),
+    ("aws_session_token", Forbidden),
+    ("aws_sts_endpoint", Forbidden),
+    ("aws_web_identity_token", Forbidden),
+    ("azure_ad_token", Forbidden),
+    ("azure_endpoint", Forbidden),
+    ("base_url", Forbidden),
+    ("best_of", Steers),
+    ("content_policy_fallbacks", Forbidden),
+    ("context_window_fallbacks", Forbidden),
+    ("custom_llm_provider", Forbidden),
+    ("debug", Consumed),
+    ("default_headers", Forbidden),
+    ("deployment_id", Forbidden),
+    ("extra_body", Forbidden),
+    ("extra_headers", Forbidden),
+    ("extra_query", Forbidden),
+    ("fallbacks", Forbidden),
+    ("headers", Forbidden),
+    ("http_client", Forbidden),
+    ("include_reasoning", Consumed),
+    ("litellm_credential_name", Forbidden),
+    ("litellm_params", Forbidden),
+    ("max_completion_tokens", Steers),
+    ("max_tokens", Steers),
+    ("messages", Noted),
+    ("model", Steers),
+    ("model_info", Forbidden),
+    ("model_list", Forbidden),
+    ("models", Consumed),
+    ("n", Steers),
+    ("organization", Forbidden),
+    ("plugins", Consumed),
+    ("preset", Consumed),
+    ("prompt", Noted),
+    ("prompt_cache_key", Steers),
+    ("provider", Consumed),
+    ("proxies", Forbidden),
+    ("region_name", Forbidden),
+    ("route", Consumed),
+    ("service_tier", Steers),
+    ("session_id", Consumed),
+    ("speed", Steers),
+    ("ssl_verify", Forbidden),
+    ("stream", Steers),
+    ("stream_options", Steers),
+    ("tools", Noted),
+    ("trace", Consumed),
+    ("transforms", Consumed),
+    ("usage", Consumed),
+    ("user", Steers),
+    ("user_config", Forbidden),
+    ("vertex_credentials", Forbidden),
+    ("vertex_location", Forbidden),
+    ("vertex_project", Forbidden),
+];
+
+/// `provider` (contract 2.3).
+pub(super) const PROVIDER: &Table = &[
+    ("allow_fallbacks", Steers),
+    ("data_collection", Steers),
+    ("enforce_distillable_text", Steers),
+    ("ignore", Steers),
+    ("max_price", Steers),
+    ("only", Steers),
+    ("options", Steers),
+    ("order", Steers),
+    ("preferred_max_latency", Steers),
+    ("preferred_min_throughput", Steers),
+    ("quantizations", Steers),
+    ("require_parameters", Steers),
+    ("sort", Steers),
+    ("zdr", Steers),
+];
+
+/// `stream_options`.
+pub(super) const STREAM_OPTIONS: &Table = &[("include_usage", Steers)];
+
+/// Longest name in any table, with room to spare.
+const LONGEST: usize = 32;
+
+/// Why a key cannot stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clash {
+    Fault(Fault),
+    /// The name has been seen before.
+    Repeated(&'static str),
+    /// Another spelling, which some parsers take for the name.
+    Twin(&'static str),
+}
+
+/// Names met so far in one object, by their place in the table.
+#[derive(Debug)]
+pub(super) struct Names {
+    table: &'static Table,
+    seen: u128,
+}
+
+impl Names {
+    pub(super) const fn new(table: &'static Table) -> Self {
+        Self { table, seen: 0 }
+    }
+
+    /// The known name that `key` is, if any; an error where parsers could disagree on it.
+    pub(super) fn meet(
+        &mut self,
+        scanner: &Scanner<'_>,
+        key: &Text,
+    ) -> Result<Option<(&'static str, Fate)>, Clash> {
+        let key = scanner.decode(key).map_err(Clash::Fault)?;
+        let Some((folded, length)) = fold(&key) else { return Ok(None) };
+        let folded = folded.get(..length).unwrap_or_default();
+        let place = self.table.binary_search_by(|(name, _)| name.as_bytes().cmp(folded));
+        let Some((place, &(name, fate))) =
+            place.ok().and_then(|place| Some((place, self.table.get(place)?)))
+        else {
+            return Ok(None);
+        };
+        let exact = key == name;
+        match fate {
+            Noted => return Ok(exact.then_some((name, fate))),
+            Forbidden => {}
+            Steers | Consumed if exact => {}
+            Steers | Consumed => return Err(Clash::Twin(name)),
+        }
+        let bit = 1 << place;
+        if self.seen & bit != 0 {
+            return Err(Clash::Repeated(name));
+        }
+        self.seen |= bit;
+        Ok(Some((name, fate)))
+    }
+}
+
+/// `key` as the laxest parser would compare it: without case, up to a NUL. `None`: too long, or no
+/// name of ours however it is read.
+///
+/// Go's decoder folds U+017F and U+212A, Java's comparison U+0130 and U+0131.
+fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
+    let mut folded = [0; LONGEST];
+    let mut length = 0;
+    for character in key.chars().take_while(|character| *character != '\0') {
+        let letter = match character {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            '\u{130}' | '\u{131}' => 'i',
+            other => other.to_ascii_lowercase(),
+        };
+        *folded.get_mut(length)? = u8::try_from(letter).ok().filter(u8::is_ascii)?;
+        length += 1;
+    }
+    Some((folded, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_sorted_short_and_fit_the_mask() {
+        for table in [TOP, PROVIDER, STREAM_OPTIONS] {
+            assert!(table.is_sorted_by(|a, b| a.0 < b.0), "binary search needs sorted names");
+            assert!(table.len() <= 128);
+            for (name, _) in table {
+                assert!(name.len() <= LONGEST);
+                assert_eq!(
+                    fold(name).map(|(bytes, n)| bytes[..n].to_vec()),
+                    Some(name.as_bytes().to_vec())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn folds_as_the_laxest_parser() {
+        let folded =
+            |key: &str| fold(key).map(|(bytes, n)| String::from_utf8(bytes[..n].to_vec()).unwrap());
+        assert_eq!(folded("MODEL").as_deref(), Some("model"));
+        assert_eq!(folded("\u{17f}tream").as_deref(), Some("stream"));
+        assert_eq!(folded("max_to\u{212a}ens").as_deref(), Some("max_tokens"));
+        assert_eq!(folded("prov\u{131}der").as_deref(), Some("provider"));
+        assert_eq!(folded("model\0x").as_deref(), Some("model"));
+        assert_eq!(folded("mod\u{e9}l"), None);
+        assert_eq!(folded(&"m".repeat(LONGEST + 1)), None);
+    }
+}

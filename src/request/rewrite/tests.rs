@@ -1,0 +1,317 @@
+use super::super::envelope::read;
+use super::super::route::Operation;
+use super::super::scan::tests::json;
+use super::*;
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+
+const PLAIN: Edit<'_> = Edit {
+    upstream_model: "up",
+    face: Face::OpenRouter,
+    stream_usage: true,
+    declares: &[],
+    hashed_user: None,
+};
+
+fn edited(body: &str, edit: &Edit<'_>) -> String {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let envelope = read(&body, Operation::Chat).unwrap();
+    String::from_utf8(rewrite(&body, &envelope, edit).to_vec()).unwrap()
+}
+
+#[test]
+fn splices_only_what_must_change() {
+    let cases = [
+        (r#"{"model":"m","messages":[]}"#, r#"{"model":"up","messages":[]}"#),
+        (
+            r#" { "messages" : [ ] , "mod\u0065l" : "m" } "#,
+            r#" { "messages" : [ ] , "mod\u0065l" : "up" } "#,
+        ),
+        (r#"{"models":["m"],"prompt":1}"#, r#"{"model":"up","prompt":1}"#),
+        (r#"{"model":null,"models":["m"],"prompt":1}"#, r#"{"model":"up","prompt":1}"#),
+        (r#"{"prompt":1,"models":["m"]}"#, r#"{"model":"up","prompt":1}"#),
+        (r#"{"prompt":1, "usage":{}, "route":"x", "model":"m"}"#, r#"{"prompt":1, "model":"up"}"#),
+        (r#"{"usage":{} , "debug":1 , "prompt":1,"model":"m"}"#, r#"{"prompt":1,"model":"up"}"#),
+        (r#"{"prompt":1,"model":"m", "trace":{} }"#, r#"{"prompt":1,"model":"up" }"#),
+        (
+            r#"{"usage":1,"prompt":1,"debug":1,"model":"m","trace":1}"#,
+            r#"{"prompt":1,"model":"up"}"#,
+        ),
+        (
+            r#"{"API_base":"x","prompt":1,"model":"m","api_key":"k"}"#,
+            r#"{"prompt":1,"model":"up"}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":true}"#,
+            r#"{"stream_options":{"include_usage":true},"model":"up","prompt":1,"stream":true}"#,
+        ),
+        (
+            r#"{"models":["m"],"prompt":1,"stream":true}"#,
+            r#"{"model":"up","stream_options":{"include_usage":true},"prompt":1,"stream":true}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":true,"stream_options":null}"#,
+            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{ }}"#,
+            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true }}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{ "x":1}}"#,
+            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true, "x":1}}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{"include_usage": false,"x":1}}"#,
+            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage": true,"x":1}}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{"include_usage":null}}"#,
+            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"model":"m","prompt":1,"stream":false,"stream_options":{"include_usage":false}}"#,
+            r#"{"model":"up","prompt":1,"stream":false,"stream_options":{"include_usage":false}}"#,
+        ),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(edited(body, &PLAIN), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_body_of_weirs_own_words_becomes_a_bare_model() {
+    let body = Bytes::from_static(br#"{ "models":["m"] , "usage":{} }"#);
+    let envelope = read(&body, Operation::Embedding).unwrap();
+    assert_eq!(&rewrite(&body, &envelope, &PLAIN)[..], br#"{"model":"up"  }"#);
+}
+
+#[test]
+fn nothing_to_change_copies_nothing() {
+    let body = Bytes::from_static(br#"{"model":"up","prompt":1,"user":"u"}"#);
+    let envelope = read(&body, Operation::Chat).unwrap();
+    assert_eq!(rewrite(&body, &envelope, &PLAIN).as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn declared_fields_stay_and_forbidden_ones_never() {
+    let declares = ["usage", "models", "api_base"].map(String::from);
+    let edit = Edit { declares: &declares, ..PLAIN };
+    assert_eq!(
+        edited(r#"{"usage":1,"debug":1,"models":["m"],"api_base":"x","prompt":1}"#, &edit),
+        r#"{"model":"up","usage":1,"models":["m"],"prompt":1}"#
+    );
+}
+
+#[test]
+fn usage_is_asked_for_only_where_the_endpoint_knows_the_option() {
+    let edit = Edit { stream_usage: false, ..PLAIN };
+    let body = r#"{"model":"up","prompt":1,"stream":true}"#;
+    assert_eq!(edited(body, &edit), body);
+}
+
+#[test]
+fn names_are_escaped_and_users_replaced_only_where_they_are() {
+    let edit = Edit { upstream_model: "a\"b\\c\n", hashed_user: Some("h"), ..PLAIN };
+    assert_eq!(
+        edited(r#"{"model":"m","prompt":1,"user":"u"}"#, &edit),
+        r#"{"model":"a\"b\\c\n","prompt":1,"user":"h"}"#
+    );
+    let null = r#"{"model":"m","prompt":1,"user":null}"#;
+    assert!(edited(null, &edit).ends_with(r#""user":null}"#));
+    assert!(!edited(r#"{"model":"m","prompt":1}"#, &edit).contains("user"));
+    let faithful = Edit { face: Face::Faithful, ..edit };
+    let kept = r#"{"model":"m","prompt":1,"user":"u"}"#;
+    assert!(edited(kept, &faithful).ends_with(r#""user":"u"}"#));
+}
+
+/// A document's members in order: unescaped keys, values byte by byte.
+struct Members(Vec<(String, String)>);
+
+impl<'de> serde::Deserialize<'de> for Members {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Members;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    members.push((key, value.get().to_owned()));
+                }
+                Ok(Members(members))
+            }
+        }
+        from.deserialize_map(Visitor)
+    }
+}
+
+fn members(body: &[u8]) -> Vec<(String, String)> {
+    serde_json::from_slice::<Members>(body).unwrap().0
+}
+
+/// A member as text, of a name Weir knows or of none, with a value its type allows.
+fn member() -> impl Strategy<Value = (String, String)> {
+    let fixed = |key: &'static str, values: Vec<&'static str>| {
+        (Just(key.to_owned()), prop::sample::select(values).prop_map(String::from)).boxed()
+    };
+    let any = |keys: Vec<&'static str>| {
+        (prop::sample::select(keys).prop_map(String::from), json()).boxed()
+    };
+    prop_oneof![
+        2 => fixed("stream", vec!["true", "true", "false", "null"]),
+        2 => fixed("stream_options", vec![
+            "{}", "{ }", "null", "{\"x\":{}}", "{ \"include_usage\" : true}", "{\"y\":1,\"include_usage\":false }",
+        ]),
+        1 => fixed("models", vec!["[]", "[ \"x/y\", \"z\" ]", "null"]),
+        1 => fixed("user", vec!["\"u\"", "null", "\"\\u0041\""]),
+        1 => fixed("provider", vec!["{}", "{\"only\":[\"a\"], \"new\" : {} }", "null"]),
+        1 => fixed("session_id", vec!["\"s\"", "null"]),
+        3 => any(vec!["usage", "plugins", "route", "preset", "transforms", "include_reasoning", "debug", "trace"]),
+        2 => any(vec!["api_base", "base_url", "api_key", "extra_headers", "extra_body", "organization"]),
+        4 => any(vec!["temperature", "messages", "tools", "n", "seed", "metadata", "x"]),
+        1 => ("[a-z]{5,9}[0-9]", json()),
+    ]
+}
+
+/// A chat body with members of distinct names, one of them a model, and odd spacing.
+fn body() -> impl Strategy<Value = String> {
+    let space = prop::sample::select(vec!["", "", " ", "\n\t", "  \r\n"]);
+    let parts = prop::collection::vec((member(), space.clone(), space.clone()), 0..12);
+    (parts, any::<prop::sample::Index>(), any::<bool>(), space).prop_map(
+        |(mut parts, at, listed, outer)| {
+            let model = if listed { ("models", "[\"m\"]") } else { ("model", "\"m\"") };
+            let model = ((model.0.to_owned(), model.1.to_owned()), " ", "");
+            parts.retain(|((key, _), ..)| *key != model.0.0 && key != "prompt");
+            parts.insert(at.index(parts.len() + 1), model);
+            parts.push((("prompt".to_owned(), "\"p\"".to_owned()), "", ""));
+            let mut names = std::collections::HashSet::new();
+            parts.retain(|((key, _), ..)| names.insert(key.clone()));
+            let members: Vec<String> = parts
+                .into_iter()
+                .map(|((key, value), a, b)| format!("{a}\"{key}\"{b}:{a}{value}{b}"))
+                .collect();
+            format!("{outer}{{{}}}{outer}", members.join(","))
+        },
+    )
+}
+
+/// What the rewritten members must be, found without offsets.
+fn expected(body: &[u8], streams: bool, edit: &Edit<'_>) -> Vec<(String, String)> {
+    let original = members(body);
+    let mut front = Vec::new();
+    let has = |key: &str| original.iter().any(|(name, _)| name == key);
+    if !has("model") {
+        front.push(("model".to_owned(), "\"up\"".to_owned()));
+    }
+    if streams && edit.stream_usage && !has("stream_options") {
+        front.push(("stream_options".to_owned(), ASKING.to_owned()));
+    }
+    let goes = |key: &str| {
+        use super::super::keys::TOP;
+        TOP.iter().any(|&(name, fate)| {
+            name == key
+                && (fate == Fate::Forbidden
+                    || fate == Fate::Consumed && !edit.declares.iter().any(|known| known == key))
+        })
+    };
+    let stays = original.iter().filter(|(key, _)| !goes(key)).map(|(key, value)| {
+        let value = match key.as_str() {
+            "model" => "\"up\"".to_owned(),
+            "user" if value != "null" => edit.hashed_user.map_or(value.clone(), quoted),
+            "stream_options" if streams && edit.stream_usage => with_usage(value),
+            _ => value.clone(),
+        };
+        (key.clone(), value)
+    });
+    front.extend(stays);
+    front
+}
+
+fn with_usage(options: &str) -> String {
+    if options == "null" {
+        return ASKING.to_owned();
+    }
+    if options.contains("include_usage") {
+        return options.replace("false", "true");
+    }
+    let comma = if members(options.as_bytes()).is_empty() { "" } else { "," };
+    options.replacen('{', &format!("{{\"include_usage\":true{comma}"), 1)
+}
+
+proptest! {
+    #[test]
+    fn changes_exactly_the_named_members(
+        body in body(), stream_usage in any::<bool>(), hash in any::<bool>(), declares_some in any::<bool>(),
+    ) {
+        let declared = ["usage", "models", "trace"].map(String::from);
+        let declares = if declares_some { &declared[..] } else { &[] };
+        let edit = Edit { stream_usage, declares, hashed_user: hash.then_some("hash"), ..PLAIN };
+        let body = Bytes::from(body);
+        let envelope = read(&body, Operation::Chat).unwrap();
+        let streams = members(&body).contains(&("stream".to_owned(), "true".to_owned()));
+        let out = rewrite(&body, &envelope, &edit);
+        prop_assert_eq!(members(&out), expected(&body, streams, &edit));
+
+        let again = read(&out, Operation::Chat).unwrap();
+        prop_assert_eq!(&*again.models[0], "up", "one model, the endpoint's");
+        prop_assert_eq!(rewrite(&out, &again, &edit), out, "rewriting twice changes nothing more");
+    }
+
+    #[test]
+    fn bytes_outside_the_splices_are_the_callers(body in body()) {
+        let body = Bytes::from(body);
+        let envelope = read(&body, Operation::Chat).unwrap();
+        let edit = Edit { stream_usage: false, ..PLAIN };
+        let out = rewrite(&body, &envelope, &edit);
+        let touched: Vec<&Member> =
+            envelope.members.iter().filter(|it| goes(it, &edit) || it.key == "model").collect();
+        let first = touched.iter().map(|it| it.lead.min(it.span.start)).min().unwrap();
+        let last = touched.iter().map(|it| it.tail).max().unwrap();
+        let first = if envelope.member("model").is_none() { envelope.open } else { first };
+        prop_assert!(out.starts_with(&body[..first]));
+        prop_assert!(out.ends_with(&body[last..]));
+    }
+}
+
+/// Every recorded request of a dialect Weir serves is understood, and sent on as it came but for
+/// what is Weir's own.
+#[test]
+fn recorded_requests_are_understood_and_sent_on_as_they_came() {
+    let Some(folder) = std::env::var_os("WEIR_CORPUS") else {
+        println!("skipped: WEIR_CORPUS is not set");
+        return;
+    };
+    let lines =
+        std::fs::read_to_string(std::path::Path::new(&folder).join("recorded.jsonl")).unwrap();
+    let mut seen = 0;
+    for line in lines.lines() {
+        let exchange: serde_json::Value = serde_json::from_str(line).unwrap();
+        let operation = match exchange["dialect"].as_str() {
+            Some("openai-chat") => Operation::Chat,
+            Some("openai-completions") => Operation::Completion,
+            Some("openai-embeddings") => Operation::Embedding,
+            _ => continue,
+        };
+        let (id, request) = (&exchange["id"], exchange["request"].as_str().unwrap());
+        let body = Bytes::copy_from_slice(request.as_bytes());
+        let envelope = read(&body, operation).unwrap_or_else(|refusal| panic!("{id}: {refusal}"));
+        seen += 1;
+        let streams = members(&body).contains(&("stream".to_owned(), "true".to_owned()));
+        let edit = Edit { upstream_model: "up", ..PLAIN };
+        let out = rewrite(&body, &envelope, &edit);
+        let asks =
+            streams && operation != Operation::Embedding && envelope.include_usage != Some(true);
+        assert_eq!(members(&out), expected(&body, asks, &edit), "{id}");
+    }
+    assert!(seen > 0, "the corpus has requests of these dialects");
+}

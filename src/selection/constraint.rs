@@ -1,0 +1,172 @@
+//! The one merge of constraints, and the one way a slug names endpoints.
+
+use super::Constraint;
+use crate::catalog::Endpoint;
+use std::sync::Arc;
+
+impl Constraint {
+    /// Narrows `self` by `other`: `only` intersects, `ignore` unites, booleans OR; an order is
+    /// taken if `other` has one.
+    ///
+    /// Slugs are compared as slugs. Display names that older clients send go through
+    /// [`Constraint::resolve`] before, or they intersect with nothing but themselves.
+    pub fn merge(&mut self, other: &Self) {
+        self.only = match (self.only.take(), &other.only) {
+            (Some(ours), Some(theirs)) => Some(intersect(&ours, theirs)),
+            (Some(list), None) => Some(list),
+            (None, list) => list.clone(),
+        };
+        for slug in &other.ignore {
+            if !self.ignore.iter().any(|known| known.eq_ignore_ascii_case(slug)) {
+                self.ignore.push(Arc::clone(slug));
+            }
+        }
+        self.zdr |= other.zdr;
+        self.no_collection |= other.no_collection;
+        self.no_fallbacks |= other.no_fallbacks;
+        if !other.order.is_empty() {
+            self.order.clone_from(&other.order);
+        }
+    }
+
+    /// Replaces display names by slugs, so that lists of both sorts can be merged.
+    ///
+    /// `slug_of` answers for a name it knows, and `None` for anything else.
+    pub fn resolve(&mut self, slug_of: impl Fn(&str) -> Option<Arc<str>>) {
+        let lists = self.only.iter_mut().chain([&mut self.ignore, &mut self.order]);
+        for slug in lists.flatten() {
+            if let Some(known) = slug_of(slug) {
+                *slug = known;
+            }
+        }
+    }
+}
+
+/// What both lists allow. Where one names a provider and the other one of its tags, the tag stays.
+fn intersect(ours: &[Arc<str>], theirs: &[Arc<str>]) -> Vec<Arc<str>> {
+    let mut both: Vec<Arc<str>> = Vec::with_capacity(ours.len().min(theirs.len()));
+    for left in ours {
+        for right in theirs {
+            let narrower = if covers(left, right) {
+                right
+            } else if covers(right, left) {
+                left
+            } else {
+                continue;
+            };
+            if !both.iter().any(|known| known.eq_ignore_ascii_case(narrower)) {
+                both.push(Arc::clone(narrower));
+            }
+        }
+    }
+    both
+}
+
+/// Whether `broad` names at least what `narrow` names.
+fn covers(broad: &str, narrow: &str) -> bool {
+    if broad.len() == narrow.len() {
+        return broad.eq_ignore_ascii_case(narrow);
+    }
+    !broad.contains('/')
+        && narrow.split_once('/').is_some_and(|(base, _)| base.eq_ignore_ascii_case(broad))
+}
+
+/// Whether a slug names this endpoint (contract 2.3, slug matching): a base slug or a display name
+/// names every tag of its provider, a suffixed slug exactly one. Case does not matter.
+pub(super) fn names(slug: &str, endpoint: &Endpoint) -> bool {
+    endpoint.tag.eq_ignore_ascii_case(slug)
+        || endpoint.provider.slug.eq_ignore_ascii_case(slug)
+        || endpoint.provider.name.eq_ignore_ascii_case(slug)
+}
+
+/// Whether any slug of the list names this endpoint.
+pub(super) fn names_any(slugs: &[Arc<str>], endpoint: &Endpoint) -> bool {
+    slugs.iter().any(|slug| names(slug, endpoint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(slugs: &[&str]) -> Vec<Arc<str>> {
+        slugs.iter().map(|slug| Arc::from(*slug)).collect()
+    }
+
+    #[test]
+    fn only_intersects_and_keeps_the_narrower_name() {
+        let cases: [(&[&str], &[&str], &[&str]); 5] = [
+            (&["a", "b"], &["B", "c"], &["B"]),
+            (&["deepinfra"], &["deepinfra/turbo"], &["deepinfra/turbo"]),
+            (&["deepinfra/turbo"], &["deepinfra"], &["deepinfra/turbo"]),
+            (&["deepinfra/turbo"], &["deepinfra/fp8"], &[]),
+            (&["deep"], &["deepinfra"], &[]),
+        ];
+        for (ours, theirs, both) in cases {
+            let mut merged = Constraint { only: Some(list(ours)), ..Constraint::default() };
+            merged.merge(&Constraint { only: Some(list(theirs)), ..Constraint::default() });
+            assert_eq!(merged.only, Some(list(both)), "{ours:?} and {theirs:?}");
+        }
+    }
+
+    #[test]
+    fn an_absent_list_allows_all_and_an_empty_one_nothing() {
+        let mut merged = Constraint::default();
+        merged.merge(&Constraint { only: Some(vec![]), ..Constraint::default() });
+        merged.merge(&Constraint { only: Some(list(&["a"])), ..Constraint::default() });
+        assert_eq!(merged.only, Some(vec![]));
+    }
+
+    #[test]
+    fn names_resolve_to_slugs_before_merging() {
+        let mut asked = Constraint { only: Some(list(&["Together AI"])), ..Constraint::default() };
+        asked.resolve(|name| (name == "Together AI").then(|| Arc::from("together")));
+        let mut policy = Constraint { only: Some(list(&["together"])), ..Constraint::default() };
+        policy.merge(&asked);
+        assert_eq!(policy.only, Some(list(&["together"])));
+    }
+
+    fn slugs() -> impl Strategy<Value = Vec<Arc<str>>> {
+        prop::collection::vec(prop::sample::select(vec!["a", "A", "b", "a/x", "a/y", "b/x"]), 0..5)
+            .prop_map(|slugs| list(&slugs))
+    }
+
+    fn constraints() -> impl Strategy<Value = Constraint> {
+        (prop::option::of(slugs()), slugs(), any::<[bool; 3]>(), slugs()).prop_map(
+            |(only, ignore, [zdr, no_collection, no_fallbacks], order)| Constraint {
+                only,
+                ignore,
+                zdr,
+                no_collection,
+                no_fallbacks,
+                order,
+            },
+        )
+    }
+
+    fn allows(constraint: &Constraint, base: &str, tag: &str) -> bool {
+        let hit = |list: &[Arc<str>]| {
+            list.iter().any(|s| s.eq_ignore_ascii_case(base) || s.eq_ignore_ascii_case(tag))
+        };
+        constraint.only.as_deref().is_none_or(hit) && !hit(&constraint.ignore)
+    }
+
+    proptest! {
+        /// A merged constraint allows an endpoint exactly when both parts do.
+        #[test]
+        fn merging_is_the_conjunction(left in constraints(), right in constraints()) {
+            let mut merged = left.clone();
+            merged.merge(&right);
+            for (base, tag) in [("a", "a"), ("a", "a/x"), ("a", "a/y"), ("b", "b"), ("b", "b/x")] {
+                // A base tag stands beside its variants, so `a` also names the tag `a`.
+                prop_assert_eq!(
+                    allows(&merged, base, tag),
+                    allows(&left, base, tag) && allows(&right, base, tag)
+                );
+            }
+            prop_assert_eq!(merged.zdr, left.zdr || right.zdr);
+            prop_assert_eq!(merged.no_collection, left.no_collection || right.no_collection);
+            prop_assert_eq!(merged.no_fallbacks, left.no_fallbacks || right.no_fallbacks);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+use super::fixture;
+use super::*;
+use crate::catalog::Endpoint;
+use proptest::prelude::*;
+
+type Pool = Vec<(Arc<Endpoint>, Facts)>;
+
+fn candidates(pool: &Pool) -> Vec<Candidate<'_>> {
+    pool.iter().map(|(endpoint, facts)| Candidate { endpoint, facts: *facts }).collect()
+}
+
+fn pool(endpoints: &[(&str, u64)]) -> Pool {
+    endpoints
+        .iter()
+        .map(|(tag, price)| (fixture::endpoint(tag, *price), Facts::default()))
+        .collect()
+}
+
+fn slugs(list: &[&str]) -> Vec<Arc<str>> {
+    list.iter().map(|slug| Arc::from(*slug)).collect()
+}
+
+#[test]
+fn one_dollar_against_three_is_chosen_nine_to_one() {
+    let pool = pool(&[("a", 1_000_000), ("b", 3_000_000)]);
+    let candidates = candidates(&pool);
+    let first = (0..100_000)
+        .filter(|seed| plan(&candidates, &Constraint::default(), *seed).order == [0, 1])
+        .count();
+    assert!((89_000..=91_000).contains(&first), "{first} of 100000 instead of 90000");
+}
+
+#[test]
+fn an_unstable_provider_goes_last() {
+    let mut pool = pool(&[("a", 1), ("b", 2), ("c", 3)]);
+    pool[1].1.outage = true;
+    for seed in 0..200 {
+        let plan = plan(&candidates(&pool), &Constraint::default(), seed);
+        assert_eq!(plan.order.last(), Some(&1));
+    }
+}
+
+#[test]
+fn fallbacks_follow_by_price_and_equal_prices_take_turns() {
+    let pool = pool(&[("a", 9), ("b", 1), ("c", 5), ("d", 5)]);
+    let mut seen = [false; 2];
+    for seed in 0..500 {
+        let plan = plan(&candidates(&pool), &Constraint::default(), seed);
+        if plan.order[0] == 1 {
+            assert_eq!(plan.order[3], 0);
+            seen[usize::from(plan.order[1] == 3)] = true;
+        }
+    }
+    assert_eq!(seen, [true, true]);
+}
+
+#[test]
+fn an_asked_order_is_kept_and_the_rest_follow() {
+    let mut pool = pool(&[("a", 1), ("b/x", 7), ("b/y", 5), ("c", 3), ("d", 2)]);
+    pool[3].1.outage = true;
+    pool[4].1.outage = true;
+    let order = |asked: &[&str], no_fallbacks| {
+        let constraint = Constraint { order: slugs(asked), no_fallbacks, ..Constraint::default() };
+        plan(&candidates(&pool), &constraint, 1).order
+    };
+    assert_eq!(order(&["C", "b"], false), [3, 2, 1, 0, 4]);
+    assert_eq!(order(&["b/x", "B"], false), [1, 2, 0, 4, 3]);
+    assert_eq!(order(&["b/x", "c"], true), [1, 3]);
+}
+
+#[test]
+fn without_fallbacks_only_the_drawn_one_stays() {
+    let pool = pool(&[("a", 1), ("b", 1), ("c", 1)]);
+    let constraint = Constraint { no_fallbacks: true, ..Constraint::default() };
+    let plan = plan(&candidates(&pool), &constraint, 9);
+    assert_eq!(plan.order.len(), 1);
+    assert!(plan.excluded.iter().all(|(_, why)| *why == Exclusion::NoFallbacks));
+}
+
+#[test]
+fn slugs_name_a_provider_or_one_tag_and_display_names_do() {
+    let pool = pool(&[("deepinfra", 1), ("deepinfra/turbo", 1), ("other", 1)]);
+    let left = |only: &str| {
+        let constraint = Constraint { only: Some(slugs(&[only])), ..Constraint::default() };
+        let mut order = plan(&candidates(&pool), &constraint, 0).order;
+        order.sort_unstable();
+        order
+    };
+    assert_eq!(left("deepinfra"), [0, 1]);
+    assert_eq!(left("DeepInfra/Turbo"), [1]);
+    // The fixture's display name is `Name of <slug>`.
+    assert_eq!(left("name of DEEPINFRA"), [0, 1]);
+    assert_eq!(left("deep"), [] as [usize; 0]);
+}
+
+#[test]
+fn at_most_half_the_pool_is_ejected_and_the_spared_ones_change() {
+    let mut pool = pool(&[("a", 1), ("b", 1), ("c", 1), ("d", 1)]);
+    for (_, facts) in pool.iter_mut().skip(1) {
+        facts.ejected = true;
+    }
+    let mut spared = [0; 4];
+    for seed in 0..300 {
+        let plan = plan(&candidates(&pool), &Constraint::default(), seed);
+        assert_eq!((plan.order.len(), plan.order[0]), (2, 0));
+        spared[plan.order[1]] += 1;
+    }
+    assert!(spared.iter().skip(1).all(|count| *count > 60), "{spared:?}");
+}
+
+#[test]
+fn when_all_are_down_all_but_the_cooling_are_used() {
+    let mut pool = pool(&[("a", 1), ("b", 1), ("c", 1)]);
+    pool[0].1.down = true;
+    pool[1].1.ejected = true;
+    pool[1].1.down = true;
+    pool[2].1.cooling = true;
+    let plan = plan(&candidates(&pool), &Constraint::default(), 1);
+    assert_eq!(plan.excluded, [(2, Exclusion::Cooling)]);
+    assert_eq!(plan.order.len(), 2);
+}
+
+#[test]
+fn data_policy_excludes_and_a_dormant_provider_is_never_chosen() {
+    let pool: Pool = [(false, false), (true, false), (false, true)]
+        .map(|(trains, retains)| {
+            (
+                fixture::endpoint_with("p", 1, |p| {
+                    p.policy.trains = trains;
+                    p.policy.retains = retains;
+                }),
+                Facts::default(),
+            )
+        })
+        .into_iter()
+        .chain([(fixture::endpoint_with("dormant", 1, |p| p.keyless = false), Facts::default())])
+        .collect();
+    let excluded = |zdr, no_collection| {
+        let constraint = Constraint { zdr, no_collection, ..Constraint::default() };
+        plan(&candidates(&pool), &constraint, 1).excluded
+    };
+    assert_eq!(excluded(false, false), [(3, Exclusion::Dormant)]);
+    assert_eq!(excluded(true, false), [(2, Exclusion::Zdr), (3, Exclusion::Dormant)]);
+    assert_eq!(
+        excluded(false, true),
+        [(1, Exclusion::DataPolicy), (2, Exclusion::DataPolicy), (3, Exclusion::Dormant)]
+    );
+}
+
+fn pools() -> impl Strategy<Value = Pool> {
+    let facts = any::<[bool; 4]>().prop_map(|[down, ejected, cooling, outage]| Facts {
+        down,
+        ejected,
+        cooling,
+        outage,
+        in_flight: 0,
+    });
+    let tag = prop::sample::select(vec!["a", "a/x", "b", "b/y", "c", "d"]);
+    let endpoint = (tag, 0..4_u64, any::<[bool; 2]>(), facts).prop_map(
+        |(tag, price, [trains, retains], facts)| {
+            let endpoint = fixture::endpoint_with(tag, price, |provider| {
+                provider.policy.trains = trains;
+                provider.policy.retains = retains;
+            });
+            (endpoint, facts)
+        },
+    );
+    prop::collection::vec(endpoint, 0..9)
+}
+
+fn constraints() -> impl Strategy<Value = Constraint> {
+    let list = || {
+        prop::collection::vec(prop::sample::select(vec!["a", "a/x", "b", "B/Y", "c"]), 0..4)
+            .prop_map(|list| slugs(&list))
+    };
+    (prop::option::of(list()), list(), any::<[bool; 3]>(), list()).prop_map(
+        |(only, ignore, [zdr, no_collection, no_fallbacks], order)| Constraint {
+            only,
+            ignore,
+            zdr,
+            no_collection,
+            no_fallbacks,
+            order,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_candidate_is_in_exactly_one_list(
+        pool in pools(), constraint in constraints(), seed: u64
+    ) {
+        let candidates = candidates(&pool);
+        let made = plan(&candidates, &constraint, seed);
+        let mut all: Vec<usize> = made.order.clone();
+        all.extend(made.excluded.iter().map(|(index, _)| *index));
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..pool.len()).collect::<Vec<_>>());
+        prop_assert_eq!(plan(&candidates, &constraint, seed), made);
+    }
+
+    #[test]
+    fn policy_is_never_broken_and_cooling_never_used(
+        pool in pools(), constraint in constraints(), seed: u64
+    ) {
+        let candidates = candidates(&pool);
+        let made = plan(&candidates, &constraint, seed);
+        for &index in &made.order {
+            let (endpoint, facts) = &pool[index];
+            let policy = endpoint.provider.policy;
+            prop_assert!(!facts.cooling);
+            prop_assert!(!(constraint.zdr && policy.retains));
+            prop_assert!(!(constraint.no_collection && (policy.trains || policy.retains)));
+            prop_assert!(!constraint::names_any(&constraint.ignore, endpoint));
+            if let Some(only) = &constraint.only {
+                prop_assert!(constraint::names_any(only, endpoint));
+            }
+        }
+        // Down ones serve only where nothing else is left.
+        let is_up = |index: &usize| !pool[*index].1.down && !pool[*index].1.ejected;
+        if made.order.iter().any(is_up) {
+            prop_assert!(made.order.iter().all(|index| !pool[*index].1.down));
+        }
+        if constraint.order.is_empty()
+            && made.order.iter().any(|index| is_up(index) && !pool[*index].1.outage)
+        {
+            prop_assert!(is_up(&made.order[0]) && !pool[made.order[0]].1.outage);
+        }
+    }
+
+    /// If policy leaves anything that does not cool, something is tried.
+    #[test]
+    fn nothing_is_refused_that_could_be_tried(pool in pools(), seed: u64) {
+        let made = plan(&candidates(&pool), &Constraint::default(), seed);
+        prop_assert_eq!(made.order.is_empty(), pool.iter().all(|(_, facts)| facts.cooling));
+    }
+}

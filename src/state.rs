@@ -1,0 +1,150 @@
+//! What the process shares: the snapshot in force, and everything that outlives it.
+
+use crate::access::Keys;
+use crate::admin::Status;
+use crate::config::Loaded;
+use crate::edge::clock::now_ms;
+use crate::ledger::Ledger;
+use crate::log::Access;
+use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
+use crate::snapshot::{BuildError, Live, Snapshot};
+use crate::upstream::budget::RetryBudget;
+use arc_swap::ArcSwap;
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Takes access lines.
+pub type AccessSink = Box<dyn Fn(&Access<'_>) + Send + Sync>;
+
+/// One per process.
+pub struct State {
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Apart from the snapshot: a new key rebuilds nothing else.
+    pub keys: ArcSwap<Keys>,
+    pub live: Live,
+    pub ledger: Arc<Ledger>,
+    pub metrics: Arc<Metrics>,
+    pub budget: RetryBudget,
+    /// Where access lines go instead of the log.
+    access: OnceLock<AccessSink>,
+    active: AtomicUsize,
+    serving: AtomicBool,
+}
+
+impl State {
+    /// The state at start.
+    ///
+    /// # Errors
+    /// As [`Snapshot::build`].
+    pub fn new(
+        loaded: Loaded,
+        ledger: Arc<Ledger>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, BuildError> {
+        let Loaded { settings, catalog, keys, rules, .. } = loaded;
+        let live = Live::default();
+        let snapshot = Snapshot::build(Arc::new(settings), &catalog, rules, &live, &metrics)?;
+        metrics.config_epoch.set(1);
+        let counting = Arc::clone(&metrics);
+        ledger.observe(Box::new(move |record| counting.record(record)));
+        Ok(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            keys: ArcSwap::from_pointee(keys),
+            live,
+            ledger,
+            metrics,
+            budget: RetryBudget::default(),
+            access: OnceLock::new(),
+            active: AtomicUsize::new(0),
+            serving: AtomicBool::new(false),
+        })
+    }
+
+    /// Puts another configuration in force, for requests that begin from now on.
+    ///
+    /// # Errors
+    /// As [`Snapshot::build`]: the old one stays.
+    pub async fn apply(&self, loaded: Loaded) -> Result<i64, BuildError> {
+        let Loaded { settings, catalog, keys, rules, .. } = loaded;
+        let settings = Arc::new(settings);
+        let snapshot = Snapshot::build(settings, &catalog, rules, &self.live, &self.metrics)?;
+        self.live.pools.refresh().await;
+        self.snapshot.store(Arc::new(snapshot));
+        self.keys.store(Arc::new(keys));
+        self.live.endpoints.sweep();
+        self.metrics.config_epoch.inc();
+        Ok(self.metrics.config_epoch.get())
+    }
+
+    /// Sends access lines to `sink` instead of the log. The first call counts.
+    pub fn divert_access(&self, sink: AccessSink) {
+        let taken = self.access.set(sink).is_err();
+        debug_assert!(!taken, "access lines go elsewhere already");
+    }
+
+    /// A request has ended: one line.
+    pub(crate) fn ended(&self, access: &Access<'_>) {
+        match self.access.get() {
+            Some(sink) => sink(access),
+            None => access.emit(),
+        }
+    }
+
+    /// Counts a request as under way until the guard drops.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> Active {
+        self.active.fetch_add(1, Ordering::AcqRel);
+        Active(Arc::clone(self))
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Whether listeners accept: true once they are bound, false again while draining.
+    pub fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Release);
+    }
+}
+
+impl Status for State {
+    fn ready(&self) -> Result<(), Cow<'static, str>> {
+        if !self.serving.load(Ordering::Acquire) {
+            return Err("starting or draining".into());
+        }
+        self.ledger.accepts().map_err(Cow::from)
+    }
+
+    fn ledger(&self) -> LedgerDepth {
+        let depth = self.ledger.depth();
+        LedgerDepth {
+            slots: depth.slots_total,
+            slots_used: depth.slots_used,
+            spool_rows: depth.rows_pending,
+            spool_bytes: depth.spool_bytes,
+            spool_oldest_seconds: depth.oldest_seconds,
+            rows_total: depth.rows_flushed,
+            recovered_attempts_total: depth.crash_recovered,
+            sink_errors_total: depth.sink_errors,
+        }
+    }
+
+    fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)> {
+        let now = now_ms();
+        let snapshot = self.snapshot.load();
+        let each = snapshot.targets();
+        each.map(|target| (Arc::clone(&target.metrics), target.state(now))).collect()
+    }
+}
+
+/// A request under way.
+pub struct Active(Arc<State>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,135 @@
+"""A configuration directory for a test: which providers, which endpoints, which keys.
+
+The one place that knows how the files are written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PICO = 10**12
+# Each endpoint is a thousand times dearer than the one before: the draw by 1/price² then keeps the
+# order a, b, c with a chance of one in a million to do otherwise.
+PRICES = [("0.000001", "0.000002"), ("0.001", "0.002"), ("1", "2"), ("1000", "2000")]
+
+
+@dataclass
+class Provider:
+    """One provider: a role of the chaos upstream, unless `base_url` says otherwise."""
+
+    slug: str
+    base_url: str = ""
+    secret: str = field(default_factory=lambda: f"canary-provider-{secrets.token_hex(12)}")
+    connect: str = "400ms"
+    first_content: str = "600ms"
+    idle: str = "800ms"
+    total: str = "5s"
+    extra: dict = field(default_factory=dict)
+
+
+@dataclass
+class Model:
+    """One model; its endpoints in order of price."""
+
+    slug: str
+    providers: list[str]
+
+
+@dataclass
+class Deployment:
+    """What one Weir is told."""
+
+    providers: list[Provider]
+    models: list[Model]
+    settings: dict[str, dict] = field(default_factory=dict)
+    key: str = field(default_factory=lambda: f"sk-or-v1-{secrets.token_hex(32)}")
+
+    def price(self, provider: str, model: str | None = None) -> tuple[int, int]:
+        """Pico-dollars per input and per output token."""
+        found = next(m for m in self.models if provider in m.providers and model in (None, m.slug))
+        prompt, completion = PRICES[found.providers.index(provider)]
+        return _pico(prompt), _pico(completion)
+
+    def cost(self, provider: str, input: int, output: int) -> int:
+        prompt, completion = self.price(provider)
+        return input * prompt + output * completion
+
+
+def _pico(decimal: str) -> int:
+    whole, _, part = decimal.partition(".")
+    return int(whole) * PICO + int(part.ljust(12, "0") or 0)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
+
+
+def _table(header: str, entries: dict) -> str:
+    lines = [f"{key} = {_value(value)}" for key, value in entries.items()]
+    return "\n".join([header, *lines, ""]) + "\n"
+
+
+def write(deployment: Deployment, chaos_port: int, listen: int, admin: int, directory: Path) -> Path:
+    """Writes all files below `directory` and returns the configuration directory."""
+    conf = directory / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "server": {"listen": f"127.0.0.1:{listen}"},
+        "admin": {"listen": f"127.0.0.1:{admin}"},
+        "ledger": {"directory": str(directory / "state")},
+    }
+    for section, entries in deployment.settings.items():
+        settings.setdefault(section, {}).update(entries)
+    (conf / "weir.toml").write_text("".join(_table(f"[{name}]", keys) for name, keys in settings.items()))
+    (conf / "providers.toml").write_text(
+        "".join(_provider(provider, chaos_port, conf) for provider in deployment.providers)
+    )
+    (conf / "models.toml").write_text("".join(_model(model) for model in deployment.models))
+    digest = hashlib.sha256(deployment.key.encode()).hexdigest()
+    (conf / "keys.toml").write_text(
+        _table("[[key]]", {"name": "tester", "workspace": "default", "hash": digest})
+    )
+    for file in conf.iterdir():
+        file.chmod(0o600)
+    return conf
+
+
+def _provider(provider: Provider, chaos_port: int, conf: Path) -> str:
+    secret = conf / f"{provider.slug}.secret"
+    secret.write_text(provider.secret)
+    base = provider.base_url or f"http://127.0.0.1:{chaos_port}/s/{provider.slug}/v1"
+    entries = {
+        "slug": provider.slug,
+        "name": provider.slug.upper(),
+        "dialect": "openai-chat",
+        "base_url": base,
+        "private_addresses": True,
+        "probe": "off",
+        "timeouts": {
+            "connect": provider.connect,
+            "first_content": provider.first_content,
+            "idle": provider.idle,
+            "total": provider.total,
+        },
+    } | provider.extra
+    credential = {"name": "main", "secret": {"file": secret.name}}
+    return _table("[[provider]]", entries) + _table("[[provider.credential]]", credential)
+
+
+def _model(model: Model) -> str:
+    text = _table("[[model]]", {"slug": model.slug, "name": model.slug, "context_length": 131072})
+    for index, slug in enumerate(model.providers):
+        prompt, completion = PRICES[index]
+        endpoint = {
+            "provider": slug,
+            "upstream_model": f"up-{slug}",
+            "price": {"input": prompt, "output": completion},
+        }
+        text += _table("[[model.endpoint]]", endpoint)
+    return text

@@ -1,0 +1,216 @@
+"""Faults before content (reliability.md, section 3 B, and F27)."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import expect
+import pytest
+
+SILENT = {"do": "silence", "hold": 20}
+HEAD_ONLY = {"first_delay": 20}
+
+
+def failover(run, step, outcome, status=0, **ask):
+    """The first endpoint fails so, the second answers; both leave a row."""
+    weir = run("ab")
+    answer = weir.ask({"a": step}, **ask)
+    expect.whole(answer)
+    failed, good = answer.rows(2)
+    expect.row(failed, "a", outcome, attempt=1, status=status)
+    expect.free(failed)
+    expect.row(good, "b", "ok", "reported", attempt=2, status=200)
+    expect.paid(good, weir.deployment.cost("b", expect.INPUT, expect.OUTPUT))
+    weir.settles(1, "attempts_total", provider="a", outcome=outcome)
+    weir.settles(1, "attempts_total", provider="b", outcome="ok")
+    weir.settles(1, "retries_total")
+    weir.settles(1, "requests_total", outcome="ok")
+    return weir, answer
+
+
+def hopeless(run, step, outcome, status, endpoints="abcd"):
+    """Every endpoint fails so: a real status after three attempts."""
+    weir = run(endpoints)
+    answer = weir.ask({"*": step})
+    error = expect.refused(answer, status)
+    rows = answer.rows(min(3, len(endpoints)))
+    for number, row in enumerate(rows, 1):
+        expect.row(row, "abcd"[number - 1], outcome, attempt=number)
+        expect.free(row)
+    weir.settles(len(rows), "attempts_total", outcome=outcome)
+    return weir, answer, error
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F12_reset_before_the_head_fails_over(run, stream, path):
+    failover(run, {"do": "reset"}, "reset", stream=stream, path=path)
+
+
+def test_F12_closed_before_the_head_fails_over(run):
+    failover(run, {"do": "close"}, "reset")
+
+
+def test_F12_three_resets_are_502(run):
+    hopeless(run, {"do": "reset"}, "reset", 502)
+
+
+def test_what_is_not_http_fails_over(run):
+    failover(run, {"do": "garbage"}, "malformed")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_F13_silence_fails_over_at_its_clock(run, stream):
+    _, answer = failover(run, SILENT, "first_content_timeout", stream=stream)
+    assert 0.55 < answer.head_at < 2.5
+
+
+def test_F13_only_silence_is_504(run):
+    _, answer, _ = hopeless(run, SILENT, "first_content_timeout", 504)
+    assert answer.ended_at < 6
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+def test_F14_a_head_without_an_event_fails_over(run, framing):
+    step = HEAD_ONLY | {"framing": framing}
+    _, answer = failover(run, step, "first_content_timeout", status=200)
+    assert 0.55 < answer.head_at < 2.5, "the head is held until content"
+
+
+def test_F14_comments_are_no_content(run):
+    step = {"comments": ["PROCESSING"] * 50, "pace": 0.2}
+    failover(run, step, "first_content_timeout", status=200)
+
+
+def test_F14_only_heads_are_504(run):
+    hopeless(run, HEAD_ONLY, "first_content_timeout", 504)
+
+
+def _http_date(seconds: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "negative", "huge", "nonsense", "none"])
+def test_F15_a_rate_limit_cools_the_endpoint_and_fails_over(run, form):
+    after = {"seconds": "20", "date": _http_date(20), "negative": "-5", "huge": "1000000000",
+             "nonsense": "soon", "none": None}[form]
+    step = {"status": 429, "headers": [["retry-after", after]] if after else []}
+    weir, _ = failover(run, step, "rate_limited", status=429)
+    weir.settles(1, "cooldowns_total", provider="a", scope="endpoint")
+    following = weir.ask()
+    expect.whole(following)
+    assert following.seen("a") == [], "a cooling endpoint is not asked"
+
+
+def test_F15_a_cooldown_ends(run):
+    weir = run("ab")
+    weir.ask({"a": {"status": 429, "headers": [["retry-after", "1"]]}})
+    time.sleep(1.3)
+    answer = weir.ask()
+    expect.whole(answer)
+    assert len(answer.seen("a")) == 1, "a rate limit is no failure of health"
+
+
+def test_F15_only_rate_limits_are_429_with_the_wait(run):
+    step = {"status": 429, "headers": [["retry-after", "1000000000"]]}
+    _, answer, error = hopeless(run, step, "rate_limited", 429, "ab")
+    assert error["message"] == "Provider returned error"
+    assert 1 <= int(answer.headers["retry-after"]) <= 300
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_F16_a_server_error_fails_over(run, status):
+    failover(run, {"status": status}, "server_error", status=status)
+
+
+def test_F16_server_errors_everywhere_are_502_and_show_no_body(run):
+    step = {"status": 500, "message": "canary-upstream-body"}
+    _, answer, error = hopeless(run, step, "server_error", 502)
+    assert error["message"] == "Provider returned error"
+    assert b"canary-upstream-body" not in answer.body
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_F18_a_refused_credential_cools_it_and_fails_over(run, status):
+    weir, _ = failover(run, {"status": status, "echo_key": True}, "credential", status=status)
+    weir.settles(1, "cooldowns_total", provider="a", scope="credential")
+    following = weir.ask()
+    expect.whole(following)
+    assert following.seen("a") == [], "its other models would fail the same way"
+
+
+def test_F18_a_refused_credential_alone_is_502_and_names_no_key(run):
+    weir, answer, _ = hopeless(run, {"status": 401, "echo_key": True}, "credential", 502, "a")
+    weir.no_secret(answer.body.decode())
+    assert b"Bearer" not in answer.body
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize("stream", [True, False])
+def test_F19_the_callers_fault_passes_as_it_came_on_v1(run, status, stream):
+    weir = run("ab")
+    raw = '{"error": {"message": "too long",  "code":"x"}}'
+    answer = weir.ask({"a": {"status": status, "raw": raw}}, path="/v1/chat/completions", stream=stream)
+    assert (answer.status, answer.body) == (status, raw.encode())
+    assert answer.seen("b") == [], "another endpoint would say the same"
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "client_fault", status=status)
+    expect.free(row)
+    weir.settles(1, "attempts_total", provider="a", outcome="client_fault")
+    weir.settles(1, "requests_total", face="faithful", outcome="caller_fault")
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_F19_the_callers_fault_is_wrapped_on_api_v1(run, status):
+    weir = run("ab")
+    raw = '{"error": {"message": "too long",  "code":"x"}}'
+    answer = weir.ask({"a": {"status": status, "raw": raw}})
+    error = expect.refused(answer, status, "Provider returned error")
+    assert error["metadata"]["raw"] == raw
+    assert error["metadata"]["provider_name"] == "A"
+    assert answer.seen("b") == []
+    expect.row(answer.rows(1)[0], "a", "client_fault", status=status)
+
+
+def test_F19_the_next_model_is_tried(run):
+    weir = run({"test/m": "ab", "test/n": "c"})
+    answer = weir.ask({"a": {"status": 400}}, models=["test/n"])
+    expect.whole(answer)
+    assert answer.seen("b") == [] and len(answer.seen("c")) == 1
+    first, second = answer.rows(2)
+    expect.row(first, "a", "client_fault", model="test/m")
+    expect.row(second, "c", "ok", "reported", model="test/n")
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F27_an_error_as_first_event_fails_over(run, path):
+    step = {"error": {"at": 0, "error": {"code": 529, "message": "overloaded"}}}
+    weir, _ = failover(run, step, "in_band_error", status=200, path=path)
+    weir.settles(1, "inband_error_total", phase="before_content")
+
+
+def test_F27_an_error_in_an_unstreamed_200_fails_over(run):
+    step = {"raw": '{"error":{"code":503,"message":"busy"}}'}
+    failover(run, step, "in_band_error", status=200, stream=False)
+
+
+def test_F27_only_error_events_are_a_real_status(run):
+    step = {"error": {"at": 0, "error": {"code": 500, "message": "canary-inner"}}}
+    _, answer, _ = hopeless(run, step, "in_band_error", 502)
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_empty_200_fails_over(run, stream):
+    failover(run, {"raw": "", "type": "application/json"}, "empty", status=200, stream=stream)
+
+
+def test_a_page_of_html_is_no_answer(run):
+    step = {"raw": "<html>login</html>", "type": "text/html"}
+    failover(run, step, "malformed", status=200, stream=False)
+
+
+def test_a_redirect_is_not_followed(run, chaos):
+    step = {"status": 302, "headers": [["location", f"http://127.0.0.1:{chaos.port}/s/stolen/v1"]]}
+    _, answer = failover(run, step, "malformed", status=302)
+    assert answer.seen("stolen") == []

@@ -1,0 +1,203 @@
+"""Runs the real binary on a configuration of the test's own, and asks it things."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import chaos as chaos_module
+import conf
+from client import Raw, Reply
+from ledger import Ledger, Row
+from upstream import Upstream
+
+PROMPT = "canary-prompt-"
+SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def binary() -> Path:
+    """The binary under test."""
+    return Path(os.environ.get("WEIR_BIN") or Path(__file__).parents[2] / "target/release/weir")
+
+
+@dataclass
+class Answer:
+    """A reply with what led to it."""
+
+    id: str
+    sent: bytes
+    reply: Reply
+    weir: Weir
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.reply, name)
+
+    def rows(self, count: int) -> list[Row]:
+        """Its attempts in the ledger: exactly `count`."""
+        return self.weir.ledger.wait(count, session=self.id)
+
+    def seen(self, role: str | None = None) -> list[dict]:
+        """What arrived at the chaos upstream for it."""
+        return self.weir.chaos.truth.requests(self.id, role)
+
+
+@dataclass
+class Weir:
+    """One running Weir."""
+
+    chaos: Upstream
+    deployment: conf.Deployment
+    directory: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
+
+    def start(self) -> Weir:
+        self.port, self.admin = _free_ports(2)
+        self.conf = conf.write(self.deployment, self.chaos.port, self.port, self.admin, self.directory)
+        return self.launch()
+
+    def launch(self) -> Weir:
+        """Starts the process, on the files as they are now."""
+        self.log = self.directory / "stderr.log"
+        self.ledger = Ledger(self.directory / "state" / "ledger.sqlite")
+        environment = os.environ | {"RUST_LOG": "trace"} | self.environment
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
+            )
+        self._ready()
+        return self
+
+    def _ready(self) -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"Weir ended: {self.log.read_text()[-2000:]}"
+            try:
+                self.get_admin("/readyz")
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise AssertionError(f"not ready after 10 s: {self.log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """SIGTERM, a clean exit, and nothing said that must not be."""
+        metrics = self.get_admin("/metrics") if self.process.poll() is None else ""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("no end 20 s after SIGTERM") from None
+        log = self.log.read_text(errors="replace")
+        assert code == 0, f"exit {code}: {log[-2000:]}"
+        for text in (log, metrics):
+            self.no_secret(text)
+        assert "panicked" not in log, log[-2000:]
+
+    def running(self) -> bool:
+        return hasattr(self, "process") and self.process.poll() is None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def no_secret(self, text: str) -> None:
+        """Neither prompt nor key nor provider secret may stand in this text (S20)."""
+        canaries = [self.canary, self.deployment.key, *(p.secret for p in self.deployment.providers)]
+        for canary in canaries:
+            at = text.find(canary)
+            assert at < 0, f"a secret got out: ...{text[max(0, at - 200):at]}"
+
+    def get_admin(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as reply:
+            return reply.read().decode()
+
+    # Asking
+
+    @property
+    def bearer(self) -> tuple[str, str]:
+        return ("authorization", f"Bearer {self.deployment.key}")
+
+    def connect(self, timeout: float = 10.0) -> Raw:
+        return Raw(self.port, timeout)
+
+    def body(self, roles: dict | None = None, **fields: object) -> tuple[str, bytes]:
+        """A body scripted for the chaos upstream, with its id: session in the row, id in the truth."""
+        id = "s" + secrets.token_hex(10)
+        document = {
+            "model": self.deployment.models[0].slug,
+            "messages": [{"role": "user", "content": f"{self.canary} wörld"}],
+            "session_id": id,
+        } | fields | {"x_chaos": {"id": id} | (roles or {})}
+        document = {key: value for key, value in document.items() if value is not None}
+        return id, json.dumps(document, ensure_ascii=False).encode()
+
+    def ask(self, roles: dict | None = None, *, path: str = "/api/v1/chat/completions",
+            stream: bool = True, headers: list | None = None, chunk: int = 0, timeout: float = 10.0,
+            **fields: object) -> Answer:
+        """One request on a connection of its own, read to its end."""
+        id, body = self.body(roles, stream=stream, **fields)
+        with self.connect(timeout) as raw:
+            reply = raw.ask("POST", path, [self.bearer, *(headers or [])], body, chunk)
+        return Answer(id, body, reply, self)
+
+    @contextmanager
+    def asking(self, roles: dict | None = None, *, path: str = "/api/v1/chat/completions",
+               stream: bool = True, **fields: object) -> Iterator[tuple[str, Raw]]:
+        """A request that was sent and whose answer the test reads by itself."""
+        id, body = self.body(roles, stream=stream, **fields)
+        with self.connect() as raw:
+            raw.send(request(path, [self.bearer], body))
+            yield id, raw
+
+    def rows(self, id: str, count: int) -> list[Row]:
+        return self.ledger.wait(count, session=id)
+
+    # Metrics
+
+    def metrics(self) -> list[tuple[str, dict[str, str], float]]:
+        found = []
+        for line in self.get_admin("/metrics").splitlines():
+            if match := SAMPLE.match(line):
+                found.append((match[1], dict(LABEL.findall(match[2] or "")), float(match[3])))
+        return found
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of the samples of a family whose labels have these values."""
+        return sum(
+            value for family, at, value in self.metrics()
+            if family == f"weir_{name}" and all(at.get(key) == want for key, want in labels.items())
+        )
+
+    def settles(self, want: float, name: str, **labels: str) -> None:
+        """The metric comes to this value; counting may end a moment after the answer."""
+        deadline = time.monotonic() + 3
+        while (is_now := self.metric(name, **labels)) != want and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert is_now == want, f"weir_{name}{labels} is {is_now}, not {want}"
+
+
+def request(path: str, headers: list, body: bytes) -> bytes:
+    """A POST with a Content-Length."""
+    from client import head
+
+    return head("POST", path, [("host", "weir"), *headers, ("content-length", str(len(body)))]) + body
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [chaos_module.listening() for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
