@@ -26,6 +26,8 @@ pub const RULE_NAME_BYTES: usize = 64;
 
 /// Most bytes of one unfinished stream event that may wait.
 pub const EVENT_BYTES: usize = 256 << 10;
+/// Longest stream event remembered to read the next by.
+pub const TEMPLATE_BYTES: usize = 4 << 10;
 /// Most bytes held back before first content, in one attempt.
 pub const HELD_BYTES: usize = 256 << 10;
 /// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.

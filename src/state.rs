@@ -4,7 +4,7 @@ use crate::access::Keys;
 use crate::admin::Status;
 use crate::config::Loaded;
 use crate::edge::clock::now_ms;
-use crate::ledger::Ledger;
+use crate::ledger::{Gate, Ledger};
 use crate::log::Access;
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
 use crate::snapshot::{BuildError, Live, Snapshot};
@@ -115,7 +115,11 @@ impl Status for State {
         if !self.serving.load(Ordering::Acquire) {
             return Err("starting or draining".into());
         }
-        self.ledger.accepts().map_err(Cow::from)
+        match self.ledger.gate() {
+            Gate::Open => Ok(()),
+            Gate::Full => Err("the spool is full: the sink does not take rows".into()),
+            Gate::Failed => Err("the spool cannot be written: restart once the disk is well".into()),
+        }
     }
 
     fn ledger(&self) -> LedgerDepth {
@@ -129,6 +133,11 @@ impl Status for State {
             rows_total: depth.rows_flushed,
             recovered_attempts_total: depth.crash_recovered,
             sink_errors_total: depth.sink_errors,
+            refused_total: depth.refused,
+            duplicates_total: depth.duplicates,
+            conflicts_total: depth.conflicts,
+            lost_total: depth.rows_lost,
+            torn_bytes_total: depth.torn_bytes,
         }
     }
 

@@ -129,6 +129,15 @@ mod tests {
     }
 
     #[test]
+    fn weir_takes_the_files_without_a_word() {
+        let (dir, _) = written();
+        let loaded = crate::config::load(dir.path()).unwrap();
+        assert_eq!(loaded.notices, []);
+        let served = |slug: &str| loaded.catalog.find(slug).map_or(0, |m| m.endpoints.len());
+        assert_eq!(MODELS.map(|model| served(model.slug)), [2, 2, 2]);
+    }
+
+    #[test]
     fn the_key_is_never_written_and_its_hash_is() {
         let (dir, key) = written();
         for file in ["weir.toml", "providers.toml", "models.toml", "keys.toml"] {

@@ -127,4 +127,20 @@ mod tests {
         let end = line.split_whitespace().rev().take(2).collect::<Vec<_>>();
         assert_eq!(end, ["failed", "-"]);
     }
+
+    #[test]
+    fn the_banner_shows_all_that_is_needed() {
+        let running =
+            Running { listen: "127.0.0.1:8080", admin: "127.0.0.1:8081", key: "sk-or-v1-0" };
+        let text = banner(&running);
+        for part in [
+            "curl -N http://127.0.0.1:8080/api/v1/chat/completions",
+            "'Authorization: Bearer sk-or-v1-0'",
+            "base_url=\"http://127.0.0.1:8080/api/v1\", api_key=\"sk-or-v1-0\"",
+            "http://127.0.0.1:8081/metrics",
+            "  demo/delta   Cedar           2.00, 8.00       150       120 ms        1%",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
 }

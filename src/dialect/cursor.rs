@@ -113,19 +113,12 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn string(&mut self) -> Option<Text<'a>> {
         self.take(b'"')?;
-        let start = self.at;
-        let mut escaped = false;
-        loop {
-            let found = memchr2(b'"', b'\\', self.bytes.get(self.at..)?)?;
-            self.at += found;
-            if self.bytes.get(self.at) == Some(&b'"') {
-                let raw = self.bytes.get(start..self.at)?;
-                self.at += 1;
-                return Some(Text { raw, escaped });
-            }
-            escaped = true;
-            self.at += 2;
-        }
+        let rest = self.bytes.get(self.at..)?;
+        let end = quote_or_escape(rest)?;
+        let (end, escaped) =
+            if rest.get(end) == Some(&b'"') { (end, false) } else { (closing_quote(rest)?, true) };
+        self.at += end + 1;
+        Some(Text { raw: rest.get(..end)?, escaped })
     }
 
     /// Skips the value that comes next.
@@ -181,6 +174,39 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Offset of the quote that ends the string whose inside `bytes` begin with.
+#[inline]
+pub(super) fn closing_quote(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += quote_or_escape(bytes.get(at..)?)?;
+        if bytes.get(at) == Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// Offset of the first quote or backslash. Most strings of an event are shorter than the call of a
+/// vector search is long, so the first words are looked at in place, eight bytes at once.
+#[inline]
+fn quote_or_escape(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES << 7;
+    // The lowest set bit is that of the first byte that is zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let mut at = 0;
+    for chunk in bytes.chunks_exact(8).take(4) {
+        let word = u64::from_le_bytes(chunk.try_into().ok()?);
+        let found = zeros(word ^ (ONES * b'"' as u64)) | zeros(word ^ (ONES * b'\\' as u64));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    memchr2(b'"', b'\\', bytes.get(at..)?).map(|found| at + found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +218,23 @@ mod tests {
                 let text = format!("{value}{tail}");
                 assert_eq!(Cursor::new(text.as_bytes()).value(), Some(0..value.len()), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn the_first_quote_or_escape_is_found_anywhere() {
+        for length in 0..80 {
+            for found in ["\"", "\\", "\"\\\"", "\\\"#"] {
+                for filler in ["x", "!", "#", "[", "]", "\u{1}", "é"] {
+                    let text = filler.repeat(length) + found + "tail \" tail tail";
+                    assert_eq!(
+                        quote_or_escape(text.as_bytes()),
+                        Some(filler.len() * length),
+                        "{text}"
+                    );
+                }
+            }
+            assert_eq!(quote_or_escape("x".repeat(length).as_bytes()), None);
         }
     }
 

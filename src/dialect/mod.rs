@@ -6,12 +6,13 @@ pub mod finish;
 mod mark;
 mod observe;
 mod openai;
+mod template;
 mod usage;
 
 pub use cursor::Text;
 pub use fault::InBandFault;
 pub use mark::{Mark, Marks};
-pub use observe::{Choices, Observation};
+pub use observe::{Choices, Observation, Observer};
 pub use usage::Report;
 
 /// A wire format an upstream speaks.
@@ -21,10 +22,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Reads one event's data, or a whole body, once: numbers for the meter and, where `marks` asks,
-    /// places for the face. `None`: not a JSON object.
-    #[must_use]
-    pub fn observe<'a>(self, json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
+    /// See [`Observer::observe`], which remembers the event before.
+    fn observe<'a>(self, json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
         match self {
             Self::OpenAiChat => openai::observe(json, marks),
         }

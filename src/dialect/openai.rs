@@ -1,7 +1,7 @@
 //! The OpenAI chat dialect: chat, completions and embeddings replies, streamed or whole.
 
 use super::cursor::{Cursor, Text};
-use super::mark::{Mark, Marks};
+use super::mark::{DeltaHas, Mark, Marks};
 use super::observe::{Choices, Observation};
 use super::usage::{self, Report};
 use crate::meter::Delivered;
@@ -22,7 +22,7 @@ const TEXT_KEYS: &[&[u8]] = &[
 /// How deep content nests before its text is no longer counted.
 const TEXT_DEPTH: usize = 8;
 
-/// See [`super::Dialect::observe`].
+/// See [`super::Observer::observe`].
 pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
     marks.clear();
     let mut walk = Walk {
@@ -31,8 +31,12 @@ pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observati
         marks,
         usage_rank: 0,
         reasoned: false,
+        contents: 0,
     };
     walk.document()?;
+    if walk.contents != 1 {
+        walk.seen.plain_text = None;
+    }
     walk.cursor.is_done().then_some(walk.seen)
 }
 
@@ -60,6 +64,8 @@ struct Walk<'a, 'm> {
     usage_rank: u8,
     /// This message's reasoning was counted; other keys repeat it.
     reasoned: bool,
+    /// Pieces of content so far.
+    contents: u32,
 }
 
 /// Where usage may stand, the better the higher.
@@ -100,7 +106,7 @@ impl<'a> Walk<'a, '_> {
                 self.usage(rank::TOP)?;
                 return Some(false);
             }
-            b"created" => {
+            b"created" if self.marks.are_wanted() => {
                 let range = self.cursor.value()?;
                 let word = std::str::from_utf8(self.cursor.slice(&range)).unwrap_or_default();
                 let created = word.parse().ok().filter(|seconds| *seconds > 0);
@@ -115,6 +121,10 @@ impl<'a> Walk<'a, '_> {
                 if error {
                     self.seen.error = Some(0..usize::MAX);
                 }
+            }
+            b"obfuscation" if self.cursor.peek()? == b'"' => {
+                let value = self.cursor.value()?;
+                self.seen.padding = Some(value.start + 1..value.end - 1);
             }
             b"data" | b"embedding" => self.embeddings()?,
             _ => self.cursor.skip()?,
@@ -149,7 +159,8 @@ impl<'a> Walk<'a, '_> {
         while let Some(key) = self.cursor.key()? {
             members = true;
             match &*key.name {
-                b"delta" | b"message" if self.cursor.peek()? == b'{' => self.message()?,
+                b"delta" if self.cursor.peek()? == b'{' => self.delta()?,
+                b"message" if self.cursor.peek()? == b'{' => self.message().map(|_| ())?,
                 b"text" => self.content()?,
                 b"finish_reason" => {
                     let start = self.cursor.at();
@@ -161,7 +172,7 @@ impl<'a> Walk<'a, '_> {
                 }
                 b"native_finish_reason" => {
                     native = true;
-                    self.cursor.skip()?;
+                    self.seen.native_finish = self.filled_string()?.or(self.seen.native_finish);
                 }
                 b"usage" => {
                     let start = self.cursor.at();
@@ -183,12 +194,24 @@ impl<'a> Walk<'a, '_> {
         Some(())
     }
 
+    fn delta(&mut self) -> Option<()> {
+        let (index, at) = (self.marks.len(), self.cursor.at() + 1);
+        self.marks.put(Mark::Delta { at, has: DeltaHas::default() });
+        let has = self.message()?;
+        self.marks.delta_has(index, has);
+        Some(())
+    }
+
     /// A delta or a message: what in it is content.
-    fn message(&mut self) -> Option<()> {
+    fn message(&mut self) -> Option<DeltaHas> {
         self.cursor.take(b'{')?;
         self.reasoned = false;
+        let mut has = DeltaHas::default();
         let (mut reasoning, mut alias) = (false, None);
         while let Some(key) = self.cursor.key()? {
+            has.any = true;
+            has.role |= &*key.name == b"role";
+            has.content |= &*key.name == b"content";
             match &*key.name {
                 b"content" | b"refusal" | b"tool_calls" | b"function_call" | b"audio"
                 | b"images" => self.content()?,
@@ -206,21 +229,33 @@ impl<'a> Walk<'a, '_> {
         if let Some(at) = alias.filter(|_| !reasoning) {
             self.marks.put(Mark::ReasoningKey(at));
         }
-        Some(())
+        Some(has)
     }
 
     fn content(&mut self) -> Option<()> {
         let mut delivered = std::mem::take(&mut self.seen.delivered);
-        let content = self.text(&mut delivered, 0)?;
+        let content = self.piece(&mut delivered)?;
         self.seen.delivered = delivered;
         self.seen.content |= content;
         Some(())
     }
 
+    /// Reads one piece of content, and notes where it is if it is a plain string.
+    fn piece(&mut self, delivered: &mut Delivered) -> Option<bool> {
+        let plain = self.cursor.peek()? == b'"';
+        let start = self.cursor.at() + 1;
+        let content = self.text(delivered, 0)?;
+        if content {
+            self.contents += 1;
+            self.seen.plain_text = plain.then(|| start..self.cursor.at() - 1);
+        }
+        Some(content)
+    }
+
     /// Providers repeat reasoning under a second key: only the first that has any is counted.
     fn reasoning(&mut self) -> Option<()> {
         let mut delivered = Delivered::default();
-        let content = self.text(&mut delivered, 0)?;
+        let content = self.piece(&mut delivered)?;
         if content && !std::mem::replace(&mut self.reasoned, true) {
             self.seen.delivered.add(&delivered);
         }
@@ -247,11 +282,15 @@ impl<'a> Walk<'a, '_> {
                 self.cursor.take(b'{')?;
                 while let Some(key) = self.cursor.key()? {
                     let nested = matches!(self.cursor.peek()?, b'{' | b'[');
-                    content |= if TEXT_KEYS.contains(&&*key.name) || nested {
+                    let filled = if TEXT_KEYS.contains(&&*key.name) || nested {
                         self.text(delivered, depth + 1)?
                     } else {
                         self.filled_string()?.is_some()
                     };
+                    if filled && &*key.name == b"name" {
+                        delivered.call();
+                    }
+                    content |= filled;
                 }
             }
             _ => self.cursor.skip()?,

@@ -169,3 +169,132 @@ fn disjoint(counts: &Counts) -> Report {
     let sound = sound && given(Count::Total).is_none_or(|total| total == whole);
     Report::Valid { usage, sound }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(text: &str) -> Option<Report> {
+        read(&mut Cursor::new(text.as_bytes())).unwrap()
+    }
+
+    /// The kinds of a valid report that are not zero, and whether it is sound.
+    fn kinds(text: &str) -> (Vec<(&'static str, u64)>, bool) {
+        let Some(Report::Valid { usage, sound }) = report(text) else { panic!("valid: {text}") };
+        let counted = Kind::ALL.iter().map(|(kind, name)| (*name, usage.get(*kind)));
+        (counted.filter(|(name, count)| *count > 0 && *name != "requests").collect(), sound)
+    }
+
+    #[test]
+    fn openai_counts_parts_in_their_whole() {
+        let text = r#"{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,
+            "prompt_tokens_details":{"cached_tokens":30,"cache_write_tokens":20,"audio_tokens":5,"image_tokens":4,"video_tokens":1,"text_tokens":40},
+            "completion_tokens_details":{"reasoning_tokens":20,"audio_tokens":6,"image_tokens":4,"accepted_prediction_tokens":9}}"#;
+        let expected = vec![
+            ("input", 40),
+            ("cache_read", 30),
+            ("cache_write_5m", 20),
+            ("input_audio", 5),
+            ("input_image", 4),
+            ("input_video", 1),
+            ("output", 20),
+            ("reasoning", 20),
+            ("output_audio", 6),
+            ("output_image", 4),
+        ];
+        assert_eq!(kinds(text), (expected, true));
+    }
+
+    #[test]
+    fn providers_have_their_own_keys() {
+        let cases = [
+            // DeepSeek, old and new: both keys say the same.
+            (
+                r#"{"prompt_tokens":563,"completion_tokens":9,"prompt_cache_hit_tokens":512,"prompt_cache_miss_tokens":51}"#,
+                vec![("input", 51), ("cache_read", 512), ("output", 9)],
+            ),
+            (
+                r#"{"prompt_tokens":563,"completion_tokens":9,"prompt_cache_hit_tokens":512,"prompt_tokens_details":{"cached_tokens":512}}"#,
+                vec![("input", 51), ("cache_read", 512), ("output", 9)],
+            ),
+            // Moonshot and the Hugging Face router.
+            (
+                r#"{"cached_tokens":3,"prompt_tokens":4,"completion_tokens":1}"#,
+                vec![("input", 1), ("cache_read", 3), ("output", 1)],
+            ),
+            // Mistral's own count is none that is billed.
+            (
+                r#"{"prompt_tokens":64,"completion_tokens":6,"num_cached_tokens":32,"prompt_token_details":null}"#,
+                vec![("input", 64), ("output", 6)],
+            ),
+            // Embeddings have no completion.
+            (r#"{"prompt_tokens":8,"total_tokens":8}"#, vec![("input", 8)]),
+            // xAI: reasoning stands beside the completion, the total tells.
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":22,"completion_tokens_details":{"reasoning_tokens":7}}"#,
+                vec![("input", 10), ("output", 5), ("reasoning", 7)],
+            ),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":9,"total_tokens":26,"completion_tokens_details":{"reasoning_tokens":7}}"#,
+                vec![("input", 10), ("output", 9), ("reasoning", 7)],
+            ),
+            // OpenRouter.
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":1,"cost":0.00055,"is_byok":false,"server_tool_use_details":{"web_search_requests":2}}"#,
+                vec![("input", 10), ("output", 1), ("searches", 2)],
+            ),
+            // Groq's times are no counts; null details are none.
+            (
+                r#"{"queue_time":0.05,"prompt_tokens":10,"prompt_time":1e-3,"completion_tokens":1,"total_tokens":11,"completion_tokens_details":null}"#,
+                vec![("input", 10), ("output", 1)],
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(kinds(text), (expected, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_add_up_is_clamped_and_said() {
+        let cases = [
+            // More reasoning than completion and no total: it cannot be inside.
+            (
+                r#"{"prompt_tokens":1,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":7}}"#,
+                vec![("input", 1), ("output", 5), ("reasoning", 7)],
+                true,
+            ),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"cache_write_tokens":9}}"#,
+                vec![("cache_read", 9), ("cache_write_5m", 1), ("output", 1)],
+                false,
+            ),
+            // Google: thinking is in the total only.
+            (
+                r#"{"prompt_tokens":35,"completion_tokens":12,"total_tokens":109}"#,
+                vec![("input", 35), ("output", 12)],
+                false,
+            ),
+            // Voyage: a total and nothing else.
+            (r#"{"total_tokens":18}"#, vec![], false),
+        ];
+        for (text, expected, sound) in cases {
+            assert_eq!(kinds(text), (expected, sound), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_report_and_refused_ones() {
+        for text in ["null", "{}", r#"{"cost":1}"#, r#"{"prompt_tokens":null}"#] {
+            assert_eq!(report(text), None, "{text}");
+        }
+        for count in
+            ["-1", "\"5\"", "1.5", "1e3", "1000000001", "99999999999999999999", "[]", "true"]
+        {
+            let text = format!(r#"{{"completion_tokens":2,"prompt_tokens":{count}}}"#);
+            assert_eq!(report(&text), Some(Report::Suspect), "{text}");
+        }
+        for text in ["3", "[]", "\"x\""] {
+            assert_eq!(report(text), Some(Report::Unreadable), "{text}");
+        }
+    }
+}

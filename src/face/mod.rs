@@ -15,7 +15,7 @@ pub use crate::dialect::InBandFault;
 pub use error::{error_body, wrap_upstream_error};
 pub use usage::decimal;
 
-use crate::dialect::{Dialect, Marks};
+use crate::dialect::{Dialect, Observer};
 use crate::error::Error;
 use crate::meter::{Account, Delivered, Tally};
 use crate::price::PriceVersion;
@@ -83,7 +83,7 @@ enum Body {
 struct Core {
     reply: Reply,
     account: Account,
-    marks: Marks,
+    observer: Observer,
     /// Unix seconds, as the upstream last gave it.
     created: u64,
 }
@@ -96,12 +96,9 @@ impl Relay {
         } else {
             Body::Whole(whole::Whole::default())
         };
-        let marks = match reply.face {
-            Face::OpenRouter => Marks::wanted(),
-            Face::Faithful => Marks::default(),
-        };
+        let observer = Observer::new(reply.dialect, reply.face == Face::OpenRouter);
         let created = reply.created;
-        Self { core: Core { reply, account: Account::default(), marks, created }, body }
+        Self { core: Core { reply, account: Account::default(), observer, created }, body }
     }
 
     /// One upstream read; `end` with the last, maybe empty one. Numbers go to `tally` before the bytes

@@ -5,7 +5,6 @@ use crate::dialect::{Mark, finish};
 use crate::meter::estimate;
 use crate::request::route::Operation;
 use bytes::BytesMut;
-use std::ops::Range;
 
 /// The one choice of a chunk that says nothing; clients break on an empty array (contract 4.3).
 fn idle_choice(operation: Operation) -> &'static str {
@@ -31,69 +30,83 @@ pub(super) fn opening(reply: &Reply) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Writes the observed `json` in OpenRouter's shape, open at the end: [`close`] it, or add members.
+/// Writes the observed `json` in OpenRouter's shape, open at the end: more members may follow.
 pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMut) {
-    let get = |range: Range<usize>| json.get(range).unwrap_or_default();
+    let marks = core.observer.marks();
+    let get = |from: usize, to: usize| json.get(from..to).unwrap_or_default();
     out.extend_from_slice(opening);
     let mut from = 0;
-    for mark in core.marks.list() {
-        let upto = match mark {
+    for mark in marks.list() {
+        let (start, end) = match mark {
             Mark::Member(at) => {
                 out.extend_from_slice(b",");
-                from = *at;
+                from = marks.at(*at);
                 continue;
             }
-            Mark::End(at) | Mark::NoFinish { at, .. } | Mark::ReasoningKey(at) => *at,
-            Mark::NoChoices(range) | Mark::NestedUsage(range) => range.start,
-            Mark::Finish { value, .. } => value.start,
+            Mark::End(at) | Mark::Delta { at, .. } | Mark::NoFinish { at, .. } => (*at, *at),
+            Mark::ReasoningKey(at) => (*at, at + br#""reasoning_content""#.len()),
+            Mark::NoChoices(place) | Mark::NestedUsage(place) => (place.start, place.end),
+            Mark::Finish { value, .. } => (value.start, value.end),
         };
-        out.extend_from_slice(get(from..upto));
-        from = match mark {
-            Mark::Member(at) | Mark::End(at) => *at,
-            Mark::NoChoices(range) => {
-                out.extend_from_slice(b"[");
-                out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
-                out.extend_from_slice(b"]");
-                range.end
-            }
-            Mark::Finish { value, native } => {
-                finish_reason(get(value.clone()), *native, out);
-                value.end
-            }
-            Mark::NoFinish { at, members, native } => {
-                out.extend_from_slice(if *members { b"," } else { b"" });
-                out.extend_from_slice(br#""finish_reason":null"#);
-                if !native {
-                    out.extend_from_slice(br#","native_finish_reason":null"#);
-                }
-                *at
-            }
-            Mark::ReasoningKey(at) => {
-                out.extend_from_slice(br#""reasoning""#);
-                at + br#""reasoning_content""#.len()
-            }
-            Mark::NestedUsage(range) => {
-                out.extend_from_slice(b"null");
-                range.end
-            }
-        };
+        let (start, end) = (marks.at(start), marks.at(end));
+        out.extend_from_slice(get(from, start));
+        replace(core, mark, get(start, end), out);
+        from = end;
     }
-    if core.marks.created().is_none() && core.reply.operation != Operation::Embedding {
+    if marks.created().is_none() && core.reply.operation != Operation::Embedding {
         out.extend_from_slice(format!(r#","created":{}"#, core.created).as_bytes());
     }
 }
 
-/// A finish reason, normalised, and the upstream's own beside it.
-fn finish_reason(value: &[u8], has_native: bool, out: &mut BytesMut) {
-    let native = value.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
-    let (reason, native) = match native {
-        Some(text) if !text.is_empty() => {
-            let reason = finish::normalise(&String::from_utf8_lossy(text));
-            (format!(r#""{}""#, reason.as_str()), value)
+/// Writes what stands on `/api/v1` in the marked place of `old`.
+fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
+    match mark {
+        Mark::Member(_) | Mark::End(_) => {}
+        Mark::NoChoices(_) => {
+            out.extend_from_slice(b"[");
+            out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
+            out.extend_from_slice(b"]");
         }
-        _ => ("null".to_owned(), &b"null"[..]),
+        Mark::Delta { has, .. } => {
+            let role = (!has.role).then_some(r#""role":"assistant""#);
+            let content = (!has.content).then_some(r#""content":"""#);
+            let written = [role, content, has.any.then_some("")];
+            let mut separator = "";
+            for member in written.into_iter().flatten() {
+                out.extend_from_slice(separator.as_bytes());
+                out.extend_from_slice(member.as_bytes());
+                separator = ",";
+            }
+        }
+        Mark::Finish { native, .. } => finish_reason(old, *native, out),
+        Mark::NoFinish { members, native, .. } => {
+            out.extend_from_slice(if *members { b"," } else { b"" });
+            out.extend_from_slice(br#""finish_reason":null"#);
+            if !native {
+                out.extend_from_slice(br#","native_finish_reason":null"#);
+            }
+        }
+        Mark::ReasoningKey(_) => out.extend_from_slice(br#""reasoning""#),
+        Mark::NestedUsage(_) => out.extend_from_slice(b"null"),
+    }
+}
+
+/// A finish reason, normalised, and the upstream's own beside it.
+fn finish_reason(old: &[u8], has_native: bool, out: &mut BytesMut) {
+    let inside = old.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+    let native = match inside {
+        Some(text) if !text.is_empty() => {
+            out.extend_from_slice(b"\"");
+            let reason = finish::normalise(&String::from_utf8_lossy(text));
+            out.extend_from_slice(reason.as_str().as_bytes());
+            out.extend_from_slice(b"\"");
+            old
+        }
+        _ => {
+            out.extend_from_slice(b"null");
+            b"null"
+        }
     };
-    out.extend_from_slice(reason.as_bytes());
     if !has_native {
         out.extend_from_slice(br#","native_finish_reason":"#);
         out.extend_from_slice(native);

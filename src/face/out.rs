@@ -18,6 +18,11 @@ impl<'a> Out<'a> {
         Self { read, run: 0..0, buffer: BytesMut::new() }
     }
 
+    /// Makes room for the read re-shaped, so that one buffer is enough.
+    pub(super) fn reserve(&mut self) {
+        self.buffer.reserve(self.read.len() + self.read.len() / 2 + 256);
+    }
+
     /// The whole read as it came.
     pub(super) fn all(&mut self) {
         self.run = 0..self.read.len();

@@ -85,14 +85,17 @@ impl Stream {
         tally: &mut dyn Tally,
     ) -> Step {
         let mut pass = Pass { core, tally, out: Out::new(read), step: Step::default() };
-        if matches!(self.state.mode, Mode::Pass) {
-            pass.out.all();
+        match self.state.mode {
+            Mode::Pass => pass.out.all(),
+            Mode::Filter => {}
+            Mode::Shape(_) => pass.out.reserve(),
         }
         let mut from = 0;
         while let Some(block) = self.framer.next(read, &mut from) {
             self.state.block(&block, &mut self.events, &mut pass);
         }
         if end {
+            self.state.ended = true;
             if let Some(block) = self.framer.finish() {
                 self.state.block(&block, &mut self.events, &mut pass);
             }
@@ -108,6 +111,7 @@ impl Stream {
         }
         let half_sent = match self.state.mode {
             Mode::Pass => self.framer.in_block(),
+            Mode::Filter if self.state.ended => self.framer.in_block(),
             Mode::Filter | Mode::Shape(_) => self.framer.in_oversized(),
         };
         let separator = if half_sent && self.state.released { "\n\n" } else { "" };
@@ -117,7 +121,7 @@ impl Stream {
     /// See [`super::Relay::is_terminal`].
     pub(super) fn is_terminal(&self, account: &Account) -> bool {
         let state = &self.state;
-        !state.faulted && (state.done || state.ended && account.has_finished())
+        state.released && !state.faulted && (state.done || state.ended && account.has_finished())
     }
 }
 
@@ -133,6 +137,7 @@ impl State {
             Part::Oversized => {
                 pass.step.event = true;
                 pass.tally.unreadable();
+                pass.core.account.content_unread();
                 self.released = true;
                 self.dropping = false;
                 return self.keep(block, pass);
@@ -152,19 +157,20 @@ impl State {
 
     fn data(&mut self, data: &[u8], event: &Event<'_>, block: &Block<'_>, pass: &mut Pass<'_>) {
         let core = &mut *pass.core;
-        let Some(seen) = core.reply.dialect.observe(data, &mut core.marks) else {
+        let Some(seen) = core.observer.observe(data) else {
             if event.error {
                 return self.fault(data, block, pass);
             }
             pass.tally.unreadable();
             self.foreign = true;
             self.keep_faithful(block, pass);
-            if let Mode::Shape(_) = self.mode {
+            // What a stream was cut in is no event, and would only confuse.
+            if matches!(self.mode, Mode::Shape(_)) && !self.ended {
                 write_event(&mut pass.out.buffer, |out| out.extend_from_slice(data));
             }
             return;
         };
-        core.created = core.marks.created().unwrap_or(core.created);
+        core.created = core.observer.marks().created().unwrap_or(core.created);
         core.account.note(&seen, pass.tally);
         if seen.error.is_some() || event.error {
             let value = seen.error.and_then(|range| data.get(range)).unwrap_or(data);
@@ -228,7 +234,6 @@ impl State {
     }
 
     fn end(&mut self, pass: &mut Pass<'_>) {
-        self.ended = true;
         if self.faulted {
             return;
         }

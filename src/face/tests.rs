@@ -1,5 +1,5 @@
 use super::*;
-use crate::bounds::{EVENT_BYTES, HELD_BYTES, WHOLE_REPLY_BYTES};
+use crate::bounds::{EVENT_BYTES, HELD_BYTES, USAGE_TAIL_BYTES, WHOLE_REPLY_BYTES};
 use crate::meter::{Finish, estimate};
 use crate::usage::{KINDS, Kind};
 use proptest::prelude::*;
@@ -221,6 +221,17 @@ fn text_of_every_sort_is_counted_once() {
 }
 
 #[test]
+fn a_call_of_a_tool_is_counted_where_its_name_is() {
+    let calls = [
+        r#""tool_calls":[{"function":{"name":"f","arguments":""}},{"function":{"name":"g"}}]"#,
+        r#""tool_calls":[{"function":{"arguments":"{\"name\":1}"}}]"#,
+        r#""function_call":{"name":"","arguments":"x"}"#,
+    ];
+    let body: String = calls.iter().map(|inside| delta(inside)).collect();
+    assert_eq!(every_way(&reply(Face::Faithful, true), &body).sheet.delivered.0[7], 2);
+}
+
+#[test]
 fn a_reply_without_content_that_finished_is_released_at_its_end() {
     let quiet = [&*delta(ROLE), &finish("stop"), &usage_chunk(), DONE].concat();
     let result = every_way(&reply(Face::Faithful, true), &quiet);
@@ -314,9 +325,9 @@ fn openrouter_chunks_are_spliced() {
     insta::assert_snapshot!(result.out, @r#"
 data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null}]}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null,"native_finish_reason":null}]}
+data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":null,"native_finish_reason":null}]}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{},"finish_reason":"stop","native_finish_reason":"stop"}]}
+data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"stop","native_finish_reason":"stop"}]}
 
 data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"cost":0.0000018,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000135,"upstream_inference_completions_cost":0.0000003},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}
 
@@ -341,11 +352,11 @@ fn openrouter_chunks_of_every_odd_shape() {
     insta::assert_snapshot!(result.out, @r#"
 data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"prompt_filter_results":[1],"created":7}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"delta":{"reasoning":"r","extra":1},"index":0,"finish_reason":null,"native_finish_reason":null}],"x_groq":{"id":"q","usage":null},"created":7}
+data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"delta":{"role":"assistant","content":"","reasoning":"r","extra":1},"index":0,"finish_reason":null,"native_finish_reason":null}],"x_groq":{"id":"q","usage":null},"created":7}
 
 data: {"id":"gen-1","provider":"P","model":"a/m","choices" : [ { "finish_reason":null,"native_finish_reason":null} ],"z" : [ 1 , { "usage" : 2 } ],"created":7}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"finish_reason":"length","native_finish_reason":"x","delta":{}},{"finish_reason":null,"native_finish_reason":null,"usage":null}],"created":7}
+data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"finish_reason":"length","native_finish_reason":"x","delta":{"role":"assistant","content":""}},{"finish_reason":null,"native_finish_reason":null,"usage":null}],"created":7}
 
 data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"created":7}
 
@@ -466,7 +477,7 @@ fn a_line_without_end_flows_through() {
     for _ in 0..64 {
         push(&mut relay, &read, false, &mut result);
     }
-    assert_eq!(result.out.len(), 64 * read.len());
+    assert_eq!((result.out.len(), relay.has_content()), (64 * read.len(), true));
     assert!(relay.fail(&Error::upstream(502, "cut")).starts_with(b"\n\ndata: {"));
 }
 
@@ -501,6 +512,24 @@ fn the_last_event_of_a_cut_stream_stands_alone() {
         assert_eq!((&json["id"], &json["error"]["code"]), (&"gen-1".into(), &502.into()));
         assert_eq!(json["choices"][0]["finish_reason"], "error");
         assert!(last.ends_with("}\n\n") && relay.fail(&error).is_empty());
+    }
+}
+
+#[test]
+fn a_stream_that_ends_in_an_event_is_no_terminal_and_its_half_is_set_apart() {
+    let body = delta(r#""content":"Hi""#) + "data: {\"id\":\"c";
+    let faithful = (&*body, "\n\ndata: {");
+    let shaped = ("}\n\n", "data: {");
+    for (reply, (sent, last)) in [
+        (reply(Face::Faithful, true), faithful),
+        (injected(), faithful),
+        (reply(Face::OpenRouter, true), shaped),
+    ] {
+        let (mut relay, mut result) = (Relay::new(reply), Result::default());
+        push(&mut relay, body.as_bytes(), false, &mut result);
+        push(&mut relay, b"", true, &mut result);
+        assert!(result.out.ends_with(sent) && !result.terminal && result.sheet.unreadable);
+        assert!(relay.fail(&Error::upstream(502, "cut")).starts_with(last.as_bytes()));
     }
 }
 
@@ -549,6 +578,7 @@ fn a_body_that_is_no_reply_is_told_apart() {
         ("{\"hello\":1}", true, true, None),
         (r#"{"error":{"message":"m","code":429}}"#, false, false, Some(429)),
         (r#"{"error":"m","choices":[]}"#, false, false, Some(502)),
+        (r#"{"choices":[]}"#, true, false, None),
         (r#"{"object":"error","message":"m","code":400}"#, false, false, Some(400)),
     ];
     for (body, empty, malformed, fault) in cases {
@@ -581,6 +611,30 @@ fn a_body_past_the_bound_passes_with_its_usage_read_from_the_tail() {
             assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
             assert!(result.terminal);
         }
+    }
+}
+
+#[test]
+fn usage_is_looked_for_in_the_held_tail_only() {
+    let usage = r#""usage":{"prompt_tokens":8}"#;
+    let after = USAGE_TAIL_BYTES - usage.len() - r#","z":""}"#.len();
+    for (length, found) in [(after, true), (after + 1, false)] {
+        let tail = format!(r#"{usage},"z":"{}"}}"#, "A".repeat(length));
+        let head = format!(r#"{{"data":["{}"],"#, "A".repeat(WHOLE_REPLY_BYTES));
+        let result = run(reply(Face::Faithful, false), &(head + &tail), &[100_000]);
+        assert_eq!((result.sheet.usage.is_some(), result.sheet.unreadable), (found, !found));
+    }
+}
+
+#[test]
+fn content_nested_past_the_depth_is_not_counted() {
+    for (depth, letters) in [(8, 1), (9, 0)] {
+        let nested = format!("{}\"x\"{}", "[".repeat(depth), "]".repeat(depth));
+        let result = every_way(
+            &reply(Face::Faithful, true),
+            &[delta(r#""content":"!""#), delta(&format!(r#""content":{nested}"#))].concat(),
+        );
+        assert_eq!(result.sheet.delivered.0[0], letters, "{depth}");
     }
 }
 

@@ -82,7 +82,7 @@ impl Whole {
             return;
         }
         let faithful = core.reply.face == Face::Faithful;
-        let seen = core.reply.dialect.observe(&body, &mut core.marks);
+        let seen = core.observer.observe(&body);
         let Some(seen) = seen.filter(|seen| {
             seen.choices != Choices::Absent || seen.embeddings || seen.error.is_some()
         }) else {
@@ -95,6 +95,10 @@ impl Whole {
             && seen.choices != Choices::Some
         {
             step.fault = Some(fault::read(body.get(range.clone()).unwrap_or(&body)));
+            return;
+        }
+        if seen.choices == Choices::Empty && !seen.content {
+            step.empty = true;
             return;
         }
         self.terminal = true;

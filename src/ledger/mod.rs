@@ -174,18 +174,6 @@ impl Ledger {
         self.shared.gate()
     }
 
-    /// Whether attempts can be claimed.
-    ///
-    /// # Errors
-    /// Why not, for the operator.
-    pub fn accepts(&self) -> Result<(), &'static str> {
-        match self.shared.gate() {
-            Gate::Open => Ok(()),
-            Gate::Full => Err("the spool is full: the sink does not take rows"),
-            Gate::Failed => Err("the spool could not be written: restart once the disk is well"),
-        }
-    }
-
     /// How full things are.
     #[must_use]
     pub fn depth(&self) -> Depth {

@@ -26,10 +26,10 @@ impl Account {
         if let Some(report) = seen.usage {
             self.report(report, tally);
         }
-        if let Some(native) = seen.finish {
-            let native = native.decode();
+        if let Some(reason) = seen.finish {
             self.finished = true;
-            tally.finish(finish::normalise(&native), &native);
+            let native = seen.native_finish.unwrap_or(reason).decode();
+            tally.finish(finish::normalise(&reason.decode()), &native);
         }
         if !self.named
             && let Some(id) = seen.id

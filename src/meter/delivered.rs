@@ -4,7 +4,8 @@
 pub const CLASSES: usize = 8;
 
 /// Delivered content per class, totals so far of one attempt: ASCII letters, digits, white space,
-/// ASCII punctuation, then characters of two, three and four UTF-8 bytes; the last is spare.
+/// ASCII punctuation, then characters of two, three and four UTF-8 bytes; last, calls of tools, which
+/// cost tokens that no text shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivered(pub [u64; CLASSES]);
 
@@ -15,8 +16,9 @@ const PUNCTUATION: u8 = 3;
 const TWO: u8 = 4;
 const THREE: u8 = 5;
 const FOUR: u8 = 6;
+const CALL: u8 = 7;
 /// Bytes that begin no character: UTF-8 continuations. Not kept.
-const NONE: u8 = 7;
+const NONE: u8 = 8;
 
 const CLASS_OF: [u8; 256] = {
     let mut table = [NONE; 256];
@@ -51,6 +53,11 @@ impl Delivered {
         self.plain(raw);
     }
 
+    /// Counts one call of a tool.
+    pub fn call(&mut self) {
+        self.bump(CALL);
+    }
+
     /// Adds another count.
     pub fn add(&mut self, other: &Self) {
         for (cell, more) in self.0.iter_mut().zip(other.0) {
@@ -67,9 +74,7 @@ impl Delivered {
     fn plain(&mut self, text: &[u8]) {
         for byte in text {
             let class = CLASS_OF.get(usize::from(*byte)).copied().unwrap_or(NONE);
-            if class != NONE {
-                self.bump(class);
-            }
+            self.bump(class);
         }
     }
 
@@ -101,6 +106,7 @@ impl Delivered {
     }
 
     fn bump(&mut self, class: u8) {
+        // There is no cell for `NONE`.
         if let Some(cell) = self.0.get_mut(usize::from(class)) {
             *cell = cell.saturating_add(1);
         }

@@ -7,10 +7,15 @@ use crate::usage::{Kind, Usage};
 /// Name of the estimator below, as the ledger's rows carry it.
 pub const ESTIMATOR: &str = "bytes-v1";
 
-/// Tokens per thousand of each class of [`Delivered`].
-const WEIGHTS: [u64; super::CLASSES] = [210, 600, 60, 500, 500, 700, 1_500, 0];
-/// Tokens per thousand bytes of the caller's body, messages and JSON around them.
-const PROMPT_WEIGHT: u64 = 230;
+/// Tokens per thousand of each class of [`Delivered`]: ridge least squares, weighted by the inverse of
+/// the count, over 427 recorded replies of 15 hosts that report usage and no reasoning; replies off by
+/// more than 1.8 times (hidden reasoning) were left out, letters held at 150 because words make them
+/// one with white space, digits at 700 because most replies with digits hold one only. Of replies of
+/// 50 tokens and more, half are estimated within -24 % and +3 %, the median at -8 %.
+const WEIGHTS: [u64; super::CLASSES] = [150, 700, 380, 600, 700, 725, 1_500, 10_600];
+/// Tokens per thousand bytes of the caller's body, JSON included: between the medians of bodies under
+/// 300 bytes (140) and of 1 to 10 kB (173).
+const PROMPT_WEIGHT: u64 = 170;
 
 /// Usage of a reply that reported none: output from what was delivered, input from the size of the
 /// caller's body. Nothing delivered: no output.

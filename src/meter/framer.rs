@@ -82,7 +82,6 @@ impl Framer {
         if std::mem::take(&mut self.spent) {
             self.partial.clear();
         }
-        self.in_block = false;
         (!self.partial.is_empty()).then(|| self.give(&[], Part::Whole, None))
     }
 

@@ -82,8 +82,6 @@ label! {
         Cooling = "cooling",
         Ejected = "ejected",
         Down = "down",
-        /// No credential is configured.
-        Dormant = "dormant",
     }
 }
 
@@ -96,6 +94,14 @@ label! {
     }
 }
 
+impl Phase {
+    /// The phase of an attempt whose content has, or has not, reached the caller.
+    #[must_use]
+    pub const fn of(committed: bool) -> Self {
+        if committed { Self::After } else { Self::Before }
+    }
+}
+
 label! {
     /// Why a body was refused (F53 to F55), in the words of
     /// [`crate::request::body_error::BodyError::kind`].
@@ -105,16 +111,19 @@ label! {
         Duplicate = "duplicate",
         CaseTwin = "case",
         Depth = "depth",
+        /// A steering field of the wrong type.
         Type = "type",
+        /// A steering field with more than it may hold.
         Bound = "bound",
+        /// No model, or a name that cannot be one.
         Model = "model",
+        /// Nothing to answer.
         Input = "input",
-        Size = "size",
     }
 }
 
 impl BadJson {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 9] = [
         Self::Syntax,
         Self::Encoding,
         Self::Duplicate,
@@ -124,7 +133,6 @@ impl BadJson {
         Self::Bound,
         Self::Model,
         Self::Input,
-        Self::Size,
     ];
 
     /// The label with this text; `Syntax` for a text that is none.
@@ -163,22 +171,10 @@ impl Label for Kind {
 
 impl Label for Exclusion {
     fn values() -> impl Iterator<Item = &'static str> {
-        [
-            "not_allowed",
-            "ignored",
-            "data_policy",
-            "zdr",
-            "dormant",
-            "down",
-            "ejected",
-            "cooling",
-            "context_length",
-            "dialect",
-        ]
-        .into_iter()
+        Self::ALL.into_iter().map(|(_, name)| name)
     }
     fn index(self) -> usize {
-        self as usize
+        Self::ALL.iter().position(|(exclusion, _)| *exclusion == self).unwrap_or(usize::MAX)
     }
 }
 

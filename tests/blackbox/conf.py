@@ -11,10 +11,10 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PICO = 10**12
-# Each endpoint is a thousand times dearer than the one before: the draw by 1/price² then keeps the
-# order a, b, c with a chance of one in a million to do otherwise.
-PRICES = [("0.000001", "0.000002"), ("0.001", "0.002"), ("1", "2"), ("1000", "2000")]
+# Input and output in dollars per million tokens. Each endpoint is a thousand times dearer than the
+# one before: the draw by 1/price² then keeps their order but once in a million.
+PRICES = [(1, 2), (1_000, 2_000), (1_000_000, 2_000_000), (1_000_000_000, 2_000_000_000)]
+PICO_PER_TOKEN = 1_000_000  # of a dollar per million
 
 
 @dataclass
@@ -45,23 +45,18 @@ class Deployment:
 
     providers: list[Provider]
     models: list[Model]
-    settings: dict[str, dict] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     key: str = field(default_factory=lambda: f"sk-or-v1-{secrets.token_hex(32)}")
 
     def price(self, provider: str, model: str | None = None) -> tuple[int, int]:
         """Pico-dollars per input and per output token."""
         found = next(m for m in self.models if provider in m.providers and model in (None, m.slug))
         prompt, completion = PRICES[found.providers.index(provider)]
-        return _pico(prompt), _pico(completion)
+        return prompt * PICO_PER_TOKEN, completion * PICO_PER_TOKEN
 
     def cost(self, provider: str, input: int, output: int) -> int:
         prompt, completion = self.price(provider)
         return input * prompt + output * completion
-
-
-def _pico(decimal: str) -> int:
-    whole, _, part = decimal.partition(".")
-    return int(whole) * PICO + int(part.ljust(12, "0") or 0)
 
 
 def _value(value: object) -> str:
@@ -72,21 +67,21 @@ def _value(value: object) -> str:
 
 def _table(header: str, entries: dict) -> str:
     lines = [f"{key} = {_value(value)}" for key, value in entries.items()]
-    return "\n".join([header, *lines, ""]) + "\n"
+    return "\n".join([header, *lines, ""]).lstrip() + "\n"
 
 
 def write(deployment: Deployment, chaos_port: int, listen: int, admin: int, directory: Path) -> Path:
     """Writes all files below `directory` and returns the configuration directory."""
     conf = directory / "conf"
     conf.mkdir(parents=True, exist_ok=True)
-    settings = {
-        "server": {"listen": f"127.0.0.1:{listen}"},
-        "admin": {"listen": f"127.0.0.1:{admin}"},
-        "ledger": {"directory": str(directory / "state")},
-    }
-    for section, entries in deployment.settings.items():
-        settings.setdefault(section, {}).update(entries)
-    (conf / "weir.toml").write_text("".join(_table(f"[{name}]", keys) for name, keys in settings.items()))
+    settings = deployment.settings
+    plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}
+    text = _table("", {"state_directory": str(directory / "state")} | plain)
+    text += _table("[[listener]]", {"address": f"127.0.0.1:{listen}"} | settings.get("listener", {}))
+    text += _table("[admin]", {"address": f"127.0.0.1:{admin}"})
+    for name in settings.keys() - plain.keys() - {"listener"}:
+        text += _table(f"[{name}]", settings[name])
+    (conf / "weir.toml").write_text(text)
     (conf / "providers.toml").write_text(
         "".join(_provider(provider, chaos_port, conf) for provider in deployment.providers)
     )
@@ -95,14 +90,13 @@ def write(deployment: Deployment, chaos_port: int, listen: int, admin: int, dire
     (conf / "keys.toml").write_text(
         _table("[[key]]", {"name": "tester", "workspace": "default", "hash": digest})
     )
-    for file in conf.iterdir():
-        file.chmod(0o600)
     return conf
 
 
 def _provider(provider: Provider, chaos_port: int, conf: Path) -> str:
     secret = conf / f"{provider.slug}.secret"
     secret.write_text(provider.secret)
+    secret.chmod(0o400)
     base = provider.base_url or f"http://127.0.0.1:{chaos_port}/s/{provider.slug}/v1"
     entries = {
         "slug": provider.slug,
@@ -128,8 +122,8 @@ def _model(model: Model) -> str:
         prompt, completion = PRICES[index]
         endpoint = {
             "provider": slug,
-            "upstream_model": f"up-{slug}",
-            "price": {"input": prompt, "output": completion},
+            "model": f"up-{slug}",
+            "price": {"input": str(prompt), "output": str(completion)},
         }
         text += _table("[[model.endpoint]]", endpoint)
     return text

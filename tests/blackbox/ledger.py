@@ -10,7 +10,7 @@ SUSPECT, UNREADABLE, TERMINAL = 2, 4, 8
 
 
 class Row(dict):
-    """One attempt, columns by name; `tokens` are its usage kinds that are not 0."""
+    """One attempt, columns by name, money in pico-dollars; `tokens` are its usage kinds that are not 0."""
 
     __getattr__ = dict.__getitem__
 
@@ -24,6 +24,11 @@ KINDS = [
     "input_image", "input_video", "output", "reasoning", "output_audio", "output_image",
     "requests", "searches",
 ]
+
+
+def _row(found: sqlite3.Row) -> Row:
+    row = Row(dict(found))
+    return Row(row | {"cost": row["cost_pico"], "charge": row["charge_pico"]})
 
 
 class Ledger:
@@ -41,7 +46,7 @@ class Ledger:
             base.row_factory = sqlite3.Row
             query = f"select * from attempt where {where} order by epoch, seq"
             try:
-                return [Row(dict(row)) for row in base.execute(query, list(match.values()))]
+                return [_row(row) for row in base.execute(query, list(match.values()))]
             except sqlite3.OperationalError as error:
                 if "no such table" in str(error):
                     return []

@@ -7,11 +7,9 @@ import expect
 import pytest
 from chaos import listening
 
-NOBODY = 1  # a port nothing listens on
-
-
-def closed() -> dict:
-    return {"base_url": f"http://127.0.0.1:{NOBODY}/v1"}
+def closed(port: int = 1) -> dict:
+    """A provider at a port where nothing listens."""
+    return {"base_url": f"http://127.0.0.1:{port}/v1"}
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
@@ -21,14 +19,14 @@ def test_F01_refused_goes_to_the_next_endpoint(run, path, stream):
     answer = weir.ask(path=path, stream=stream)
     expect.whole(answer)
     (row,) = answer.rows(1)
-    expect.row(row, "b", "ok", attempt=1)
+    expect.row(row, "b", "ok", "reported", attempt=1)
     expect.paid(row, weir.deployment.cost("b", expect.INPUT, expect.OUTPUT))
     weir.settles(1, "attempts_total", provider="a", outcome="refused")
     weir.settles(1, "retries_total")
 
 
 def test_F01_all_refused_is_502_and_leaves_no_row(run):
-    weir = run("ab", a=closed(), b=closed())
+    weir = run("ab", a=closed(1), b=closed(2))
     answer = weir.ask()
     expect.refused(answer, 502)
     weir.settles(2, "attempts_total", outcome="refused")
@@ -44,7 +42,7 @@ def test_F05_a_bad_certificate_gets_no_byte(run, chaos, certificate):
     expect.whole(answer)
     assert answer.seen("a") == []
     (row,) = answer.rows(1)
-    expect.row(row, "b", "ok")
+    expect.row(row, "b", "ok", "reported")
     weir.settles(1, "attempts_total", provider="a", outcome="tls")
 
 

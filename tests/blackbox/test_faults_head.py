@@ -205,9 +205,10 @@ def test_an_empty_200_fails_over(run, stream):
     failover(run, {"raw": "", "type": "application/json"}, "empty", status=200, stream=stream)
 
 
-def test_a_page_of_html_is_no_answer(run):
+def test_a_page_of_html_is_no_stream(run):
+    """F23: what was asked for as a stream must be one."""
     step = {"raw": "<html>login</html>", "type": "text/html"}
-    failover(run, step, "malformed", status=200, stream=False)
+    failover(run, step, "malformed", status=200)
 
 
 def test_a_redirect_is_not_followed(run, chaos):

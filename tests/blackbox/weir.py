@@ -67,28 +67,42 @@ class Weir:
         self.conf = conf.write(self.deployment, self.chaos.port, self.port, self.admin, self.directory)
         return self.launch()
 
-    def launch(self) -> Weir:
+    def launch(self, wait: bool = True) -> Weir:
         """Starts the process, on the files as they are now."""
         self.log = self.directory / "stderr.log"
         self.ledger = Ledger(self.directory / "state" / "ledger.sqlite")
-        environment = os.environ | {"RUST_LOG": "trace"} | self.environment
+        environment = {"RUST_LOG": "trace"} | os.environ | self.environment
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
             )
-        self._ready()
+        if wait:
+            self._wait()
         return self
 
-    def _ready(self) -> None:
+    def is_ready(self) -> bool:
+        """What /readyz says."""
+        try:
+            self.get_admin("/readyz")
+        except OSError:
+            return False
+        return True
+
+    def _wait(self) -> None:
+        """Until both listeners answer; that readiness means as much has a test of its own."""
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, f"Weir ended: {self.log.read_text()[-2000:]}"
-            try:
-                self.get_admin("/readyz")
-                return
-            except OSError:
-                time.sleep(0.01)
-        raise AssertionError(f"not ready after 10 s: {self.log.read_text()[-2000:]}")
+        while not (self.is_ready() and self._accepts()):
+            log = self.log.read_text()[-2000:]
+            assert self.running(), f"Weir ended: {log}"
+            assert time.monotonic() < deadline, f"not ready after 10 s: {log}"
+            time.sleep(0.01)
+
+    def _accepts(self) -> bool:
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         """SIGTERM, a clean exit, and nothing said that must not be."""
@@ -111,6 +125,11 @@ class Weir:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def check(self) -> subprocess.CompletedProcess:
+        """`weir check` on the files as they are now."""
+        command = [binary(), "check", "--conf", self.conf]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10)
 
     def no_secret(self, text: str) -> None:
         """Neither prompt nor key nor provider secret may stand in this text (S20)."""

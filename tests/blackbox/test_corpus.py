@@ -1,0 +1,161 @@
+"""Recorded exchanges, replayed by the chaos upstream through the real binary.
+
+Reads `recorded.jsonl` in the folder that WEIR_CORPUS names; without it says that it skips.
+"""
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+PATHS = {
+    "openai-chat": "chat/completions",
+    "openai-completions": "completions",
+    "openai-embeddings": "embeddings",
+}
+PASSED = {200, 400, 404, 422}
+SHARDS = 4
+BYTE_BY_BYTE = 12_000  # longer ones go in small random pieces
+
+
+def exchanges(shard: int) -> list[dict]:
+    folder = os.environ.get("WEIR_CORPUS")
+    if not folder:
+        pytest.skip("WEIR_CORPUS is not set: the recorded exchanges are not replayed")
+    lines = (Path(folder) / "recorded.jsonl").read_text().splitlines()
+    found = [entry for entry in map(json.loads, lines) if entry["dialect"] in PATHS]
+    return [entry for entry in found if entry["status"] in PASSED][shard::SHARDS]
+
+
+def split(entry: dict, how: str) -> object:
+    size = len(entry["response"].encode())
+    if how == "random":
+        return {"seed": size, "most": max(40, size // 50)}
+    if how == "byte" and size > BYTE_BY_BYTE:
+        return {"seed": size, "most": max(7, size // 500)}
+    return how
+
+
+def request(entry: dict, how: str, asks: bool) -> tuple[str, bytes]:
+    """The recorded request, sent to our model and with the recorded reply in it."""
+    try:
+        document = json.loads(entry["request"])
+    except ValueError:
+        document = {"messages": [{"role": "user", "content": "hello"}]}
+    for steering in ("provider", "models", "plugins", "route", "preset", "n"):
+        document.pop(steering, None)
+    id = "s" + secrets.token_hex(10)
+    document |= {"model": "test/m", "session_id": id, "stream": entry["stream"]}
+    document.pop("stream_options", None)
+    if entry["stream"] and asks:
+        document["stream_options"] = {"include_usage": True}
+    step = {
+        "status": entry["status"],
+        "type": entry["content_type"] or "application/json",
+        "raw_b64": base64.b64encode(entry["response"].encode()).decode(),
+        "framing": "chunked" if entry["stream"] else "length",
+        "split": split(entry, how),
+    }
+    document["x_chaos"] = {"id": id, "a": step}
+    return id, json.dumps(document, ensure_ascii=False).encode()
+
+
+def replay(weir, entries: list[dict], face: str, how: str, asks: bool = True):
+    """Each exchange with its reply and its row."""
+    replies = []
+    with weir.connect(30) as raw:
+        for entry in entries:
+            id, body = request(entry, how, asks)
+            reply = raw.ask("POST", f"{face}/{PATHS[entry['dialect']]}", [weir.bearer], body)
+            assert reply.ended == "clean", (entry["id"], reply.ended)
+            replies.append((entry, id, reply))
+    rows = {row["session"]: row for row in weir.ledger.wait(len(entries), seconds=15)}
+    assert len(rows) == len(entries)
+    return [(entry, reply, rows[id]) for entry, id, reply in replies]
+
+
+def counted(entry: dict, row: dict) -> str:
+    """What is wrong with the row, if anything."""
+    want = entry["expected_usage"]
+    if want is None:
+        return "" if row["source"] in ("estimated", "none") else f"source {row['source']}"
+    inputs = sum(row[kind] for kind in ("input", "cache_read", "cache_write_5m", "cache_write_1h",
+                                        "input_audio", "input_audio_cached", "input_image", "input_video"))
+    outputs = sum(row[kind] for kind in ("output", "reasoning", "output_audio", "output_image"))
+    have = (row["source"], inputs, outputs)
+    expected = ("reported", want["input"] or 0, want["output"] or 0)
+    return "" if have == expected else f"{have} instead of {expected}"
+
+
+def without_usage_chunk(body: str) -> bytes:
+    """The stream less the events that carry usage and no choice."""
+    kept = []
+    for event in body.split("\n\n"):
+        data = event.strip().removeprefix("data:").strip()
+        document = json.loads(data) if data.startswith("{") else {}
+        if not (document.get("choices") == [] and document.get("usage")):
+            kept.append(event)
+    return "\n\n".join(kept).encode()
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("how", ["whole", "byte", "random"])
+def test_v1_gives_the_recorded_bytes_and_the_ledger_the_recorded_usage(run, how, shard):
+    weir = run("a", a={"first_content": "20s", "idle": "20s", "total": "60s"})
+    wrong = []
+    for entry, reply, row in replay(weir, exchanges(shard), "/v1", how):
+        if (reply.status, reply.body) != (entry["status"], entry["response"].encode()):
+            wrong.append(f"{entry['id']} {entry['dialect']}: status {reply.status}, bytes differ")
+        if complaint := counted(entry, row):
+            wrong.append(f"{entry['id']} {entry['dialect']} {row['outcome']}: {complaint}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_v1_removes_only_the_usage_chunk_that_weir_asked_for(run, shard):
+    weir = run("a", a={"first_content": "20s", "idle": "20s"})
+    entries = [entry for entry in exchanges(shard) if entry["stream"]]
+    wrong = []
+    for entry, reply, row in replay(weir, entries, "/v1", "random", asks=False):
+        if reply.body not in (without_usage_chunk(entry["response"]), entry["response"].encode()):
+            wrong.append(f"{entry['id']}: bytes differ")
+        if any(not c["choices"] and c.get("usage") for c in reply.chunks if "choices" in c):
+            wrong.append(f"{entry['id']}: a usage chunk nobody asked for")
+        if complaint := counted(entry, row):
+            wrong.append(f"{entry['id']}: {complaint}")
+    assert not wrong, "\n".join(wrong)
+
+
+def recorded_text(entry: dict) -> str:
+    """The content of a recorded chat stream."""
+    lines = entry["response"].replace("\r\n", "\n").split("\n")
+    data = [line[5:].strip() for line in lines if line.startswith("data:")]
+    documents = [json.loads(text) for text in data if text.startswith("{")]
+    deltas = [c["delta"] for d in documents for c in d.get("choices", []) if c.get("delta")]
+    parts = [delta.get("content") for delta in deltas]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("how", ["whole", "random"])
+def test_api_v1_keeps_the_content_and_counts_the_same(run, how, shard):
+    weir = run("a", a={"first_content": "20s", "idle": "20s", "total": "60s"})
+    wrong = []
+    for entry, reply, row in replay(weir, exchanges(shard), "/api/v1", how):
+        if reply.status != entry["status"]:
+            wrong.append(f"{entry['id']}: status {reply.status}, not {entry['status']}")
+        if complaint := counted(entry, row):
+            wrong.append(f"{entry['id']} {entry['dialect']} {row['outcome']}: {complaint}")
+        if entry["stream"] and entry["dialect"] == "openai-chat" and reply.text != recorded_text(entry):
+            wrong.append(f"{entry['id']}: other text")
+        if entry["status"] != 200 and reply.error.get("message") != "Provider returned error":
+            wrong.append(f"{entry['id']}: {reply.error}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_recordings_are_there_when_they_are_named():
+    if os.environ.get("WEIR_CORPUS"):
+        assert len(exchanges(0)) > 100

@@ -1,0 +1,189 @@
+"""Faults in the middle of a stream (reliability.md, section 3 C)."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import expect
+import pytest
+from ledger import TERMINAL, UNREADABLE
+
+FIRST_TWO = "Hello"  # the first two deltas of the script
+
+
+def estimated(row: dict, at_most: int) -> None:
+    """Usage that Weir had to estimate, within what could have been."""
+    assert row.source == "estimated" and row.estimator
+    assert 1 <= row["output"] <= at_most, dict(row)
+    assert row["input"] >= 1
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("how", ["reset", "fin", "end"])
+def test_F24_F26_a_cut_after_content_is_an_error_event(run, path, how):
+    weir = run("ab")
+    answer = weir.ask({"a": {"cut": {"event": 2, "how": how}}}, path=path)
+    expect.cut(answer, 502, FIRST_TWO)
+    assert answer.seen("b") == [], "no second model may be glued on"
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "truncated", "estimated", status=200)
+    estimated(row, len(FIRST_TWO.encode()))
+    assert row["committed"] and not row["flags"] & TERMINAL
+    expect.paid(row, weir.deployment.cost("a", row["input"], row["output"]))
+    weir.settles(1, "attempts_total", provider="a", outcome="truncated")
+    weir.settles(1, "requests_total", outcome="cut")
+    weir.settles(1, "usage_estimated_total")
+
+
+def test_F24_a_cut_keeps_the_usage_reported_before_it(run):
+    weir = run("a")
+    step = {"usage_at": "every", "cut": {"event": 2, "how": "reset"}}
+    answer = weir.ask({"a": step})
+    expect.cut(answer, 502, FIRST_TWO)
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "truncated", "reported", input=expect.INPUT, output=expect.OUTPUT)
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F24_a_cut_at_any_byte(run, path):
+    """Before the first content is complete another endpoint answers; after it, an error event."""
+    cuts = [*range(0, 420, 23)]
+    weir = run({f"test/m{k}": "ab" for k in cuts})
+    kinds = set()
+    for k in cuts:
+        cut = {"cut": {"byte": k, "how": "reset"}}
+        answer = weir.ask({"a": cut}, model=f"test/m{k}", path=path)
+        if answer.done:
+            expect.whole(answer)
+            kinds.add("failover")
+            first, second = answer.rows(2)
+            assert first["outcome"] in ("reset", "truncated")
+            expect.free(first)
+            expect.row(second, "b", "ok", "reported")
+        else:
+            expect.cut(answer, 502)
+            assert answer.text and expect.WHOLE.startswith(answer.text)
+            kinds.add("cut")
+            expect.row(answer.rows(1)[0], "a", "truncated", "estimated")
+    assert kinds == {"failover", "cut"}
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F25_a_stall_ends_at_the_idle_clock(run, path):
+    weir = run("ab")
+    answer = weir.ask({"a": {"cut": {"event": 2, "how": "stall"}}}, path=path)
+    expect.cut(answer, (502, 504), FIRST_TWO)
+    assert 0.7 < answer.ended_at < 3
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "idle_timeout", "estimated")
+    estimated(row, len(FIRST_TWO.encode()))
+    weir.settles(1, "attempts_total", outcome="idle_timeout")
+    closed = weir.chaos.truth.wait("closed", conn=answer.seen("a")[0]["conn"])
+    assert closed[0]["how"] == "by_peer", "the upstream slot is given back"
+
+
+def test_F25_comments_alone_do_not_keep_a_stream_for_ever(run):
+    weir = run("a", a={"total": "2s"})
+    quiet = {"text": ["Hel", "lo"], "comments": ["tick"] * 100, "pace": 0.2, "first_delay": 0.0}
+    step = quiet | {"bad_event": {"at": 0, "data": '{"choices":[{"index":0,"delta":{"content":"Hi"}}]}'}}
+    answer = weir.ask({"a": step}, timeout=8)
+    assert answer.ended == "clean" and answer.ended_at < 6
+    expect.cut(answer, (502, 504))
+
+
+def test_F25_a_slow_stream_that_delivers_is_never_cut(run):
+    weir = run("a", a={"total": "1s"})
+    answer = weir.ask({"a": {"text": list("slowly"), "pace": 0.4}})
+    expect.whole(answer, "slowly")
+    assert answer.ended_at > 2
+    expect.row(answer.rows(1)[0], "a", "ok", "reported")
+
+
+def test_the_total_clock_ends_an_unstreamed_answer(run):
+    weir = run("a", a={"total": "700ms", "first_content": "3s"})
+    answer = weir.ask({"a": {"first_delay": 8}}, stream=False)
+    expect.refused(answer, 504)
+    assert answer.ended_at < 3
+    expect.free(answer.rows(1)[0])
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F28_an_error_event_after_content_is_passed_on(run, path):
+    weir = run("ab")
+    error = {"code": 503, "message": "engine died"}
+    answer = weir.ask({"a": {"error": {"at": 2, "error": error, "done": True}}}, path=path)
+    assert answer.status == 200 and answer.ended == "clean"
+    last = next(chunk for chunk in answer.chunks if "error" in chunk)
+    assert last["error"]["code"] == 503 and answer.text == FIRST_TWO
+    if path.startswith("/api"):
+        expect.cut(answer, 503, FIRST_TWO)
+    assert answer.seen("b") == []
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "in_band_error", "estimated")
+    estimated(row, len(FIRST_TWO.encode()))
+    weir.settles(1, "inband_error_total", phase="after_content")
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("split", ["byte", "whole", {"seed": 3}])
+@pytest.mark.parametrize("eol", ["\n", "\r\n"])
+def test_F31_any_split_gives_the_same_answer_and_row(run, path, split, eol):
+    weir = run("a")
+    text = ["na", "ïve ", "☃", " 𝄞", " done"]
+    step = {"text": text, "split": split, "eol": eol, "usage_at": "choice"}
+    answer = weir.ask({"a": step}, path=path)
+    expect.whole(answer, "".join(text))
+    assert "�" not in answer.body.decode()
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "ok", "reported", input=expect.INPUT, output=expect.OUTPUT)
+    assert row["flags"] & TERMINAL
+    if path.startswith("/v1"):
+        sent = answer.weir.chaos.truth.wait("end", id=answer.id)[0]["sent"]
+        assert len(answer.body) == sent, "on /v1 the upstream's own bytes"
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F33_an_event_that_is_not_json_harms_nothing(run, path):
+    weir = run("a")
+    step = {"bad_event": {"at": 2, "data": "this is no JSON {"}}
+    answer = weir.ask({"a": step}, path=path)
+    assert answer.status == 200 and answer.done and "this is no JSON {" in answer.data
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "ok", "reported", output=expect.OUTPUT)
+    weir.settles(1, "usage_parse_errors_total")
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F33_a_torn_usage_event_is_estimated_and_flagged(run, path):
+    weir = run("a")
+    step = {"usage_at": "none", "bad_event": {"at": 4, "data": '{"choices":[],"usage":{"prompt_tok'}}
+    text = ["one", " two", " three", " four"]
+    answer = weir.ask({"a": step | {"text": text}}, path=path)
+    assert answer.status == 200 and answer.done
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "ok", "estimated")
+    assert row["flags"] & UNREADABLE
+    estimated(row, len("".join(text)))
+    weir.settles(1, "usage_estimated_total")
+
+
+def test_bytes_leave_as_their_event_arrives(run):
+    weir = run("a")
+    with weir.asking({"a": {"text": ["one", "two", "three"], "pace": 0.3}}) as (_, raw):
+        seen = [raw.read_until(word) for word in (b"one", b"two", b"three")]
+    gaps = [later - earlier for earlier, later in zip(seen, seen[1:])]
+    assert all(0.15 < gap < 0.6 for gap in gaps), seen
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_streams_do_not_mix(run, path):
+    """Many at once, each gets its own (S32)."""
+    weir = run("a")
+
+    def ask(n):
+        return weir.ask({"a": {"text": [f"mark{n} "] * 5, "pace": 0.01}}, path=path)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(64)))
+    for n, answer in enumerate(answers):
+        expect.whole(answer, f"mark{n} " * 5)
+    assert weir.ledger.wait(64)
+    assert len({row["session"] for row in weir.ledger.rows()}) == 64

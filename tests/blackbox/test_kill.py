@@ -1,0 +1,94 @@
+"""kill -9 under load: the ledger against the truth log, attempt by attempt (section 4.4)."""
+
+import random
+import time
+
+import pytest
+from ledger import TERMINAL, Row
+from load import Call, Load
+from weir import Weir
+
+KILLS = 50
+SHARDS = 5
+CRASH_RECOVERED = 1
+SHOWN = ["epoch", "seq", "outcome", "source", "input", "output", "charge", "flags"]
+
+
+def kill_once(weir: Weir, seed: int) -> list[Call]:
+    """Load, a kill at a random moment, a new start."""
+    dice = random.Random(seed)
+    with Load(weir, seed) as load:
+        time.sleep(0.05 + dice.random() * 0.4)
+        weir.kill()
+    weir.launch()
+    return load.calls
+
+
+def reconcile(weir: Weir, calls: list[Call]) -> list[str]:
+    """Everything in which ledger and truth differ."""
+    sent = {}
+    for line in weir.chaos.truth.lines():
+        sent.setdefault(line.get("id"), {}).setdefault(line["event"], []).append(line)
+    rows: dict[str, list[Row]] = {}
+    for row in weir.ledger.rows():
+        rows.setdefault(row["session"], []).append(row)
+    wrong = []
+    for call in calls:
+        truth, found = sent.get(call.id, {}), rows.get(call.id, [])
+        if complaint := judge(call, truth, found):
+            shown = [{key: row[key] for key in SHOWN} for row in found]
+            wrong.append(f"{call} {complaint}: {shown}")
+    return wrong
+
+
+def judge(call: Call, truth: dict, found: list[Row]) -> str:
+    """What is wrong with the rows of one call, if anything."""
+    dispatched = len(truth.get("request", []))
+    if call.whole:
+        usage = truth["usage"][0]["usage"]
+        numbers = (usage["prompt_tokens"], usage["completion_tokens"], "reported", True)
+        have = [(row["input"], row["output"], row["source"], ended_well(row)) for row in found]
+        return "" if have == [numbers] else "a complete attempt is not in the ledger as it was"
+    if dispatched > 1:
+        return "dispatched twice"
+    if dispatched == 0:
+        # Killed between its dispatch mark and its first byte: flagged, and free.
+        marked = [row for row in found if row["outcome"] == "crash_recovered"]
+        free = all(row["source"] == "none" and row["charge"] == 0 for row in marked)
+        return "" if len(found) == len(marked) <= 1 and free else "a row for what was never sent"
+    if len(found) != 1:
+        return "a cut attempt has not one row"
+    (row,) = found
+    recovered = row["outcome"] == "crash_recovered"
+    if recovered != bool(row["flags"] & CRASH_RECOVERED):
+        return "flag and outcome differ"
+    most = truth["usage"][0]["usage"]["completion_tokens"] if truth.get("usage") else 60
+    return "" if row["output"] <= max(most, 60) else "more tokens than were ever sent"
+
+
+def ended_well(row: Row) -> bool:
+    """Killed between the last byte and its seal, an attempt is recovered with its terminal event."""
+    recovered = row["outcome"] == "crash_recovered" and row["flags"] & CRASH_RECOVERED
+    return bool(row["flags"] & TERMINAL) and (row["outcome"] == "ok" or bool(recovered))
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_every_attempt_survives_kill_9(run, shard):
+    weir = run("a", a={"first_content": "5s", "idle": "5s"})
+    calls: list[Call] = []
+    for number in range(KILLS // SHARDS):
+        calls += kill_once(weir, shard * 100 + number)
+    settled(weir)
+    wrong = reconcile(weir, calls)
+    assert not wrong, f"{len(wrong)} of {len(calls)} differ (shard {shard}):\n" + "\n".join(wrong[:20])
+    assert sum(call.whole for call in calls) > 50, "too little came through to prove anything"
+    keys = [(row["node"], row["epoch"], row["seq"]) for row in weir.ledger.rows()]
+    assert len(keys) == len(set(keys))
+
+
+def settled(weir: Weir) -> None:
+    """Waits until the spool has nothing left for the sink."""
+    deadline = time.monotonic() + 10
+    while weir.metric("spool_rows") > 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert weir.metric("spool_rows") == 0

@@ -1,0 +1,131 @@
+"""SIGHUP and SIGTERM under load; broken configurations (F75, F81 to F84)."""
+
+import signal
+import time
+
+import expect
+import pytest
+from load import Load
+
+
+def hangup(weir) -> None:
+    weir.process.send_signal(signal.SIGHUP)
+
+
+def test_200_reloads_under_load_fail_no_request(run):
+    weir = run("ab", a={"first_content": "5s", "idle": "5s"})
+    with Load(weir, seed=7) as load:
+        for _ in range(200):
+            hangup(weir)
+            time.sleep(0.01)
+    assert len(load.calls) > 100
+    assert [call for call in load.calls if not call.whole] == []
+    assert weir.metric("reload_total", result="applied") >= 1
+    assert weir.metric("reload_total", result="rejected") == 0
+    rows = weir.ledger.wait(len(load.calls), seconds=10)
+    assert {row["outcome"] for row in rows} == {"ok"}
+
+
+def test_a_new_key_and_model_are_served_after_a_reload(run):
+    weir = run("a")
+    models = weir.conf / "models.toml"
+    models.write_text(models.read_text().replace("test/m", "test/renamed"))
+    hangup(weir)
+    weir.settles(1, "reload_total", result="applied")
+    expect.whole(weir.ask(model="test/renamed"))
+    expect.refused(weir.ask(model="test/m"), 400, "test/m is not a valid model ID")
+
+
+def test_a_running_stream_keeps_its_snapshot(run):
+    weir = run("a")
+    with weir.asking({"a": {"text": ["word "] * 10, "pace": 0.1}}) as (id, raw):
+        raw.read_until(b"word")
+        models = weir.conf / "models.toml"
+        models.write_text(models.read_text().replace('input = "1"', 'input = "5"'))
+        hangup(weir)
+        weir.settles(1, "reload_total", result="applied")
+        reply = raw.read()
+    expect.whole(reply, "word " * 10)
+    expect.paid(weir.rows(id, 1)[0], weir.deployment.cost("a", expect.INPUT, expect.OUTPUT))
+
+
+BROKEN = {
+    "syntax": ("models.toml", lambda text: text + "\n[[model\n"),
+    "unknown key": ("weir.toml", lambda text: "drian = \"5s\"\n" + text),
+    "wrong type": ("weir.toml", lambda text: "drain = 5\n" + text),
+    "duplicate model": ("models.toml", lambda text: text + text),
+    "no endpoint": ("models.toml", lambda text: text + '[[model]]\nslug = "x/y"\ncontext_length = 1\n'),
+    "unknown provider": ("models.toml", lambda text: text.replace('provider = "a"', 'provider = "zz"')),
+    "https without a name": ("providers.toml", lambda text: text.replace("http://127", "https://127")),
+    "a literal secret": ("providers.toml",
+                         lambda text: text.replace('{ file = "a.secret" }', '"canary-literal-secret"')),
+    "a key in the clear": ("keys.toml", lambda text: text.replace('hash = "', 'hash = "canary-literal-secret')),
+    "bad price": ("models.toml", lambda text: text.replace('input = "1"', 'input = "cheap"')),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_configuration_changes_nothing(run, name):
+    weir = run("a")
+    file, breaks = BROKEN[name]
+    path = weir.conf / file
+    path.write_text(breaks(path.read_text()))
+    before = len(weir.log.read_text())
+    hangup(weir)
+    weir.settles(1, "reload_total", result="rejected")
+    expect.whole(weir.ask())
+    said = weir.log.read_text()[before:]
+    assert file in said, said
+    assert "canary-literal-secret" not in said
+    assert weir.metric("config_epoch") == 1
+    checked = weir.check()
+    assert checked.returncode == 1 and file in checked.stderr + checked.stdout
+    assert "canary-literal-secret" not in checked.stderr + checked.stdout
+
+
+def test_sigterm_cuts_no_open_stream_and_loses_no_row(run):
+    weir = run("a", settings={"drain": "20s"}, a={"first_content": "9s", "idle": "9s"})
+    step = {"text": ["word "] * 20, "pace": 0.1}
+    opened = [weir.asking({"a": step}) for _ in range(50)]
+    streams = [manager.__enter__() for manager in opened]
+    for _, raw in streams:
+        raw.read_until(b"word")
+    weir.process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    replies = [raw.read() for _, raw in streams]
+    code = weir.process.wait(timeout=25)
+    for reply in replies:
+        expect.whole(reply, "word " * 20)
+    assert code == 0
+    assert time.monotonic() - asked < 10, "it ends when idle, not after a fixed sleep"
+    for id, _ in streams:
+        expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")
+    for manager in opened:
+        manager.__exit__(None, None, None)
+
+
+def test_sigterm_stops_accepting_and_ends_at_its_limit(run):
+    weir = run("a", settings={"drain": "1s"}, a={"first_content": "9s", "idle": "9s", "total": "60s"})
+    with weir.asking({"a": {"text": ["word "] * 200, "pace": 0.1}}) as (id, raw):
+        raw.read_until(b"word")
+        weir.process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        reply = raw.read()
+        code = weir.process.wait(timeout=15)
+    assert code == 0 and time.monotonic() - asked < 8
+    assert b"[DONE]" not in reply.body
+    (row,) = weir.rows(id, 1)
+    expect.row(row, "a", "shutdown", "estimated")
+    with pytest.raises(OSError):
+        weir.connect()
+
+
+def test_ready_means_accepting(run):
+    """Who waits for /readyz, or for systemd's notification, must find an open door."""
+    weir = run("a")
+    for _ in range(10):
+        weir.stop()
+        weir.launch(wait=False)
+        while not weir.is_ready():
+            assert weir.running()
+        weir.connect().close()
