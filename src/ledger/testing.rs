@@ -53,11 +53,11 @@ pub(super) fn intent(generation: &str, attempt: u8) -> Intent<'static> {
     }
 }
 
-/// Kind `n` costs `n + 1` pico-dollars.
+/// Kind `n` costs `n + 1` pico-dollars, the spares nothing.
 pub(super) fn price() -> Arc<PriceVersion> {
     let mut unit = [0; KINDS];
-    unit.iter_mut().zip(1..).for_each(|(price, n)| *price = n);
-    Arc::new(PriceVersion { hash: [9; 32], unit })
+    unit.iter_mut().zip(1..).take(Kind::ALL.len()).for_each(|(price, n)| *price = n);
+    Arc::new(PriceVersion::new(unit))
 }
 
 pub(super) fn image(of: &Intent<'_>) -> Image {

@@ -4,9 +4,9 @@
 //! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
 
 use super::columns::{self, NAMES};
-use super::{Batch, Position, Price, Receipt, Sink, SinkError};
+use super::{Batch, Position, Receipt, Sink, SinkError};
 use crate::ledger::record::{Record, flag};
-use crate::usage::Kind;
+use crate::price::PriceVersion;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
@@ -86,11 +86,12 @@ impl Sink for Sqlite {
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let receipt = insert(&transaction, batch.rows, &self.insert, &self.select)?;
         for price in batch.prices {
+            let text = PriceVersion { hash: price.hash, unit: price.unit }.canonical();
             transaction
                 .prepare_cached(
                     "INSERT INTO price (hash, text) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 )?
-                .execute(params![&price.hash[..], canonical(price)])?;
+                .execute(params![&price.hash[..], text])?;
         }
         let Position { epoch, segment, offset } = batch.cursor;
         transaction
@@ -134,13 +135,6 @@ fn same(stored: &Record, record: &Record) -> bool {
     stored == record || (stored.flags & flag::SATURATED != 0 && stored.key == record.key)
 }
 
-/// Stands in for the price room's canonical text and is to be replaced by it.
-fn canonical(price: &Price) -> String {
-    let kinds = Kind::ALL.iter().map(|(kind, label)| (label, price.unit.get(kind.index())));
-    let priced = kinds.filter_map(|(label, unit)| unit.filter(|n| **n > 0).map(|n| (label, n)));
-    priced.map(|(label, unit)| format!("{label} {unit}\n")).collect()
-}
-
 /// Reads the ledger while the sink writes it.
 pub(in crate::ledger) struct Reader(Connection);
 
@@ -171,8 +165,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::testing;
-    use crate::usage::KINDS;
+    use crate::ledger::{sink::Price, testing};
     use proptest::prelude::*;
 
     const NODE: [u8; 16] = [7; 16];
@@ -185,7 +178,8 @@ mod tests {
     }
 
     fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
-        let price = Price { hash: [9; 32], unit: [3; KINDS] };
+        let version = testing::price();
+        let price = Price { hash: version.hash, unit: version.unit };
         let cursor = Position { epoch: 1, segment: 2, offset };
         sqlite.deliver(&Batch { node: NODE, rows, prices: &[price], cursor }).unwrap()
     }
@@ -210,6 +204,9 @@ mod tests {
             sqlite.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
         };
         assert_eq!((count("attempt"), count("price"), count("cursor")), (5, 1, 1));
+        let text: String =
+            sqlite.connection.query_row("SELECT text FROM price", [], |row| row.get(0)).unwrap();
+        assert_eq!(PriceVersion::parse(&text).unwrap(), *testing::price());
         assert_eq!(Reader::open(&path).unwrap().generation("gen-1").unwrap(), rows[..1]);
     }
 
