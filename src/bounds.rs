@@ -19,14 +19,28 @@ pub const PROVIDERS_PER_LIST: usize = 256;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
+/// Most rules of all files together; each is a metric label.
+pub const RULES: usize = 1_000;
+/// Longest name of a rule, bytes.
+pub const RULE_NAME_BYTES: usize = 64;
+
 /// Most bytes of one unfinished stream event that may wait.
 pub const EVENT_BYTES: usize = 256 << 10;
+/// Longest stream event remembered to read the next by.
+pub const TEMPLATE_BYTES: usize = 4 << 10;
 /// Most bytes held back before first content, in one attempt.
 pub const HELD_BYTES: usize = 256 << 10;
 /// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.
 pub const WHOLE_REPLY_BYTES: usize = 4 << 20;
+/// Last bytes of a reply beyond that, held back until its usage was looked for in them.
+pub const USAGE_TAIL_BYTES: usize = 16 << 10;
 /// Most bytes of an upstream's error body kept to be shown or read.
 pub const ERROR_BODY_BYTES: usize = 16 << 10;
+
+/// Idle upstream connections kept, all providers together.
+pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;
+/// Time spent on reading off a body that nobody wants, so that its sender sees the answer.
+pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Dispatched attempts per model and request.
 pub const ATTEMPTS_PER_MODEL: usize = 3;
@@ -46,6 +60,8 @@ pub const ADDRESSES_PER_PROVIDER: usize = 64;
 
 /// Slots of the mapped file: attempts that can be open or unflushed at once.
 pub const SLOTS_DEFAULT: usize = 16_384;
+/// Most slots a file may be asked to have: 2.4 GB of them.
+pub const SLOTS_MAX: usize = 1 << 20;
 /// Most bytes of an intent in its slot.
 pub const INTENT_BYTES: usize = 1_536;
 /// Recent generations kept readable in memory.
@@ -66,7 +82,9 @@ pub const LOG_LINE_BYTES: usize = 8 << 10;
 /// Connections one simulated provider keeps open at once.
 pub const SIMULATED_CONNECTIONS: usize = 4_096;
 /// Largest configuration or rule file, bytes.
-pub const CONFIG_BYTES: u64 = 4 << 20;
+pub const CONFIG_BYTES: u64 = 16 << 20;
+/// Most problems of one configuration that are listed.
+pub const PROBLEMS: usize = 256;
 /// Largest secret, bytes: it must fit into one request head.
 pub const SECRET_BYTES: u64 = 16 << 10;
 /// Longest slug, tag, key or workspace name in configuration, bytes.

@@ -1,8 +1,10 @@
 //! Listeners: which sockets Pingora serves, and an error a person can act on when one is taken.
 
 use crate::config::{Address, Listener, Settings};
+use crate::edge::merge::Merging;
 use crate::proxy::Weir;
 use pingora::apps::HttpServerOptions;
+use pingora::connectors::ConnectorOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
@@ -11,6 +13,9 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Weir as a Pingora service.
+pub type Proxy = Service<HttpProxy<Weir, Merging>>;
 
 /// Why a socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +60,7 @@ pub fn services(
     conf: &Arc<ServerConf>,
     settings: &Settings,
     app: impl Fn() -> Weir,
-) -> Vec<Result<Service<HttpProxy<Weir>>, ListenError>> {
+) -> Vec<Result<Proxy, ListenError>> {
     [false, true]
         .into_iter()
         .filter_map(|h2c| {
@@ -70,13 +75,20 @@ fn service(
     settings: &Settings,
     app: Weir,
     (listeners, h2c): (&[&Listener], bool),
-) -> Result<Service<HttpProxy<Weir>>, ListenError> {
+) -> Result<Proxy, ListenError> {
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
     options.h2_idle_timeout = Some(settings.limits.keepalive_idle);
     let name = if h2c { "callers-h2c" } else { "callers" };
-    let mut service =
-        ProxyServiceBuilder::new(conf, app).name(name).server_options(options).build();
+    let connector = Merging::new(Some(ConnectorOptions::from_server_conf(conf)));
+    // No listener negotiates a custom protocol, so nothing ever comes this way.
+    let none: pingora_proxy::ProcessCustomSession<Weir, Merging> =
+        Arc::new(|_, _, _| Box::pin(std::future::ready(None)));
+    let mut service = ProxyServiceBuilder::new(conf, app)
+        .custom(connector, none)
+        .name(name)
+        .server_options(options)
+        .build();
     for listener in listeners {
         match (&listener.address, &listener.tls) {
             (Address::Unix(path), _) => service.add_uds(&path.to_string_lossy(), None),

@@ -6,7 +6,8 @@
 use crate::config;
 use crate::metrics::Reload;
 use crate::state::State;
-use crate::systemd;
+use crate::systemd::Notifier;
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,25 +35,37 @@ impl Hangup {
         Ok(Self { runtime, signal })
     }
 
-    /// Reloads `directory` into `state` at every signal; signals that come while one is served
-    /// count as one more (F82).
-    pub fn serve(mut self, state: Arc<State>, directory: PathBuf) {
+    /// Waits for work of the start.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Reloads `directory` into `state` at every signal; those that come while one is served count
+    /// as one more (F82).
+    pub fn serve(self, state: Arc<State>, directory: PathBuf, notifier: Arc<Notifier>) {
+        let Self { runtime, mut signal } = self;
         std::thread::spawn(move || {
-            self.runtime.block_on(async {
-                while self.signal.recv().await.is_some() {
-                    systemd::reloading();
-                    reload(&state, &directory);
-                    systemd::notify("READY=1");
+            runtime.block_on(async {
+                while signal.recv().await.is_some() {
+                    tell(notifier.reloading());
+                    reload(&state, &directory).await;
+                    tell(notifier.ready("serving"));
                 }
             });
         });
     }
 }
 
+fn tell(told: io::Result<()>) {
+    if let Err(error) = told {
+        tracing::warn!(%error, "the service manager was not told");
+    }
+}
+
 /// One reload: everything is read and checked before anything is swapped.
-pub fn reload(state: &State, directory: &Path) {
+async fn reload(state: &State, directory: &Path) {
     match config::load(directory) {
-        Ok(loaded) => match state.apply(loaded) {
+        Ok(loaded) => match state.apply(loaded).await {
             Ok(epoch) => {
                 state.metrics.reload.inc(Reload::Applied);
                 tracing::info!(epoch, "configuration reloaded");

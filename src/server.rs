@@ -1,21 +1,25 @@
 //! `weir run`: from configuration to a Pingora server, and from a signal to a clean end.
 
-use crate::admin;
-use crate::config::{self, Loaded, Settings};
+use crate::admin::Admin;
+use crate::config::{self, Address, Loaded, LogFormat, Settings};
 use crate::ledger::{Ledger, Options};
+use crate::listen;
+use crate::log;
 use crate::metrics::Metrics;
 use crate::proxy::Weir;
-use crate::reload;
+use crate::reload::Hangup;
 use crate::shutdown::Shutdown;
-use crate::snapshot::Live;
+use crate::snapshot::BuildError;
 use crate::state::State;
-use crate::{listen, log, systemd};
-use parking_lot::Mutex;
+use crate::systemd::Notifier;
+use crate::upstream::pools::Resolver;
+use async_trait::async_trait;
+use pingora::apps::http_app::HttpServer;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server};
+use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use pingora::services::listening::Service;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +31,18 @@ const LEDGER_LIMIT: Duration = Duration::from_secs(30);
 pub enum StartError {
     #[error("the configuration has {} problem(s)", .0.len())]
     Configuration(Vec<config::problem::Problem>),
-    #[error("the ledger cannot be opened: {0}")]
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
     Ledger(#[from] crate::ledger::OpenError),
     #[error("metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Listen(#[from] listen::ListenError),
+    #[error(transparent)]
+    Log(#[from] log::InitError),
+    #[error("the demonstration cannot be prepared in {}: {source}", place.display())]
+    Demo { place: std::path::PathBuf, source: std::io::Error },
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
 }
@@ -41,64 +51,101 @@ pub enum StartError {
 ///
 /// # Errors
 /// Anything that keeps Weir from serving; nothing has been accepted then.
-pub fn run(directory: &Path) -> Result<ExitCode, StartError> {
-    let hangup = reload::Hangup::catch().map_err(StartError::Signals)?;
+pub fn run(directory: &Path) -> Result<(), StartError> {
+    let hangup = Hangup::catch().map_err(StartError::Signals)?;
     let loaded = config::load(directory).map_err(StartError::Configuration)?;
-    log::init(loaded.settings.log);
-    confine();
-    let settings = loaded.settings.clone();
-    let state = open(loaded)?;
-    hangup.serve(Arc::clone(&state), PathBuf::from(directory));
-    serve(&state, &settings)
+    let log = log::init(match loaded.settings.log {
+        LogFormat::Text => log::Format::Text,
+        LogFormat::Json => log::Format::Json,
+    })?;
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    let running = Running::open(loaded, &hangup)?;
+    let notifier = Arc::clone(&running.notifier);
+    hangup.serve(Arc::clone(&running.state), directory.to_owned(), notifier);
+    running.serve(vec![], log)
 }
 
-/// Opens the ledger and builds the first snapshot.
-///
-/// # Errors
-/// The state directory is in use or unreadable.
-pub fn open(loaded: Loaded) -> Result<Arc<State>, StartError> {
-    let metrics = Metrics::new(&prometheus::Registry::new())?;
-    let ledger = Ledger::open(Options::from(&loaded.settings))?;
-    let live = Live::default();
-    Ok(Arc::new(State::new(loaded, live, ledger, metrics)?))
+/// A state ready to be served.
+pub struct Running {
+    pub state: Arc<State>,
+    notifier: Arc<Notifier>,
 }
 
-/// Runs Pingora until a signal, then drains.
-///
-/// # Errors
-/// A listener's address cannot be bound.
-pub fn serve(state: &Arc<State>, settings: &Settings) -> Result<ExitCode, StartError> {
-    listen::check(settings)?;
-    let conf = Arc::new(server_conf(settings));
-    let mut server = Server::new_with_opt_and_conf(None, (*conf).clone());
-    let mut ready = background_service("ready", Ready(Mutex::new(Some(Arc::clone(state)))));
-    ready.threads = Some(1);
-    let ready = server.add_service(ready);
-    for service in listen::services(&conf, settings, || Weir::new(Arc::clone(state))) {
-        ready.add_dependency(&server.add_service(service?));
+impl Running {
+    /// Opens the ledger, builds the first snapshot and looks up every host once.
+    ///
+    /// # Errors
+    /// The state directory is in use or unusable, or a provider cannot be used as configured.
+    pub fn open(loaded: Loaded, hangup: &Hangup) -> Result<Self, StartError> {
+        confine();
+        listen::check(&loaded.settings)?;
+        let metrics = Arc::new(Metrics::new(&prometheus::Registry::new())?);
+        let ledger = Ledger::open(options(&loaded.settings))?;
+        count_panics(&metrics);
+        let state = Arc::new(State::new(loaded, ledger, metrics)?);
+        hangup.block_on(state.live.pools.refresh());
+        let notifier = Notifier::from_env().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the service manager cannot be told");
+            Notifier::default()
+        });
+        Ok(Self { state, notifier: Arc::new(notifier) })
     }
-    ready.add_dependency(&server.add_service(admin::service(state, &settings.admin)?));
-    for probing in state.live.services() {
-        server.add_boxed_service(probing);
+
+    /// Runs Pingora until a signal, then drains. `others` are services beside Weir's own.
+    ///
+    /// # Errors
+    /// A listener's certificate cannot be used.
+    pub fn serve(self, others: Vec<Box<dyn Beside>>, log: log::Log) -> Result<(), StartError> {
+        let Self { state, notifier } = self;
+        let settings = Arc::clone(&state.snapshot.load().settings);
+        let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
+        let conf = Arc::clone(&server.configuration);
+        let ready = Ready { state: Arc::clone(&state), notifier: Arc::clone(&notifier) };
+        let ready = server.add_service(background_service("ready", ready));
+        for service in listen::services(&conf, &settings, || Weir::new(Arc::clone(&state))) {
+            ready.add_dependency(server.add_service(service?));
+        }
+        ready.add_dependency(server.add_service(admin(&state, &settings)));
+        server.add_service(background_service("prober", state.live.pools.prober()));
+        server.add_service(background_service("resolver", Resolver(Arc::clone(&state.live.pools))));
+        for other in others {
+            other.add_to(&mut server);
+        }
+        let end = Shutdown::new(Arc::clone(&state), settings.drain, notifier, log);
+        server.run(RunArgs { shutdown_signal: Box::new(end) });
+        finish(&state);
+        Ok(())
     }
-    let shutdown = Shutdown::new(Arc::clone(state), settings.drain);
-    server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
-    Ok(finish(state))
+}
+
+/// A service that runs beside Weir's own, as the demonstration's providers do.
+pub trait Beside {
+    /// Adds itself.
+    fn add_to(self: Box<Self>, server: &mut Server);
 }
 
 /// Hands the last rows to the sink. What does not get there stays in the spool.
-pub fn finish(state: &State) -> ExitCode {
-    if state.ledger.shutdown(LEDGER_LIMIT) {
-        return ExitCode::SUCCESS;
+pub fn finish(state: &State) {
+    if !state.ledger.shutdown(LEDGER_LIMIT) {
+        tracing::warn!("the sink did not take every row; the spool keeps them for the next start");
     }
-    tracing::warn!("the sink did not take every row in time; the spool keeps them for the next start");
-    ExitCode::SUCCESS
+}
+
+fn options(settings: &Settings) -> Options {
+    Options {
+        directory: settings.state_directory.clone(),
+        slots: settings.ledger.slots,
+        sync_interval: settings.ledger.sync_interval,
+        sqlite: settings.ledger.sqlite.clone(),
+        spool_bytes: settings.ledger.spool_bytes,
+    }
 }
 
 fn server_conf(settings: &Settings) -> ServerConf {
     ServerConf {
         threads: settings.threads,
-        work_stealing: true,
         upstream_keepalive_pool_size: crate::bounds::IDLE_UPSTREAM_CONNECTIONS,
         max_retries: crate::bounds::TRIES_PER_REQUEST,
         grace_period_seconds: Some(settings.drain.as_secs().max(1)),
@@ -107,11 +154,24 @@ fn server_conf(settings: &Settings) -> ServerConf {
     }
 }
 
-/// Memory and secrets: no huge pages under mimalloc (three times the memory of a stream), no core
-/// file and no debugger (S19).
+/// The operators' listener: one thread, so that a flood of callers cannot starve it.
+fn admin(state: &Arc<State>, settings: &Settings) -> Service<HttpServer<Admin>> {
+    let status: Arc<dyn crate::admin::Status> = Arc::clone(state) as _;
+    let admin = Admin::new(Arc::clone(&state.metrics), status, settings.admin.token.as_ref());
+    let mut service = Service::new("operators".to_owned(), HttpServer::new_app(admin));
+    service.threads = Some(1);
+    match &settings.admin.address {
+        Address::Tcp(address) => service.add_tcp(address),
+        Address::Unix(path) => service.add_uds(&path.to_string_lossy(), None),
+    }
+    service
+}
+
+/// No huge pages under mimalloc (three times the memory of a stream), and no core file that could
+/// hold a secret (S19).
 fn confine() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    if let Err(error) = rustix::thread::set_thp_disable(true) {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::warn!(%error, "transparent huge pages stay on");
     }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
@@ -119,16 +179,29 @@ fn confine() {
     }
 }
 
-/// Tells the operators' listener and systemd that every listener is bound.
-struct Ready(Mutex<Option<Arc<State>>>);
+/// A panic costs one request its answer and is counted; its backtrace would block a worker.
+fn count_panics(metrics: &Arc<Metrics>) {
+    let metrics = Arc::clone(metrics);
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panics.inc();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: this is a bug of Weir");
+    }));
+}
 
-#[async_trait::async_trait]
+/// Tells operators and the service manager that every listener is bound.
+struct Ready {
+    state: Arc<State>,
+    notifier: Arc<Notifier>,
+}
+
+#[async_trait]
 impl BackgroundService for Ready {
-    async fn start(&self, _: pingora::server::ShutdownWatch) {
-        if let Some(state) = self.0.lock().take() {
-            state.set_ready();
-            systemd::notify("READY=1\nSTATUS=serving");
-            tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
+    async fn start(&self, _: ShutdownWatch) {
+        self.state.set_serving(true);
+        if let Err(error) = self.notifier.ready("serving") {
+            tracing::warn!(%error, "the service manager was not told");
         }
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
     }
 }

@@ -3,9 +3,10 @@
 //! Pingora sleeps out its whole grace period even when nothing is left to do, so the limit is its
 //! grace period and a thread of ours ends the process as soon as it is idle.
 
+use crate::log::Log;
 use crate::server;
 use crate::state::State;
-use crate::systemd;
+use crate::systemd::Notifier;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use std::sync::Arc;
@@ -21,13 +22,15 @@ const STEP: Duration = Duration::from_millis(20);
 pub struct Shutdown {
     state: Arc<State>,
     limit: Duration,
+    notifier: Arc<Notifier>,
+    log: Arc<Log>,
 }
 
 impl Shutdown {
     /// `limit` is how long open requests may go on after SIGTERM.
     #[must_use]
-    pub fn new(state: Arc<State>, limit: Duration) -> Self {
-        Self { state, limit }
+    pub fn new(state: Arc<State>, limit: Duration, notifier: Arc<Notifier>, log: Log) -> Self {
+        Self { state, limit, notifier, log: Arc::new(log) }
     }
 }
 
@@ -37,15 +40,18 @@ impl ShutdownSignalWatch for Shutdown {
         let (Ok(mut term), Ok(mut int)) =
             (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
-            tracing::error!("SIGTERM and SIGINT cannot be handled; kill ends Weir without a drain");
+            tracing::error!("SIGTERM and SIGINT cannot be handled; only SIGKILL ends Weir");
             return std::future::pending().await;
         };
         tokio::select! {
             _ = term.recv() => {
-                systemd::notify("STOPPING=1\nSTATUS=draining");
+                self.state.set_serving(false);
+                if let Err(error) = self.notifier.stopping() {
+                    tracing::warn!(%error, "the service manager was not told");
+                }
                 tracing::info!(active = self.state.active(), "draining");
-                let (state, limit) = (Arc::clone(&self.state), self.limit);
-                std::thread::spawn(move || end_when_idle(&state, limit));
+                let (state, limit, log) = (Arc::clone(&self.state), self.limit, Arc::clone(&self.log));
+                std::thread::spawn(move || end_when_idle(&state, limit, &log));
                 ShutdownSignal::GracefulTerminate
             }
             _ = int.recv() => ShutdownSignal::FastShutdown,
@@ -55,7 +61,7 @@ impl ShutdownSignalWatch for Shutdown {
 
 /// Ends the process once it has been idle for [`QUIET`]; gives up shortly before the limit, where
 /// Pingora cancels what is left and `server::serve` returns.
-fn end_when_idle(state: &State, limit: Duration) {
+fn end_when_idle(state: &State, limit: Duration, log: &Log) {
     let began = Instant::now();
     let mut quiet_since = Instant::now();
     while began.elapsed() + Duration::from_millis(100) < limit {
@@ -64,9 +70,10 @@ fn end_when_idle(state: &State, limit: Duration) {
             quiet_since = Instant::now();
         } else if quiet_since.elapsed() >= QUIET {
             let took = began.elapsed();
-            let code = server::finish(state);
+            server::finish(state);
             tracing::info!(?took, "drained");
-            std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+            log.flush();
+            std::process::exit(0);
         }
     }
 }

@@ -8,30 +8,39 @@ use crate::catalog::{Catalog, Endpoint, Model};
 use crate::config::Settings;
 use crate::endpoint::{self, Registry};
 use crate::metrics::{EndpointMetrics, EndpointState, Metrics};
-use crate::request::route::Face;
 use crate::rules::Rules;
 use crate::selection::Facts;
-use crate::upstream::credential::Credential;
-use crate::upstream::pool::{Addresses, Upstreams};
+use crate::upstream::pools::Pools;
+use crate::upstream::{Unusable, Upstream};
 use bytes::Bytes;
 use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What survives a reload, found again by stable ids.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Live {
     pub endpoints: Registry,
-    pub upstreams: Upstreams,
+    pub pools: Arc<Pools>,
+}
+
+/// Why a checked configuration still cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("provider {provider}: {reason}")]
+    Upstream { provider: Arc<str>, reason: Unusable },
+    #[error("provider {0}: its host cannot be sent in a Host header")]
+    Host(Arc<str>, #[source] InvalidHeaderValue),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// An endpoint with the live state of its id.
-#[derive(Debug)]
 pub struct Target {
     pub endpoint: Arc<Endpoint>,
     pub live: Arc<endpoint::Live>,
-    pub addresses: Arc<Addresses>,
-    pub credentials: Vec<Credential>,
+    pub upstream: Arc<Upstream>,
     pub metrics: Arc<EndpointMetrics>,
     /// `Host` of requests to it.
     pub host: HeaderValue,
@@ -41,23 +50,13 @@ impl Target {
     /// What selection is told of it now.
     #[must_use]
     pub fn facts(&self, now_ms: u64) -> Facts {
-        let mut facts = self.live.facts(now_ms);
-        facts.down = self.addresses.all_down(now_ms);
-        facts.cooling |= !self.endpoint.provider.keyless && self.credential(now_ms).is_none();
-        facts
-    }
-
-    /// The first credential that is not cooling.
-    #[must_use]
-    pub fn credential(&self, now_ms: u64) -> Option<usize> {
-        self.credentials.iter().position(|credential| !credential.live.cooling(now_ms))
+        self.upstream.facts(&self.live, now_ms)
     }
 
     /// The state shown to operators: the worst that applies.
     #[must_use]
     pub fn state(&self, now_ms: u64) -> EndpointState {
-        let facts = self.facts(now_ms);
-        match facts {
+        match self.facts(now_ms) {
             Facts { down: true, .. } => EndpointState::Down,
             Facts { ejected: true, .. } => EndpointState::Ejected,
             Facts { cooling: true, .. } => EndpointState::Cooling,
@@ -68,18 +67,86 @@ impl Target {
 }
 
 /// All targets of one model.
-#[derive(Debug)]
 pub struct Pool {
     pub model: Arc<Model>,
     pub targets: Vec<Arc<Target>>,
 }
 
 /// One configuration, ready to serve.
-#[derive(Debug)]
 pub struct Snapshot {
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub rules: Rules,
+    /// By slug and by alias.
     pools: HashMap<Arc<str>, Arc<Pool>>,
-    models: Vec<Arc<Pool>>,
-    listing: Bytes,
+    /// `GET models`, rendered once.
+    pub models: Bytes,
+}
+
+impl Snapshot {
+    /// Attaches a configuration to its live state.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing in force has changed then.
+    pub fn build(
+        settings: Arc<Settings>,
+        catalog: &Catalog,
+        rules: Rules,
+        live: &Live,
+        metrics: &Metrics,
+    ) -> Result<Self, BuildError> {
+        let mut upstreams = HashMap::new();
+        for provider in catalog.providers() {
+            let upstream = Upstream::attach(provider, &live.pools, &live.endpoints);
+            let upstream = upstream.map_err(|reason| BuildError::Upstream {
+                provider: Arc::clone(&provider.slug),
+                reason,
+            })?;
+            upstreams.insert(Arc::clone(&provider.slug), Arc::new(upstream));
+        }
+        let mut pools = HashMap::new();
+        for model in catalog.models() {
+            let targets = model.endpoints.iter().filter_map(|endpoint| {
+                let upstream = upstreams.get(&endpoint.provider.slug)?;
+                Some(target(endpoint, Arc::clone(upstream), live, metrics))
+            });
+            let targets = targets.collect::<Result<_, _>>()?;
+            let pool = Arc::new(Pool { model: Arc::clone(model), targets });
+            for alias in &model.aliases {
+                pools.insert(Arc::from(alias.as_str()), Arc::clone(&pool));
+            }
+            pools.insert(Arc::clone(&model.slug), pool);
+        }
+        let models = api::models::render(catalog.models().map(|model| &**model));
+        Ok(Self { settings, rules, pools, models })
+    }
+
+    /// The pool of the model named so, by slug or alias.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.get(name)
+    }
+
+    /// Every target once.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let own = self.pools.iter().filter(|(name, pool)| **name == pool.model.slug);
+        own.flat_map(|(_, pool)| &pool.targets)
+    }
+}
+
+fn target(
+    endpoint: &Arc<Endpoint>,
+    upstream: Arc<Upstream>,
+    live: &Live,
+    metrics: &Metrics,
+) -> Result<Arc<Target>, BuildError> {
+    let provider = &endpoint.provider.slug;
+    let host = HeaderValue::from_str(upstream.pool.authority())
+        .map_err(|error| BuildError::Host(Arc::clone(provider), error))?;
+    Ok(Arc::new(Target {
+        live: live.endpoints.endpoint(&endpoint.id),
+        metrics: metrics.endpoint(&endpoint.model, provider)?,
+        endpoint: Arc::clone(endpoint),
+        upstream,
+        host,
+    }))
 }

@@ -1,38 +1,93 @@
 //! What the process shares: the snapshot in force, and everything that outlives it.
 
 use crate::access::Keys;
+use crate::admin::Status;
+use crate::config::Loaded;
 use crate::edge::clock::now_ms;
-use crate::ledger::Ledger;
+use crate::ledger::{Gate, Ledger};
+use crate::log::Access;
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
 use arc_swap::ArcSwap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Takes access lines.
+pub type AccessSink = Box<dyn Fn(&Access<'_>) + Send + Sync>;
 
 /// One per process.
-#[derive(Debug)]
 pub struct State {
     pub snapshot: ArcSwap<Snapshot>,
     /// Apart from the snapshot: a new key rebuilds nothing else.
     pub keys: ArcSwap<Keys>,
+    pub live: Live,
     pub ledger: Arc<Ledger>,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     pub budget: RetryBudget,
+    /// Where access lines go instead of the log.
+    access: OnceLock<AccessSink>,
     active: AtomicUsize,
+    serving: AtomicBool,
 }
 
 impl State {
     /// The state at start.
-    #[must_use]
-    pub fn new(snapshot: Snapshot, keys: Keys, ledger: Arc<Ledger>, metrics: Metrics) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// As [`Snapshot::build`].
+    pub fn new(
+        loaded: Loaded,
+        ledger: Arc<Ledger>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, BuildError> {
+        let Loaded { settings, catalog, keys, rules, .. } = loaded;
+        let live = Live::default();
+        let snapshot = Snapshot::build(Arc::new(settings), &catalog, rules, &live, &metrics)?;
+        metrics.config_epoch.set(1);
+        let counting = Arc::clone(&metrics);
+        ledger.observe(Box::new(move |record| counting.record(record)));
+        Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             keys: ArcSwap::from_pointee(keys),
+            live,
             ledger,
             metrics,
             budget: RetryBudget::default(),
+            access: OnceLock::new(),
             active: AtomicUsize::new(0),
+            serving: AtomicBool::new(false),
+        })
+    }
+
+    /// Puts another configuration in force, for requests that begin from now on.
+    ///
+    /// # Errors
+    /// As [`Snapshot::build`]: the old one stays.
+    pub async fn apply(&self, loaded: Loaded) -> Result<i64, BuildError> {
+        let Loaded { settings, catalog, keys, rules, .. } = loaded;
+        let settings = Arc::new(settings);
+        let snapshot = Snapshot::build(settings, &catalog, rules, &self.live, &self.metrics)?;
+        self.live.pools.refresh().await;
+        self.snapshot.store(Arc::new(snapshot));
+        self.keys.store(Arc::new(keys));
+        self.live.endpoints.sweep();
+        self.metrics.config_epoch.inc();
+        Ok(self.metrics.config_epoch.get())
+    }
+
+    /// Sends access lines to `sink` instead of the log. The first call counts.
+    pub fn divert_access(&self, sink: AccessSink) {
+        let taken = self.access.set(sink).is_err();
+        debug_assert!(!taken, "access lines go elsewhere already");
+    }
+
+    /// A request has ended: one line.
+    pub(crate) fn ended(&self, access: &Access<'_>) {
+        match self.access.get() {
+            Some(sink) => sink(access),
+            None => access.emit(),
         }
     }
 
@@ -49,27 +104,52 @@ impl State {
         self.active.load(Ordering::Acquire)
     }
 
-    /// The text exposition, as of now.
-    ///
-    /// # Errors
-    /// The registry holds a family that cannot be written: a bug of ours.
-    pub fn scrape(&self) -> prometheus::Result<String> {
-        let depth = self.ledger.depth();
-        self.metrics.scrape(&LedgerDepth::from(&depth), self.endpoint_states())
+    /// Whether listeners accept: true once they are bound, false again while draining.
+    pub fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Release);
+    }
+}
+
+impl Status for State {
+    fn ready(&self) -> Result<(), Cow<'static, str>> {
+        if !self.serving.load(Ordering::Acquire) {
+            return Err("starting or draining".into());
+        }
+        match self.ledger.gate() {
+            Gate::Open => Ok(()),
+            Gate::Full => Err("the spool is full: the sink does not take rows".into()),
+            Gate::Failed => Err("the spool cannot be written: restart once the disk is well".into()),
+        }
     }
 
-    fn endpoint_states(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)> {
+    fn ledger(&self) -> LedgerDepth {
+        let depth = self.ledger.depth();
+        LedgerDepth {
+            slots: depth.slots_total,
+            slots_used: depth.slots_used,
+            spool_rows: depth.rows_pending,
+            spool_bytes: depth.spool_bytes,
+            spool_oldest_seconds: depth.oldest_seconds,
+            rows_total: depth.rows_flushed,
+            recovered_attempts_total: depth.crash_recovered,
+            sink_errors_total: depth.sink_errors,
+            refused_total: depth.refused,
+            duplicates_total: depth.duplicates,
+            conflicts_total: depth.conflicts,
+            lost_total: depth.rows_lost,
+            torn_bytes_total: depth.torn_bytes,
+        }
+    }
+
+    fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)> {
         let now = now_ms();
         let snapshot = self.snapshot.load();
-        snapshot
-            .targets()
-            .map(|target| (Arc::clone(&target.metrics), target.state(now)))
-            .collect()
+        let each = snapshot.targets();
+        each.map(|target| (Arc::clone(&target.metrics), target.state(now))).collect()
     }
 }
 
 /// A request under way.
-#[derive(Debug)]
 pub struct Active(Arc<State>);
 
 impl Drop for Active {

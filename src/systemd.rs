@@ -3,7 +3,7 @@
 //! Without `NOTIFY_SOCKET` every message goes nowhere, so callers need not ask who started them.
 
 use rustix::time::{ClockId, clock_gettime};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -88,12 +88,6 @@ impl Notifier {
 /// Without line ends: each line of a message is an assignment of its own.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
-}
-
-/// Where systemd put the files of `LoadCredential=`, if it did.
-#[must_use]
-pub fn credentials_directory() -> Option<OsString> {
-    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty())
 }
 
 #[cfg(test)]

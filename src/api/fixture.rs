@@ -121,13 +121,13 @@ pub(super) fn record() -> Record {
         first_content_us: Some(300_400),
         duration_us: 1_200_000,
         source: Source::Reported,
-        estimator: "",
+        estimator: "".into(),
         usage,
         delivered: [0; CLASSES],
         committed: true,
         cost: 4_500_000,
         charge: 4_500_000,
-        policy: "delivered",
+        policy: "delivered".into(),
         flags: 0,
     }
 }

@@ -1,10 +1,9 @@
 //! `GET generation`: one generation as its attempts left it in the ledger (contract section 1.6).
 
-use super::decimal::usd;
 use crate::ledger::record::Record;
 use crate::meter::Finish;
 use crate::outcome::Outcome;
-use crate::price::Pico;
+use crate::price::{Pico, format_usd};
 use crate::request::route::Operation;
 use crate::usage::Kind;
 use bytes::Bytes;
@@ -63,7 +62,7 @@ fn described(lead: &Record, first: &Record) -> Value {
         "data_region": "global",
         "streamed": intent.streamed,
         "cancelled": lead.outcome == Outcome::ClientAbort,
-        "finish_reason": lead.finish.map(finish),
+        "finish_reason": lead.finish.map(Finish::as_str),
         "native_finish_reason": text(&lead.native_finish),
         "latency": latency,
         "moderation_latency": null,
@@ -128,7 +127,7 @@ fn text(value: &str) -> Option<&str> {
 
 /// An exact JSON number: the digits are kept as they are.
 fn dollars(pico: Pico) -> Option<Number> {
-    usd(pico).parse().ok()
+    format_usd(pico).parse().ok()
 }
 
 fn instant(unix_us: u64) -> Option<String> {
@@ -140,16 +139,6 @@ const fn api_type(operation: Operation) -> &'static str {
     match operation {
         Operation::Chat | Operation::Completion => "completions",
         Operation::Embedding => "embeddings",
-    }
-}
-
-const fn finish(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-        Finish::ToolCalls => "tool_calls",
-        Finish::ContentFilter => "content_filter",
-        Finish::Error => "error",
     }
 }
 

@@ -1,7 +1,7 @@
 //! `GET models` for both faces: OpenAI's shape with OpenRouter's fields (contract section 1.4).
 
-use super::decimal::usd;
 use crate::catalog::{Endpoint, Model};
+use crate::price::per_token_string;
 use crate::usage::Kind;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -100,14 +100,14 @@ fn architecture(model: &Model) -> Value {
 
 /// Prices as decimal strings in USD per token or unit.
 fn pricing(endpoint: &Endpoint) -> Map<String, Value> {
-    let price = |kind: Kind| endpoint.price.unit.get(kind.index()).copied().unwrap_or(0);
+    let price = |kind: Kind| endpoint.price.price(kind);
     let mut shown = Map::new();
     shown.insert("image".to_owned(), "0".into());
     for key in &PRICES {
         let own = price(key.kind);
         let repeats = key.base.is_some_and(|base| price(base) == own);
         if key.always || own > 0 && !repeats {
-            let text = if repeats { usd(0) } else { usd(own.into()) };
+            let text = per_token_string(if repeats { 0 } else { own });
             shown.insert(key.name.to_owned(), text.into());
         }
     }
@@ -115,8 +115,8 @@ fn pricing(endpoint: &Endpoint) -> Map<String, Value> {
 }
 
 fn token_price(endpoint: &Endpoint) -> u64 {
-    let price = |kind: Kind| endpoint.price.unit.get(kind.index()).copied().unwrap_or(0);
-    price(Kind::Input).saturating_add(price(Kind::Output))
+    let price = &endpoint.price;
+    price.price(Kind::Input).saturating_add(price.price(Kind::Output))
 }
 
 /// Whether the endpoint's provider is not dormant.

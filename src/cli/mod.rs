@@ -1,7 +1,9 @@
 //! The command line: one file per subcommand.
 
 mod check;
+mod demo;
 mod key;
+mod run;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -16,6 +18,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve a configuration directory until SIGTERM
+    Run(run::Args),
+    /// Serve simulated providers with a key to try: nothing to configure
+    Demo(demo::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
     /// Make API keys
@@ -26,6 +32,8 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(&args),
     }

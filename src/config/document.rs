@@ -5,6 +5,7 @@
 
 use super::problem::Problem;
 use super::value::Value;
+use crate::bounds;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -56,7 +57,9 @@ impl Source<'_> {
     }
 
     fn problem(&self, offset: usize, key: &str, message: String) {
-        self.report.problems.borrow_mut().push(self.place(offset, key, message));
+        if self.report.problems.borrow().len() < bounds::PROBLEMS {
+            self.report.problems.borrow_mut().push(self.place(offset, key, message));
+        }
     }
 
     fn notice(&self, offset: usize, key: &str, message: String) {
@@ -85,7 +88,8 @@ impl<'a> Section<'a> {
         for (key, _) in table.into_iter().flatten() {
             if !keys.contains(&key.get_ref().as_ref()) {
                 let message = format!("unknown key; {}", suggest(key.get_ref(), keys));
-                source.problem(key.span().start, &section.join(key.get_ref()), message);
+                let shown = Some(key.get_ref().as_ref()).filter(|key| is_shown(key, SHOWN_KEY));
+                source.problem(key.span().start, &section.join(shown.unwrap_or("?")), message);
             }
         }
         section
@@ -118,6 +122,11 @@ impl<'a> Section<'a> {
     /// Whether the key is there, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()
+    }
+
+    /// Number of keys written in the table, known or not.
+    pub(super) fn size(&self) -> usize {
+        self.table.map_or(0, DeTable::len)
     }
 
     /// The key's value if it is a string; nothing is reported.
@@ -198,11 +207,12 @@ impl<'a> Section<'a> {
         Self::open(self.source, table, keys, offset, self.join(key))
     }
 
-    /// The tables of an array under `key`; each one's path ends with what its `name` key says.
+    /// The tables of an array under `key`; each one's path ends with what the first of
+    /// `names` that it has says.
     pub(super) fn tables(
         &self,
         key: &str,
-        name: &str,
+        names: &[&str],
         keys: &'static [&'static str],
     ) -> Vec<Section<'a>> {
         let Some((_, value)) = self.entry(key) else { return Vec::new() };
@@ -217,9 +227,10 @@ impl<'a> Section<'a> {
                 self.source.problem(item.span().start, &path, "expected a table".to_owned());
                 continue;
             };
-            let path = match table.get(name).and_then(|value| value.get_ref().as_str()) {
-                Some(text) if super::value::is_name(text) => format!("{}.{text}", self.join(key)),
-                _ => format!("{}[{index}]", self.join(key)),
+            let named = names.iter().find_map(|name| table.get(*name)?.get_ref().as_str());
+            let path = match named.filter(|text| is_shown(text, bounds::SLUG_BYTES)) {
+                Some(text) => format!("{}.{text}", self.join(key)),
+                None => format!("{}[{index}]", self.join(key)),
             };
             sections.push(Self::open(self.source, Some(table), keys, item.span().start, path));
         }
@@ -230,6 +241,15 @@ impl<'a> Section<'a> {
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         self.source.file.parent().unwrap_or(Path::new("")).join(path)
     }
+}
+
+/// Longest unknown key that is repeated, bytes. Keys of providers and of Weir are longer, so that one
+/// pasted where a key of the table belongs is not shown.
+const SHOWN_KEY: usize = 24;
+
+/// Whether something written may be repeated in a path: it looks like a name and is short.
+fn is_shown(text: &str, longest: usize) -> bool {
+    text.len() <= longest && super::value::is_name(text)
 }
 
 /// What was probably meant, out of `known`; never repeats what was written.

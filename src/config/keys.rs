@@ -25,7 +25,7 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
     let (mut names, mut digests) = (HashSet::new(), HashSet::new());
     let mut callers = Vec::new();
-    for section in root.tables("key", "name", KEYS) {
+    for section in root.tables("key", &["name"], KEYS) {
         let constraint = policy::read(&section, known);
         let name = section.demanded("name", value::title);
         let digest = section.demanded("hash", |text: String| digest(&text));
@@ -67,7 +67,7 @@ fn digest(text: &str) -> Result<[u8; 32], String> {
 fn patterns(list: Vec<String>) -> Result<Vec<Arc<str>>, String> {
     let fits = |text: &String| {
         let slug = text.strip_suffix('*').map_or(text.clone(), |author| format!("{author}x"));
-        super::models::is_slug(&slug) && (!text.ends_with('*') || text.ends_with("/*"))
+        value::is_model_slug(&slug) && (!text.ends_with('*') || text.ends_with("/*"))
     };
     if list.iter().all(fits) {
         return Ok(list.into_iter().map(Arc::from).collect());

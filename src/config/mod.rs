@@ -5,7 +5,9 @@
 //! at once. It never changes anything: a reload that fails leaves no trace (design, invariant 1).
 
 mod document;
+mod endpoints;
 mod keys;
+mod listen;
 mod models;
 mod policy;
 pub mod problem;
@@ -14,10 +16,9 @@ mod secret;
 mod settings;
 mod value;
 
+pub use listen::{Address, Admin, Listener, TlsFiles};
 pub use secret::Environment;
-pub use settings::{
-    Address, Admin, LedgerSettings, Limits, Listener, LogFormat, Settings, TlsFiles,
-};
+pub use settings::{LedgerSettings, Limits, LogFormat, Settings};
 pub(crate) use value::{slug, title};
 
 use crate::access::Keys;
@@ -119,8 +120,7 @@ fn rules(root: &Section<'_>, report: &Report) -> Option<Rules> {
     let mut files: Vec<PathBuf> = match entries {
         Ok(files) => files,
         Err(error) => {
-            let shown = directory.display();
-            root.problem("rules", format!("cannot read directory {shown}: {}", error.kind()));
+            root.problem("rules", format!("the directory cannot be read: {}", error.kind()));
             return None;
         }
     };

@@ -2,7 +2,7 @@
 
 use super::document::Section;
 use super::secret::{self, Environment, Resolved};
-use super::{settings, value};
+use super::{listen, value};
 use crate::catalog::{
     BaseUrl, Credential, DataPolicy, HttpVersions, Probe, Provider, Timeouts, is_private,
 };
@@ -52,7 +52,7 @@ pub(super) enum State {
 /// Reads the providers, by slug.
 pub(super) fn read(root: &Section<'_>, environment: Environment<'_>) -> BTreeMap<String, State> {
     let mut providers = BTreeMap::new();
-    for section in root.tables("provider", "slug", KEYS) {
+    for section in root.tables("provider", &["slug"], KEYS) {
         let slug = section.demanded("slug", value::slug);
         let state = provider(&section, slug.as_deref().unwrap_or_default(), environment);
         let Some(slug) = slug else { continue };
@@ -74,7 +74,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
     let (credentials, absent) = credentials(section, slug, environment);
     let ca_file = section.checked("ca_file", |path: PathBuf| {
         let path = section.resolve(&path);
-        settings::certificates(&path).map(|()| path)
+        listen::certificates(&path).map(|()| path)
     });
     let region = section.checked("region", value::slug);
     let probe = probe(section);
@@ -117,7 +117,7 @@ fn credentials(
     environment: Environment<'_>,
 ) -> (Vec<Arc<Credential>>, Option<String>) {
     let (mut found, mut absent, mut names) = (Vec::new(), None, HashSet::new());
-    for part in section.tables("credential", "name", CREDENTIAL) {
+    for part in section.tables("credential", &["name"], CREDENTIAL) {
         let name = part.checked("name", value::slug).unwrap_or_else(|| "main".to_owned());
         if !names.insert(name.clone()) {
             part.problem("name", "another credential of this provider has this name already");
@@ -153,13 +153,11 @@ fn base_url(text: &str) -> Result<BaseUrl, String> {
         return Err("expected no query and no fragment".to_owned());
     }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_lowercase();
-    let port = match (authority.port_u16(), tls) {
-        (Some(port), _) => port,
-        (None, _) if authority.port().is_some() || authority.as_str().ends_with(':') => {
-            return Err(expected());
-        }
-        (None, true) => 443,
-        (None, false) => 80,
+    // `http` takes a port that is too large for none; the text after the host decides.
+    let port = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") if tls => 443,
+        Some("") => 80,
+        rest => rest.and_then(|rest| rest.strip_prefix(':')?.parse().ok()).ok_or_else(expected)?,
     };
     if host.is_empty() || port == 0 {
         return Err(expected());

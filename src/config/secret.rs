@@ -21,7 +21,7 @@ pub(super) enum Resolved {
     Wrong,
 }
 
-const KEYS: &[&str] = &["file", "env", "credential"];
+pub(super) const KEYS: &[&str] = &["file", "env", "credential"];
 pub(super) const FORMS: &str =
     "{ file = \"/path\" }, { env = \"NAME\" } or { credential = \"name\" }";
 
@@ -42,7 +42,10 @@ pub(super) fn read(
     let reference = section.table(key, KEYS);
     let given: Vec<&str> = KEYS.iter().copied().filter(|form| reference.has(form)).collect();
     let [form] = given.as_slice() else {
-        section.problem(key, format!("expected exactly one of {FORMS}"));
+        // A reference whose only key is unknown has been reported as that.
+        if reference.size() == given.len() {
+            section.problem(key, format!("expected exactly one of {FORMS}"));
+        }
         return Some(Resolved::Wrong);
     };
     let resolved = match *form {
@@ -83,47 +86,47 @@ fn credential(reference: &Section<'_>, environment: Environment<'_>) -> Option<R
         return None;
     }
     match environment("CREDENTIALS_DIRECTORY") {
-        None => Some(Resolved::Absent(format!(
-            "systemd credential {name} is not loaded: CREDENTIALS_DIRECTORY is not set"
-        ))),
+        None => Some(Resolved::Absent("systemd loads no credentials here".to_owned())),
         Some(directory) => Some(file(reference, "credential", &Path::new(&directory).join(name))),
     }
 }
 
 fn file(reference: &Section<'_>, key: &str, path: &Path) -> Resolved {
-    match private_file(path) {
-        Ok(None) => Resolved::Absent(format!("{} does not exist", path.display())),
-        Ok(Some(bytes)) => match usable(&bytes) {
-            Ok(secret) => Resolved::Found(secret),
-            Err(message) => {
-                reference.problem(key, format!("{}: {message}", path.display()));
-                Resolved::Wrong
-            }
-        },
-        Err(message) => {
+    let secret = match private_file(path) {
+        Ok(None) => return Resolved::Absent(ABSENT.to_owned()),
+        Ok(Some(bytes)) => usable(&bytes),
+        Err(message) => Err(message),
+    };
+    secret.map_or_else(
+        |message| {
             reference.problem(key, message);
             Resolved::Wrong
-        }
-    }
+        },
+        Resolved::Found,
+    )
 }
+
+/// What is said of a file that is not there. Its path is not: it could be a secret put in the wrong
+/// place, and the line is named anyway.
+pub(super) const ABSENT: &str =
+    "there is no such file; a relative path counts from this file's directory";
 
 /// Reads a file that only its owner and group may read (S25). `None` if it does not exist.
 ///
 /// # Errors
 /// Why it cannot be used, without any of its content.
 pub(super) fn private_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
-    let shown = path.display();
-    let wrong = |error: std::io::Error| format!("cannot read {shown}: {}", error.kind());
+    let wrong = |error: std::io::Error| format!("the file cannot be read: {}", error.kind());
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(error)),
     };
     if !metadata.is_file() {
-        return Err(format!("{shown} is not a regular file"));
+        return Err("this is not a regular file".to_owned());
     }
     if metadata.permissions().mode() & 0o007 != 0 {
-        return Err(format!("{shown} is open to everyone; chmod 0400 it"));
+        return Err("the file is open to everyone; chmod 0400 it".to_owned());
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len().min(1 << 20) as usize));
     let file = std::fs::File::open(path).map_err(wrong)?;

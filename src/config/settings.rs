@@ -1,14 +1,12 @@
 //! `weir.toml`: what is set once for the whole process.
 
 use super::document::Section;
+use super::listen::{self, Admin, Listener};
 use super::policy;
-use super::secret::{self, Environment, Resolved};
+use super::secret::Environment;
 use super::value::Bytes;
 use crate::bounds;
 use crate::selection::Constraint;
-use secrecy::SecretString;
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,47 +28,6 @@ pub struct Settings {
     pub keepalive_comment: Duration,
     /// Deployment-wide policy; merged into every request's.
     pub constraint: Constraint,
-}
-
-/// Where callers connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    pub address: Address,
-    pub tls: Option<TlsFiles>,
-    /// HTTP/2 without TLS, by prior knowledge.
-    pub h2c: bool,
-}
-
-/// A certificate chain and its key, both PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-}
-
-/// Where operators connect: metrics, health, explain.
-#[derive(Debug)]
-pub struct Admin {
-    pub address: Address,
-    /// Bearer token; always there unless the address is loopback or a Unix socket (S22).
-    pub token: Option<SecretString>,
-}
-
-/// A place to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// `ip:port`.
-    Tcp(String),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 /// What one caller, or all together, may hold.
@@ -126,9 +83,6 @@ pub(super) const KEYS: &[&str] = &[
     "ledger",
     "policy",
 ];
-pub(super) const LISTENER: &[&str] = &["address", "tls", "h2c"];
-pub(super) const TLS: &[&str] = &["certificate", "key"];
-pub(super) const ADMIN: &[&str] = &["address", "token"];
 pub(super) const LIMITS: &[&str] = &[
     "body_bytes",
     "head_timeout",
@@ -141,9 +95,6 @@ pub(super) const LIMITS: &[&str] = &[
 ];
 pub(super) const LEDGER: &[&str] = &["slots", "sync_interval", "sqlite", "spool_bytes"];
 
-const LISTENER_DEFAULT: &str = "127.0.0.1:8080";
-const ADMIN_DEFAULT: &str = "127.0.0.1:8081";
-
 /// Reads the settings. `known` are the names that the policy may use, as in [`policy::read`].
 pub(super) fn read(
     root: &Section<'_>,
@@ -155,9 +106,15 @@ pub(super) fn read(
     let threads = root.checked("threads", |count: u64| between(count, 1, 1024));
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let listeners = listen::listeners(root);
+    let admin_section = root.table("admin", listen::ADMIN);
+    let admin = listen::admin(&admin_section, environment);
+    if listeners.iter().any(|listener| listener.address == admin.address) {
+        admin_section.problem("address", "callers are listened to at this address already");
+    }
     Settings {
-        listeners: listeners(root),
-        admin: admin(&root.table("admin", ADMIN), environment),
+        listeners,
+        admin,
         threads: threads.unwrap_or_else(cores),
         drain: root.or("drain", Duration::from_secs(300)),
         limits: limits(&root.table("limits", LIMITS)),
@@ -177,103 +134,6 @@ fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> PathBuf 
     let systemd = environment("STATE_DIRECTORY").and_then(|list| list.into_string().ok());
     let first = systemd.and_then(|list| list.split(':').next().map(PathBuf::from));
     first.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("state"))
-}
-
-fn listeners(root: &Section<'_>) -> Vec<Listener> {
-    let mut listeners: Vec<Listener> = Vec::new();
-    let sections = root.tables("listener", "", LISTENER);
-    let none = !root.has("listener");
-    for section in &sections {
-        let Some(address) = section.demanded("address", |text| address(section, text)) else {
-            continue;
-        };
-        if listeners.iter().any(|other| other.address == address) {
-            section.problem("address", "another listener has this address already");
-        }
-        let tls = section.has("tls").then(|| tls(&section.table("tls", TLS))).flatten();
-        let h2c = section.or("h2c", false);
-        if h2c && section.has("tls") {
-            section.problem("h2c", "is for plaintext; with tls, h2 is offered by ALPN anyway");
-        }
-        listeners.push(Listener { address, tls, h2c });
-    }
-    if none {
-        let address = Address::Tcp(LISTENER_DEFAULT.to_owned());
-        listeners.push(Listener { address, tls: None, h2c: false });
-    }
-    listeners
-}
-
-fn address(section: &Section<'_>, text: String) -> Result<Address, String> {
-    if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-        return Ok(Address::Unix(section.resolve(Path::new(path))));
-    }
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() > 0 => Ok(Address::Tcp(text)),
-        _ => Err(format!("expected \"{LISTENER_DEFAULT}\" or \"unix:/run/weir/weir.sock\"")),
-    }
-}
-
-fn tls(section: &Section<'_>) -> Option<TlsFiles> {
-    let certificate = section.demanded("certificate", |path: PathBuf| {
-        let path = section.resolve(&path);
-        certificates(&path).map(|()| path)
-    });
-    let key = section.demanded("key", |path: PathBuf| {
-        let path = section.resolve(&path);
-        match secret::private_file(&path)? {
-            None => Err(format!("{} does not exist", path.display())),
-            Some(text) => holds(&text, b" PRIVATE KEY-----", &path).map(|()| path),
-        }
-    });
-    Some(TlsFiles { certificate: certificate?, key: key? })
-}
-
-/// Checks that a file can be read and holds PEM certificates.
-///
-/// # Errors
-/// What is wrong with the file.
-pub(super) fn certificates(path: &Path) -> Result<(), String> {
-    let text = std::fs::read(path)
-        .map_err(|error| format!("cannot read {}: {}", path.display(), error.kind()))?;
-    holds(&text, b"-----BEGIN CERTIFICATE-----", path)
-}
-
-fn holds(text: &[u8], mark: &[u8], path: &Path) -> Result<(), String> {
-    match memchr::memmem::find(text, mark) {
-        Some(_) => Ok(()),
-        None => Err(format!("{} is not the PEM file expected here", path.display())),
-    }
-}
-
-fn admin(section: &Section<'_>, environment: Environment<'_>) -> Admin {
-    let given = section.checked("address", |text| address(section, text));
-    let address = given.unwrap_or_else(|| Address::Tcp(ADMIN_DEFAULT.to_owned()));
-    let token = match secret::read(section, "token", environment) {
-        Some(Resolved::Found(token)) => Some(token),
-        Some(Resolved::Absent(reason)) => {
-            section.problem("token", format!("{reason}; a token that is asked for must be there"));
-            None
-        }
-        Some(Resolved::Wrong) => None,
-        None => {
-            if !is_local(&address) {
-                let message = "missing: off loopback the operators' listener demands a token";
-                section.problem("token", message);
-            }
-            None
-        }
-    };
-    Admin { address, token }
-}
-
-fn is_local(address: &Address) -> bool {
-    match address {
-        Address::Unix(_) => true,
-        Address::Tcp(text) => {
-            text.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
-        }
-    }
 }
 
 fn limits(section: &Section<'_>) -> Limits {

@@ -1,5 +1,6 @@
 //! How single values are written: one parser for each sort, used by every file.
 
+use super::document::suggest;
 use crate::bounds;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,6 +70,16 @@ impl Value for Bytes {
     }
 }
 
+/// Dollars, in quotes because TOML's numbers are floating point.
+pub(super) struct Amount(pub String);
+
+impl Value for Amount {
+    const EXPECTED: &'static str = "dollars as a decimal in quotes, such as \"0.05\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        String::read(value).map(Self)
+    }
+}
+
 /// Units of time in milliseconds.
 const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 /// Units of size in bytes.
@@ -113,6 +124,26 @@ pub(crate) fn title(text: String) -> Result<String, String> {
         return Ok(text);
     }
     Err(format!("expected one line of at most {} bytes", bounds::SLUG_BYTES))
+}
+
+/// Whether a text is `author/name` in lowercase, short enough to be asked for.
+pub(super) fn is_model_slug(text: &str) -> bool {
+    let is_part = |part: &str| slug(part.to_owned()).is_ok();
+    text.len() <= bounds::MODEL_NAME_BYTES
+        && text.split_once('/').is_some_and(|(author, name)| is_part(author) && is_part(name))
+}
+
+/// A count of at least one.
+pub(super) fn positive(count: u64) -> Result<u64, String> {
+    if count > 0 { Ok(count) } else { Err("expected 1 or more".to_owned()) }
+}
+
+/// A list of known words.
+pub(super) fn each_of(list: Vec<String>, known: &[&str]) -> Result<Vec<String>, String> {
+    match list.iter().find(|word| !known.contains(&word.as_str())) {
+        Some(stranger) => Err(suggest(stranger, known)),
+        None => Ok(list),
+    }
 }
 
 #[cfg(test)]

@@ -40,9 +40,8 @@ pub fn write(dir: &Path, places: &Places<'_>, key: &str) -> io::Result<()> {
 fn weir(places: &Places<'_>) -> String {
     let Places { listen, admin, state, .. } = places;
     format!(
-        "[[listener]]\naddress = \"{listen}\"\nh2c = true\n\n\
-         [admin]\naddress = \"{admin}\"\n\n\
-         [state]\ndirectory = {}\n",
+        "state_directory = {}\n\n[[listener]]\naddress = \"{listen}\"\nh2c = true\n\n\
+         [admin]\naddress = \"{admin}\"\n",
         toml::Value::from(state.to_string_lossy().as_ref()),
     )
 }
@@ -125,8 +124,17 @@ mod tests {
             .map(|model| model["endpoint"].as_array().unwrap().len())
             .sum();
         assert_eq!(endpoints, ENDPOINTS.len());
-        let state = table(dir.path(), "weir.toml")["state"]["directory"].clone();
+        let state = table(dir.path(), "weir.toml")["state_directory"].clone();
         assert_eq!(state.as_str(), Some("/a \"quoted\" place"));
+    }
+
+    #[test]
+    fn weir_takes_the_files_without_a_word() {
+        let (dir, _) = written();
+        let loaded = crate::config::load(dir.path()).unwrap();
+        assert_eq!(loaded.notices, []);
+        let served = |slug: &str| loaded.catalog.find(slug).map_or(0, |m| m.endpoints.len());
+        assert_eq!(MODELS.map(|model| served(model.slug)), [2, 2, 2]);
     }
 
     #[test]

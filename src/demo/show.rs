@@ -1,8 +1,8 @@
 //! What `weir demo` prints: once what is running, then a line per generation.
 
 use super::fleet::{ENDPOINTS, MODELS, PROVIDERS};
-use crate::ledger::record::{Record, Source};
-use crate::price::Pico;
+use crate::log::Access;
+use crate::metrics::Label as _;
 use std::fmt::Write;
 
 /// Where a running demonstration can be reached.
@@ -69,123 +69,63 @@ pub fn heading() -> String {
     )
 }
 
-/// One generation, told by the record of its last attempt.
+/// One generation, as it ended for its caller.
 #[must_use]
-pub fn line(record: &Record) -> String {
-    let intent = &record.intent;
-    let mark = if record.source == Source::Estimated { "~" } else { "" };
-    let usage = record.usage;
-    let tokens = format!("{mark}{} + {}", usage.prompt(), usage.completion());
-    let first = record
-        .first_content_us
-        .map_or_else(|| "-".to_owned(), |us| format!("{}.{} ms", us / 1_000, us % 1_000 / 100));
+pub fn line(access: &Access<'_>) -> String {
+    let (prompt, completion) = access.tokens;
+    let tokens = format!("{prompt} + {completion}");
+    let first = access.first_token_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
     format!(
         "{:<14} {:<9} {:>8}  {tokens:>15}  {:>15}  {first:>11}  {}",
-        intent.model,
-        intent.provider_name,
-        intent.attempt,
-        usd(record.cost),
-        record.outcome.as_str(),
+        access.model,
+        access.provider,
+        access.attempts,
+        access.cost,
+        access.ending.text(),
     )
-}
-
-/// Pico-dollars as dollars, exact, without trailing zeros beyond the cent's cent.
-fn usd(pico: Pico) -> String {
-    let (sign, size) =
-        if pico < 0 { ("-", pico.unsigned_abs()) } else { ("", pico.unsigned_abs()) };
-    let fraction = format!("{:012}", size % 1_000_000_000_000);
-    let kept = fraction.trim_end_matches('0').len().max(4);
-    let fraction = fraction.get(..kept).unwrap_or(&fraction);
-    format!("{sign}{}.{fraction}", size / 1_000_000_000_000)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::record::{Intent, RecordKey};
-    use crate::meter::CLASSES;
-    use crate::outcome::Outcome;
+    use crate::metrics::Ending;
     use crate::request::route::{Face, Operation};
-    use crate::usage::{Kind, Usage};
 
-    fn record() -> Record {
-        let intent = Intent {
-            generation_id: "gen-1-a".into(),
-            attempt: 2,
+    fn access() -> Access<'static> {
+        Access {
+            generation: "gen-1-a",
+            workspace: "demo",
+            key: "demo",
             face: Face::OpenRouter,
             operation: Operation::Chat,
             streamed: true,
-            workspace: "demo".into(),
-            key_hash: [0; 32],
-            app: "".into(),
-            session: "".into(),
-            user: "".into(),
-            model: "demo/river".into(),
-            provider: "birch".into(),
-            provider_name: "Birch".into(),
-            endpoint: "demo/river@birch".into(),
-            upstream_model: "river".into(),
-            credential: "".into(),
-            tier: "".into(),
-            price: [0; 32],
-            prompt_bytes: 80,
-            max_tokens: None,
-        };
-        Record {
-            key: RecordKey { node: [0; 16], epoch: 1, seq: 1 },
-            intent,
-            outcome: Outcome::Ok,
+            model: "demo/river",
+            provider: "birch",
+            attempts: 2,
             status: 200,
-            finish: None,
-            native_finish: String::new(),
-            upstream_id: String::new(),
-            started_us: 0,
-            ended_us: 1,
-            first_content_us: Some(151_234),
-            duration_us: 1,
-            source: Source::Reported,
-            estimator: "",
-            usage: Usage::ZERO.with(Kind::Input, 15).with(Kind::Output, 120),
-            delivered: [0; CLASSES],
-            committed: true,
-            cost: 75_750_000,
-            charge: 75_750_000,
-            policy: "delivered",
-            flags: 0,
+            ending: Ending::Ok,
+            tokens: (15, 120),
+            cost: "0.00007575",
+            first_token_ms: Some(151),
+            duration_ms: 900,
         }
     }
 
     #[test]
     fn a_line_stands_under_its_heading() {
-        let line = line(&record());
+        let line = line(&access());
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let expected = "demo/river Birch 2 15 + 120 0.00007575 151.2 ms ok";
-        assert_eq!(fields.join(" "), expected);
+        assert_eq!(fields.join(" "), "demo/river birch 2 15 + 120 0.00007575 151 ms ok");
         let at = |text: &str, word: &str| text.find(word).map(|at| at + word.len());
         assert_eq!(at(&line, "15 + 120"), at(&heading(), "tokens in + out"));
-        assert_eq!(at(&line, "151.2 ms"), at(&heading(), "first token"));
+        assert_eq!(at(&line, "151 ms"), at(&heading(), "first token"));
     }
 
     #[test]
-    fn what_never_came_and_what_was_estimated_shows() {
-        let mut record = record();
-        record.first_content_us = None;
-        record.source = Source::Estimated;
-        record.outcome = Outcome::Truncated;
-        let line = line(&record);
-        assert!(line.contains("~15 + 120") && line.contains(" -  truncated"), "{line}");
-    }
-
-    #[test]
-    fn money_is_exact() {
-        for (pico, text) in [
-            (0, "0.0000"),
-            (1, "0.000000000001"),
-            (1_500_000_000_000, "1.5000"),
-            (-75_750_000, "-0.00007575"),
-        ] {
-            assert_eq!(usd(pico), text);
-        }
+    fn what_never_came_shows() {
+        let line = line(&Access { first_token_ms: None, ending: Ending::Failed, ..access() });
+        let end = line.split_whitespace().rev().take(2).collect::<Vec<_>>();
+        assert_eq!(end, ["failed", "-"]);
     }
 
     #[test]

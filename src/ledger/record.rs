@@ -56,6 +56,18 @@ pub enum Source {
     Estimated = 2,
 }
 
+impl Source {
+    /// Every source with its label.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::None, "none"), (Self::Reported, "reported"), (Self::Estimated, "estimated")];
+
+    /// The label in the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(source, _)| *source == self).map_or("none", |(_, name)| name)
+    }
+}
+
 /// One terminal record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -75,7 +87,7 @@ pub struct Record {
     pub duration_us: u64,
     pub source: Source,
     /// Name of the estimator, empty unless estimated.
-    pub estimator: &'static str,
+    pub estimator: Cow<'static, str>,
     pub usage: Usage,
     pub delivered: [u64; CLASSES],
     /// Content reached the caller.
@@ -84,7 +96,7 @@ pub struct Record {
     /// What the caller pays for this attempt, by `policy`.
     pub charge: Pico,
     /// `delivered`: the attempt whose content reached the caller is charged its cost.
-    pub policy: &'static str,
+    pub policy: Cow<'static, str>,
     /// Anything suspicious: implausible usage, crash recovered (bit set, see `flag`).
     pub flags: u32,
 }
@@ -99,4 +111,10 @@ pub mod flag {
     pub const UNREADABLE_USAGE: u32 = 4;
     /// The terminal event or a whole body was seen.
     pub const TERMINAL: u32 = 8;
+    /// Wall clock and monotonic clock disagree: bill by start + duration (I8, F79).
+    pub const CLOCK_JUMP: u32 = 16;
+    /// A text of the intent was longer than its slot allows and was cut.
+    pub const CUT_INTENT: u32 = 32;
+    /// A count or an amount did not fit and was saturated.
+    pub const SATURATED: u32 = 64;
 }

@@ -25,10 +25,8 @@ const DEFAULT_FILTER: &str =
     "info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=warn";
 
 /// The shape of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    #[default]
     Text,
     Json,
 }

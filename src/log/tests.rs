@@ -149,20 +149,18 @@ fn a_line_is_cut_past_its_bound() {
 }
 
 #[test]
-fn dropping_the_log_waits_for_its_lines_and_not_for_a_stuck_sink() {
+fn a_flush_waits_for_every_line_and_not_for_a_stuck_sink() {
     let sink = Sink::default();
-    let log = Log(Arc::new(Queue::start(sink.clone()).unwrap()));
-    log.0.push("last words\n");
-    drop(log);
+    let queue = Arc::new(Queue::start(sink.clone()).unwrap());
+    queue.push("last words\n");
+    drop(Log(Arc::clone(&queue)));
     assert_eq!(sink.text(), "last words\n");
-    let stuck = Sink::default();
-    let _held = stuck.gate.lock();
-    let log = Log(Arc::new(Queue::start(stuck.clone()).unwrap()));
+    let _stuck = sink.gate.lock();
     for _ in 0..3 * LOG_LINES {
-        log.0.push("x\n");
+        queue.push("x\n");
     }
     let begun = std::time::Instant::now();
-    drop(log);
+    queue.flush();
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
 }
 

@@ -1,13 +1,18 @@
 //! Metering a reply: SSE framing, accumulation, estimate. Pure; incremental; no text is kept.
 
+mod account;
+mod delivered;
+mod estimate;
+mod event;
+mod framer;
+
+pub use account::Account;
+pub use delivered::{CLASSES, Delivered};
+pub use estimate::{ESTIMATOR, estimate};
+pub use event::{Event, EventReader};
+pub use framer::{Block, Framer, Part};
+
 use crate::usage::Usage;
-
-/// Classes of delivered bytes the estimate works from. The discriminant is the index in the slot.
-pub const CLASSES: usize = 8;
-
-/// Delivered content in bytes per class, totals so far of one attempt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Delivered(pub [u64; CLASSES]);
 
 /// `finish_reason` of the contract (section 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,20 @@ pub enum Finish {
     ToolCalls = 3,
     ContentFilter = 4,
     Error = 5,
+}
+
+impl Finish {
+    /// The literal on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Where the numbers of an attempt are put, before the bytes they came from are handed on.
@@ -32,4 +51,8 @@ pub trait Tally {
     fn finish(&mut self, finish: Finish, native: &str);
     /// The upstream's own id of the reply.
     fn upstream_id(&mut self, id: &str);
+    /// A report was implausible: refused, clamped, or at odds with itself (F35).
+    fn suspect(&mut self) {}
+    /// A report or an event could not be read, or was too large to be (F30, F33).
+    fn unreadable(&mut self) {}
 }

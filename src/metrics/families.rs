@@ -92,9 +92,19 @@ families! {
     LEDGER_ROWS: Counter "weir_ledger_rows_total" []
         "Rows committed to the sink since start.";
     RECOVERED: Counter "weir_recovered_attempts_total" []
-        "Attempts found open at start and closed as crash_recovered.";
+        "Attempts an earlier process left open, closed as crash_recovered at start.";
     SINK_ERRORS: Counter "weir_sink_errors_total" []
         "Failed deliveries to the sink; the spool keeps the rows.";
+    LEDGER_REFUSED: Counter "weir_ledger_refused_total" []
+        "Attempts not begun because no slot was free, the spool was full or could not be written.";
+    LEDGER_DUPLICATES: Counter "weir_ledger_duplicates_total" []
+        "Rows the sink had already, as after a lost acknowledgement; harmless.";
+    LEDGER_CONFLICTS: Counter "weir_ledger_conflicts_total" []
+        "Rows the sink had with other content. Anything but 0 is an alarm.";
+    LEDGER_LOST: Counter "weir_ledger_lost_total" []
+        "Rows lost to damaged slots or spool files. Anything but 0 is an alarm.";
+    LEDGER_TORN: Counter "weir_ledger_torn_bytes_total" []
+        "Bytes cut from the spool's end where a crash or power cut ended a write.";
     BUILD_INFO: Gauge "weir_build_info" ["version"]
         "Always 1; the label names the running version.";
 }

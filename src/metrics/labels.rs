@@ -82,8 +82,6 @@ label! {
         Cooling = "cooling",
         Ejected = "ejected",
         Down = "down",
-        /// No credential is configured.
-        Dormant = "dormant",
     }
 }
 
@@ -96,17 +94,52 @@ label! {
     }
 }
 
+impl Phase {
+    /// The phase of an attempt whose content has, or has not, reached the caller.
+    #[must_use]
+    pub const fn of(committed: bool) -> Self {
+        if committed { Self::After } else { Self::Before }
+    }
+}
+
 label! {
-    /// Why a body was refused (F53 to F55).
+    /// Why a body was refused (F53 to F55), in the words of
+    /// [`crate::request::body_error::BodyError::kind`].
     BadJson {
         Syntax = "syntax",
         Encoding = "encoding",
-        Trailing = "trailing",
         Duplicate = "duplicate",
         CaseTwin = "case",
         Depth = "depth",
-        /// A steering field of the wrong type or range.
+        /// A steering field of the wrong type.
         Type = "type",
+        /// A steering field with more than it may hold.
+        Bound = "bound",
+        /// No model, or a name that cannot be one.
+        Model = "model",
+        /// Nothing to answer.
+        Input = "input",
+    }
+}
+
+impl BadJson {
+    const ALL: [Self; 9] = [
+        Self::Syntax,
+        Self::Encoding,
+        Self::Duplicate,
+        Self::CaseTwin,
+        Self::Depth,
+        Self::Type,
+        Self::Bound,
+        Self::Model,
+        Self::Input,
+    ];
+
+    /// The label with this text; `Syntax` for a text that is none.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Self {
+        let found = Self::values().position(|text| text == kind);
+        found.and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Syntax)
     }
 }
 
@@ -138,22 +171,10 @@ impl Label for Kind {
 
 impl Label for Exclusion {
     fn values() -> impl Iterator<Item = &'static str> {
-        [
-            "not_allowed",
-            "ignored",
-            "data_policy",
-            "zdr",
-            "dormant",
-            "down",
-            "ejected",
-            "cooling",
-            "context_length",
-            "dialect",
-        ]
-        .into_iter()
+        Self::ALL.into_iter().map(|(_, name)| name)
     }
     fn index(self) -> usize {
-        self as usize
+        Self::ALL.iter().position(|(exclusion, _)| *exclusion == self).unwrap_or(usize::MAX)
     }
 }
 

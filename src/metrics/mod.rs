@@ -7,6 +7,7 @@
 mod endpoint;
 mod families;
 mod labels;
+mod ledger;
 mod register;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,14 @@ pub use families::{FAMILIES, Family, Type};
 pub use labels::{
     BadJson, CooldownScope, Counters, Ending, EndpointState, Gauges, Label, Phase, Reload,
 };
+pub use ledger::LedgerDepth;
 
 use crate::bounds;
+use crate::ledger::record::{Record, Source, flag};
 use crate::request::route::{Face, Target};
 use crate::selection::Exclusion;
 use endpoint::Handles;
+use ledger::LedgerFamilies;
 use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, Result, TextEncoder};
 use register::Register;
@@ -36,25 +40,6 @@ const FIRST_TOKEN_SECONDS: &[f64] =
 /// Bounds of Weir's own share of the latency, seconds.
 const ADDED_SECONDS: &[f64] =
     &[50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 1.0];
-
-/// What the ledger looks like now; read from it at each scrape. Totals are since start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LedgerDepth {
-    pub slots: u64,
-    pub slots_used: u64,
-    pub spool_rows: u64,
-    pub spool_bytes: u64,
-    pub spool_oldest_seconds: u64,
-    pub rows_total: u64,
-    pub recovered_attempts_total: u64,
-    pub sink_errors_total: u64,
-}
-
-#[derive(Debug)]
-struct LedgerFamilies {
-    gauges: [IntGauge; 5],
-    totals: [IntCounter; 3],
-}
 
 /// Every metric of the process. One per process; it outlives reloads.
 #[derive(Debug)]
@@ -182,6 +167,22 @@ impl Metrics {
         Ok(counter)
     }
 
+    /// Counts what an attempt consumed. Called with every record of this epoch, so that the counters
+    /// agree with the ledger's rows (I7).
+    pub fn record(&self, record: &Record) {
+        let intent = &record.intent;
+        if let Ok(endpoint) = self.endpoint(&intent.model, &intent.provider) {
+            endpoint.usage(&record.usage, record.cost);
+            if let Some(waited) = record.first_content_us {
+                endpoint.first_token(Duration::from_micros(waited));
+            }
+        }
+        let flagged = |bit: u32| u64::from(record.flags & bit != 0);
+        self.usage_estimated.inc_by(u64::from(record.source == Source::Estimated));
+        self.usage_suspect.inc_by(flagged(flag::SUSPECT_USAGE));
+        self.usage_parse_errors.inc_by(flagged(flag::UNREADABLE_USAGE));
+    }
+
     /// The text exposition of everything, with the ledger as `depth` and the endpoints of
     /// `states` as they are now.
     ///
@@ -204,41 +205,4 @@ impl Metrics {
 
 fn by_target(requests: &IntCounterVec, face: &str) -> Result<Box<[Counters<Ending>]>> {
     Target::values().map(|target| Counters::resolve(requests, &[face, target])).collect()
-}
-
-impl LedgerFamilies {
-    fn new(new: &Register<'_>) -> Result<Self> {
-        use families as f;
-        Ok(Self {
-            gauges: [
-                new.gauge(&f::SLOTS)?,
-                new.gauge(&f::SLOTS_USED)?,
-                new.gauge(&f::SPOOL_ROWS)?,
-                new.gauge(&f::SPOOL_BYTES)?,
-                new.gauge(&f::SPOOL_OLDEST)?,
-            ],
-            totals: [
-                new.counter(&f::LEDGER_ROWS)?,
-                new.counter(&f::RECOVERED)?,
-                new.counter(&f::SINK_ERRORS)?,
-            ],
-        })
-    }
-
-    fn set(&self, depth: &LedgerDepth) {
-        let levels = [
-            depth.slots,
-            depth.slots_used,
-            depth.spool_rows,
-            depth.spool_bytes,
-            depth.spool_oldest_seconds,
-        ];
-        for (gauge, level) in self.gauges.iter().zip(levels) {
-            gauge.set(i64::try_from(level).unwrap_or(i64::MAX));
-        }
-        let totals = [depth.rows_total, depth.recovered_attempts_total, depth.sink_errors_total];
-        for (counter, total) in self.totals.iter().zip(totals) {
-            counter.inc_by(total.saturating_sub(counter.get()));
-        }
-    }
 }

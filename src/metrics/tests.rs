@@ -128,14 +128,19 @@ fn handles_are_found_again_after_a_reload() {
 }
 
 #[test]
-fn pairs_and_rules_past_their_bound_share_one_label() {
+fn pairs_past_their_bound_share_one_handle() {
     let metrics = metrics();
-    for n in 0..bounds::METRIC_PAIRS {
-        metrics.endpoint("m", &format!("p{n}")).unwrap();
-    }
-    assert!(!scrape(&metrics).contains(r#"model="other""#));
-    let past = metrics.endpoint("m", "one-past").unwrap();
-    assert!(Arc::ptr_eq(&past, &metrics.endpoint("m", "two-past").unwrap()));
+    let of = |name: String| metrics.endpoint("m", &name).unwrap();
+    let pairs: Vec<_> = (0..bounds::METRIC_PAIRS).map(|n| of(format!("p{n}"))).collect();
+    let past = of("one-past".to_owned());
+    assert!(Arc::ptr_eq(&past, &of("two-past".to_owned())));
+    assert!(pairs.iter().all(|pair| !Arc::ptr_eq(pair, &past)));
+    assert!(pairs.iter().enumerate().all(|(n, pair)| Arc::ptr_eq(pair, &of(format!("p{n}")))));
+}
+
+#[test]
+fn rules_past_their_bound_share_one_counter() {
+    let metrics = metrics();
     for n in 0..bounds::METRIC_RULES {
         metrics.rule(&format!("r{n}")).unwrap();
     }
@@ -148,16 +153,53 @@ fn pairs_and_rules_past_their_bound_share_one_label() {
 }
 
 #[test]
+fn every_kind_of_refused_body_has_its_label() {
+    for kind in BadJson::values() {
+        assert_eq!(BadJson::of_kind(kind).text(), kind);
+    }
+    assert_eq!(BadJson::of_kind("made up by a caller"), BadJson::Syntax);
+}
+
+#[test]
 fn the_ledger_is_shown_as_it_is_at_the_scrape() {
     let metrics = metrics();
-    let mut depth =
-        LedgerDepth { slots: 8, slots_used: 3, rows_total: 5, ..LedgerDepth::default() };
-    assert!(metrics.scrape(&depth, []).unwrap().contains("weir_ledger_rows_total 5\n"));
-    depth.rows_total = 7;
+    let mut depth = LedgerDepth {
+        slots: 101,
+        slots_used: 102,
+        spool_rows: 103,
+        spool_bytes: 104,
+        spool_oldest_seconds: 105,
+        rows_total: 106,
+        recovered_attempts_total: 107,
+        sink_errors_total: 108,
+        refused_total: 109,
+        duplicates_total: 110,
+        conflicts_total: 111,
+        lost_total: 112,
+        torn_bytes_total: 113,
+    };
+    let text = metrics.scrape(&depth, []).unwrap();
+    for line in [
+        "weir_slots 101",
+        "weir_slots_used 102",
+        "weir_spool_rows 103",
+        "weir_spool_bytes 104",
+        "weir_spool_oldest_seconds 105",
+        "weir_ledger_rows_total 106",
+        "weir_recovered_attempts_total 107",
+        "weir_sink_errors_total 108",
+        "weir_ledger_refused_total 109",
+        "weir_ledger_duplicates_total 110",
+        "weir_ledger_conflicts_total 111",
+        "weir_ledger_lost_total 112",
+        "weir_ledger_torn_bytes_total 113",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+    depth.rows_total += 2;
     depth.slots_used = 1;
     let text = metrics.scrape(&depth, []).unwrap();
-    assert!(text.contains("weir_ledger_rows_total 7\n") && text.contains("weir_slots_used 1\n"));
-    assert!(text.contains("weir_slots 8\n"));
+    assert!(text.contains("weir_ledger_rows_total 108\n") && text.contains("weir_slots_used 1\n"));
 }
 
 #[test]
@@ -179,10 +221,52 @@ fn endpoint_states_are_counted_anew_at_each_scrape() {
 
 #[test]
 fn every_label_set_is_as_long_as_its_type() {
-    let exclusions = Exclusion::values().count();
-    assert_eq!(exclusions, Exclusion::Dialect.index() + 1);
+    for (exclusion, name) in Exclusion::ALL {
+        assert_eq!(exclusion.text(), name);
+    }
+    for (outcome, name) in Outcome::ALL {
+        assert_eq!(outcome.text(), name);
+    }
     assert_eq!(Face::values().nth(Face::Faithful.index()), Some("faithful"));
     let embedding = Target::Inference(Operation::Embedding);
     assert_eq!(Target::values().nth(embedding.index()), Some(Operation::Embedding.as_str()));
     assert_eq!(Target::values().nth(Target::Generation.index()), Some("generation"));
+}
+
+/// The section of ARCHITECTURE.md, as it should be.
+fn documentation() -> String {
+    let code = |names: &[&str]| {
+        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        quoted.join(" ")
+    };
+    let mut text = "| metric | labels | meaning |\n|---|---|---|\n".to_owned();
+    for Family { name, labels, help, .. } in FAMILIES {
+        text += &format!("| `{name}` | {} | {help} |\n", code(labels));
+    }
+    text += "\n| label | of | values |\n|---|---|---|\n";
+    let sets: [(&str, &str, Vec<&str>); 12] = [
+        ("face", "requests", Face::values().collect()),
+        ("operation", "requests", Target::values().collect()),
+        ("outcome", "requests", Ending::values().collect()),
+        ("outcome", "attempts", Outcome::values().collect()),
+        ("kind", "tokens", Kind::values().collect()),
+        ("state", "endpoints", EndpointState::values().collect()),
+        ("scope", "cooldowns", CooldownScope::values().collect()),
+        ("reason", "excluded", Exclusion::values().collect()),
+        ("kind", "bad_json", BadJson::values().collect()),
+        ("phase", "client_abort", Phase::values().collect()),
+        ("phase", "inband_error", Phase::values().collect()),
+        ("result", "reload", Reload::values().collect()),
+    ];
+    for (label, of, values) in sets {
+        text += &format!("| `{label}` | `{of}` | {} |\n", code(&values));
+    }
+    text
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let page = include_str!("../../ARCHITECTURE.md");
+    let wanted = documentation();
+    assert!(page.contains(&wanted), "ARCHITECTURE.md, Metrics, should read:\n\n{wanted}");
 }

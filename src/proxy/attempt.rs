@@ -4,22 +4,22 @@
 use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Scope};
 use crate::face::Relay;
-use crate::ledger::record::{Source, flag};
-use crate::ledger::{Claim, Settlement};
+use crate::ledger::Claim;
+use crate::meter::estimate;
 use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
 use crate::price::Pico;
+use crate::request::route::Operation;
 use crate::snapshot::Target;
-use crate::state::State;
-use crate::upstream::credential::Credential;
+use crate::upstream::attempts::Choice;
+use crate::upstream::credential::Key;
 use crate::usage::Usage;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What happens to the bytes of the upstream's body.
-#[derive(Debug)]
 pub(super) enum Flow {
     /// No final head yet.
     Awaiting,
@@ -32,15 +32,17 @@ pub(super) enum Flow {
 }
 
 /// A try that holds a slot. Dropped before dispatch it leaves no record.
-#[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) state: Arc<State>,
     pub(super) target: Arc<Target>,
+    pub(super) choice: Choice,
     pub(super) address: SocketAddr,
     /// `None` for a keyless provider.
-    pub(super) credential: Option<Arc<Credential>>,
+    pub(super) credential: Option<Arc<Key>>,
     pub(super) claim: Claim,
     pub(super) body: Bytes,
+    pub(super) operation: Operation,
+    /// Bytes of the caller's body.
+    pub(super) prompt_bytes: u64,
     pub(super) injected_usage: bool,
     pub(super) flow: Flow,
     /// When the first request byte was about to be written.
@@ -60,13 +62,12 @@ pub(super) struct Attempt {
 }
 
 /// What is still asked of an attempt after its end.
-#[derive(Debug)]
 pub(super) struct Ended {
     pub(super) target: Arc<Target>,
     pub(super) outcome: Outcome,
     pub(super) committed: bool,
     pub(super) usage: Usage,
-    /// Pico-dollars the caller pays.
+    /// Pico-dollars the caller pays for it.
     pub(super) charge: Pico,
     pub(super) first_content_us: Option<u64>,
 }
@@ -79,8 +80,7 @@ impl Attempt {
 
     /// Microseconds since dispatch.
     pub(super) fn elapsed_us(&self) -> u64 {
-        self.dispatched
-            .map_or(0, |at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.dispatched.map_or(0, |at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Whether the terminal event of the reply was seen.
@@ -106,30 +106,26 @@ impl Attempt {
         if self.dispatched.is_some() {
             self.claim.outcome(outcome);
             self.claim.ended(wall_us(), self.elapsed_us());
-            let settlement = self.claim.settle();
-            (ended.usage, ended.charge) = (settlement.usage, settlement.charge);
-            self.count(&settlement);
+            self.target.metrics.in_flight.dec();
+            ended.usage = self.usage();
+            ended.charge =
+                if self.committed { self.target.endpoint.price.cost(&ended.usage) } else { 0 };
         }
         self.tell(outcome);
         ended
     }
 
-    /// Metrics of a dispatched attempt.
-    fn count(&self, settlement: &Settlement) {
-        let metrics = &self.target.metrics;
-        metrics.in_flight.dec();
-        metrics.usage(&settlement.usage, settlement.cost);
-        if let Some(waited) = self.first_content_us {
-            metrics.first_token(Duration::from_micros(waited));
-        }
-        if settlement.source == Source::Estimated {
-            self.state.metrics.usage_estimated.inc();
-        }
-        if settlement.flags & flag::SUSPECT_USAGE != 0 {
-            self.state.metrics.usage_suspect.inc();
-        }
-        if settlement.flags & flag::UNREADABLE_USAGE != 0 {
-            self.state.metrics.usage_parse_errors.inc();
+    /// Usage as the record will say: as reported, or estimated if content was delivered.
+    fn usage(&self) -> Usage {
+        match &self.flow {
+            Flow::Reply(relay) => match relay.reported() {
+                Some(usage) => *usage,
+                None if self.committed => {
+                    estimate(relay.delivered(), self.prompt_bytes, self.operation)
+                }
+                None => Usage::ZERO,
+            },
+            Flow::Awaiting | Flow::Pass | Flow::Wrap(_) => Usage::ZERO,
         }
     }
 
@@ -140,7 +136,7 @@ impl Attempt {
         self.target.live.record(outcome, now, self.retry_after);
         match endpoint::scope(outcome) {
             Scope::Address => {
-                self.target.addresses.connect_failed(self.address, now);
+                self.target.upstream.pool.connect_failed(self.address, now);
                 self.target.metrics.cooldown(CooldownScope::Address);
             }
             Scope::Credential => {

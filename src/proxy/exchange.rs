@@ -5,6 +5,7 @@ use crate::access::Caller;
 use crate::edge::clock::Clock;
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
+use crate::log::Access;
 use crate::metrics::Ending;
 use crate::outcome::Outcome;
 use crate::price::format_usd;
@@ -15,15 +16,15 @@ use crate::state::{Active, State};
 use crate::upstream::attempts::{Attempts, Choice};
 use bytes::Bytes;
 use pingora_proxy::Session;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Everything that stays the same over the attempts of a request, and the attempt under way.
-#[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) state: Arc<State>,
     /// Kept from start to end: a reload does not touch a running request.
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) _snapshot: Arc<Snapshot>,
     pub(super) caller: Arc<Caller>,
     pub(super) face: Face,
     pub(super) operation: Operation,
@@ -35,10 +36,13 @@ pub(super) struct Exchange {
     pub(super) attempts: Attempts,
     /// The next try, decided when the last one failed.
     pub(super) next: Option<Choice>,
+    /// The next try needs a connection that was not pooled: the last one was stale (F07).
+    pub(super) fresh: bool,
+    /// Addresses that could not be connected to in this request.
+    pub(super) refused: Vec<SocketAddr>,
     pub(super) attempt: Option<Attempt>,
     /// Attempts dispatched so far.
     pub(super) dispatched: u8,
-    pub(super) seed: u64,
     pub(super) clock: Arc<Clock>,
     pub(super) inner: Inner,
     pub(super) started: Instant,
@@ -103,7 +107,7 @@ impl Drop for Exchange {
         let ended = self.ended.as_ref();
         let target = ended.map(|ended| &ended.target.endpoint);
         let usage = ended.map(|ended| ended.usage).unwrap_or_default();
-        crate::log::Access {
+        self.state.ended(&Access {
             generation: &self.generation.id,
             workspace: &self.caller.workspace,
             key: &self.caller.name,
@@ -119,7 +123,6 @@ impl Drop for Exchange {
             cost: &format_usd(ended.map_or(0, |ended| ended.charge)),
             first_token_ms: ended.and_then(|ended| ended.first_content_us).map(|us| us / 1_000),
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }
-        .emit();
+        });
     }
 }

@@ -7,6 +7,7 @@ use super::{reply, response};
 use crate::edge::clock::now_ms;
 use crate::edge::held::ATTEMPT_DEADLINE;
 use crate::error::Error;
+use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::state::State;
 use pingora::{ErrorSource, ErrorType};
@@ -30,20 +31,15 @@ pub(super) fn connect(state: &State, ctx: &mut Context, mut error: Failure) -> F
     };
     if let Some(attempt) = &mut exchange.attempt {
         attempt.ends(outcome);
+        exchange.refused.push(attempt.address);
     }
     let retry = fail(state, exchange, outcome);
     error.set_retry(retry);
     error
 }
 
-/// `error_while_proxy`: always decides, because an undecided retry panics in Pingora (section 1.5
-/// of the notes on it).
-pub(super) fn proxying(
-    state: &State,
-    ctx: &mut Context,
-    mut error: Failure,
-    reused: bool,
-) -> Failure {
+/// `error_while_proxy`: always decides, because an undecided retry panics in Pingora.
+pub(super) fn proxying(state: &State, ctx: &mut Context, mut error: Failure) -> Failure {
     error.set_retry(false);
     let Ok(exchange) = ctx.exchange() else {
         return error;
@@ -51,19 +47,16 @@ pub(super) fn proxying(
     let Some(attempt) = &mut exchange.attempt else {
         return error;
     };
-    let outcome = *attempt.outcome.get_or_insert_with(|| outcome_of(&error, attempt_view(attempt)));
-    if attempt.committed || outcome == Outcome::ClientAbort {
-        if outcome == Outcome::ClientAbort {
-            state.metrics.client_abort(attempt.committed);
-        }
-        return error;
+    let outcome = match attempt.outcome {
+        Some(outcome) => outcome,
+        None => outcome_of(&error, attempt),
+    };
+    attempt.ends(outcome);
+    if outcome == Outcome::ClientAbort {
+        let phase = if attempt.committed { Phase::After } else { Phase::Before };
+        state.metrics.client_abort.inc(phase);
     }
-    let stale = reused && attempt.status == 0 && outcome == Outcome::Reset;
-    if stale && !attempt.replayed {
-        state.metrics.stale_connection();
-        exchange.replay = Some(attempt.choice);
-        exchange.end_attempt();
-        error.set_retry(true);
+    if attempt.committed || outcome == Outcome::ClientAbort {
         return error;
     }
     let retry = fail(state, exchange, outcome);
@@ -73,52 +66,43 @@ pub(super) fn proxying(
 
 /// Ends the attempt and says whether another may be made.
 fn fail(state: &State, exchange: &mut Exchange, outcome: Outcome) -> bool {
-    let (status, retry_after) = exchange
-        .attempt
-        .as_ref()
-        .map_or((0, None), |attempt| (attempt.status, attempt.retry_after));
+    let (status, retry_after, reused) = match &exchange.attempt {
+        Some(attempt) => (attempt.status, attempt.retry_after, attempt.reused),
+        None => (0, None, false),
+    };
     exchange.end_attempt();
     exchange.attempts.failed(outcome, status, retry_after);
-    if !exchange.attempts.has_next() {
-        return false;
+    exchange.fresh = reused && status == 0 && outcome == Outcome::Reset;
+    if exchange.fresh {
+        state.metrics.stale_conn.inc();
     }
-    // A try that never connected cost the upstream nothing, so it costs the budget nothing.
-    let allowed = !outcome.dispatched() || state.budget.retry(now_ms());
-    if allowed {
-        state.metrics.retried();
+    if exchange.fresh || !outcome.dispatched() || outcome == Outcome::Credential {
+        exchange.attempts.stay();
     }
-    allowed
+    exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
+    if exchange.next.is_some() {
+        state.metrics.retries.inc();
+    }
+    exchange.next.is_some()
 }
 
-/// What of an attempt decides the meaning of a transport error.
-struct View {
-    committed: bool,
-    terminal: bool,
-    streamed: bool,
-}
-
-fn attempt_view(attempt: &Attempt) -> View {
-    let terminal = matches!(&attempt.flow, Flow::Reply(relay) if relay.is_terminal());
-    View { committed: attempt.committed, terminal, streamed: true }
-}
-
-fn outcome_of(error: &pingora::Error, view: View) -> Outcome {
+fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
     // A caller may leave, and an upstream may linger, once the terminal event is out (F44).
-    if view.terminal && view.committed {
+    if attempt.committed && attempt.terminal() {
         return Outcome::Ok;
     }
     if *error.etype() == ATTEMPT_DEADLINE {
-        return match (view.committed, view.streamed) {
-            (false, _) => Outcome::FirstContentTimeout,
-            (true, _) => Outcome::IdleTimeout,
+        return match attempt.committed {
+            false => Outcome::FirstContentTimeout,
+            true => Outcome::IdleTimeout,
         };
     }
     match error.esource() {
         ErrorSource::Downstream => Outcome::ClientAbort,
-        ErrorSource::Upstream if view.committed => Outcome::Truncated,
+        ErrorSource::Upstream if attempt.committed => Outcome::Truncated,
         ErrorSource::Upstream => match error.etype() {
             ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => Outcome::Malformed,
-            ErrorType::ReadTimedout => Outcome::FirstContentTimeout,
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::FirstContentTimeout,
             _ => Outcome::Reset,
         },
         ErrorSource::Internal | ErrorSource::Unset => Outcome::Internal,
@@ -132,26 +116,38 @@ pub(super) async fn last_word(
     ctx: &mut Context,
 ) -> FailToProxy {
     let Ok(exchange) = ctx.exchange() else {
-        let said = reply::error(session, &Error::weir(500, "Internal error"), None).await;
-        return FailToProxy { error_code: 500, can_reuse_downstream: said.is_ok() && false };
+        // Reached only by an error before a plan, which Pingora made itself.
+        let said = reply::error(session, &Error::weir(500, "Internal Server Error"), None).await;
+        return over(if said.is_ok() { 500 } else { 0 });
     };
     exchange.give_back(session);
-    let gone = exchange.log.outcome == Some(Outcome::ClientAbort)
-        || exchange.attempt.as_ref().is_some_and(|a| a.outcome == Some(Outcome::ClientAbort));
-    if gone {
-        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    let outcome = exchange.attempt.as_ref().and_then(|attempt| attempt.outcome);
+    if outcome == Some(Outcome::ClientAbort) {
+        return over(0);
     }
-    let verdict = exchange.refusal.take().unwrap_or_else(|| exchange.attempts.verdict());
     if session.response_written().is_none() {
+        let verdict = verdict(exchange);
+        exchange.answered = verdict.status;
         session.set_keepalive(None);
         let said = reply::error(session, &verdict, Some(&exchange.generation.id)).await;
-        let error_code = if said.is_ok() { verdict.status } else { 0 };
-        return FailToProxy { error_code, can_reuse_downstream: false };
+        return over(if said.is_ok() { verdict.status } else { 0 });
     }
     if let Some(attempt) = &mut exchange.attempt {
         break_off(session, attempt, error).await;
     }
-    FailToProxy { error_code: 502, can_reuse_downstream: false }
+    over(502)
+}
+
+/// What the caller is told when nothing is left to try.
+fn verdict(exchange: &mut Exchange) -> Error {
+    let provider = exchange.ended.as_ref().map(|ended| &ended.target.endpoint.provider.name);
+    let provider = provider.map_or("", |name| name);
+    let verdict = exchange.refusal.take();
+    verdict.unwrap_or_else(|| exchange.attempts.verdict(provider))
+}
+
+fn over(error_code: u16) -> FailToProxy {
+    FailToProxy { error_code, can_reuse_downstream: false }
 }
 
 /// Ends a reply that was already under way, in a way its reader can tell from a whole one.
@@ -159,16 +155,19 @@ async fn break_off(session: &mut Session, attempt: &mut Attempt, error: &pingora
     let Flow::Reply(relay) = &mut attempt.flow else {
         return;
     };
-    if !relay.is_stream() {
-        return;
-    }
     let last = if relay.is_terminal() {
         None
-    } else if *error.etype() == ATTEMPT_DEADLINE {
-        Some(relay.fail(&Error::upstream(504, "Provider timed out")))
     } else {
-        Some(relay.fail(&response::disconnected()))
+        let why = match *error.etype() == ATTEMPT_DEADLINE {
+            true => Error::upstream(504, "Provider timed out"),
+            false => response::disconnected(),
+        };
+        // Empty for an unstreamed body: breaking off is all that can be said there.
+        Some(relay.fail(&why)).filter(|last| !last.is_empty())
     };
+    if last.is_none() && !relay.is_terminal() {
+        return;
+    }
     if let Err(error) = session.write_response_body(last, true).await {
         tracing::debug!(%error, "the caller left before the last event");
     }

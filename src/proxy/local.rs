@@ -5,7 +5,7 @@ use super::request;
 use crate::api;
 use crate::error::Error;
 use crate::ledger::Found;
-use crate::request::route::{Face, Target};
+use crate::request::route::Target;
 use crate::state::State;
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -20,16 +20,15 @@ const STEP: Duration = Duration::from_millis(2);
 pub(super) async fn answer(
     state: &Arc<State>,
     session: &mut Session,
-    face: Face,
     target: Target,
 ) -> Result<(), Refusal> {
     let body = match target {
-        Target::Models => state.snapshot.load().models(face),
+        Target::Models => state.snapshot.load().models.clone(),
         _ => generation(state, session).await?,
     };
-    reply::json(session, body).await.map_err(|_| {
-        Refusal::closing(Error::weir(500, "The answer could not be written"))
-    })
+    reply::json(session, body)
+        .await
+        .map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))
 }
 
 /// `GET generation?id=` (contract 1.6), readable the moment the response has ended, and only

@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The Pingora application.
-#[derive(Debug)]
 pub struct Weir {
     state: Arc<State>,
 }
@@ -39,7 +38,7 @@ impl Weir {
 }
 
 /// What a request has become so far. Boxed: most of it exists only once a plan does.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Context(Option<Box<Exchange>>);
 
 impl Context {
@@ -151,9 +150,9 @@ impl ProxyHttp for Weir {
         _: &mut Session,
         error: Box<pingora::Error>,
         ctx: &mut Context,
-        reused: bool,
+        _: bool,
     ) -> Box<pingora::Error> {
-        failure::proxying(&self.state, ctx, error, reused)
+        failure::proxying(&self.state, ctx, error)
     }
 
     async fn fail_to_proxy(

@@ -1,16 +1,18 @@
 //! `early_request_filter` and `request_filter`: from a head to a plan, or to an answer of our own.
 
-use super::exchange::{AccessLog, Exchange, Generation};
+use super::exchange::{Exchange, Generation};
 use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
+use crate::bounds::DRAIN_TIME;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
+use crate::metrics::BadJson;
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
-use crate::request::route::{Face, Miss, Operation, Target, route};
-use crate::rules;
+use crate::request::route::{Face, Miss, Target, route};
+use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint};
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
@@ -29,7 +31,7 @@ pub(super) fn early(state: &State, session: &mut Session) {
     session.set_keepalive(Some(limits.keepalive_idle.as_secs()));
     session.set_write_timeout(Some(limits.write_timeout));
     session.set_min_send_rate(Some(limits.min_send_rate));
-    session.set_total_drain_timeout(Some(limits.drain_timeout));
+    session.set_total_drain_timeout(Some(DRAIN_TIME));
 }
 
 /// Decides what becomes of a request. `None`: it has been answered already.
@@ -45,30 +47,35 @@ pub(super) async fn filter(
     }
     let operation = match target {
         Target::Inference(operation) => operation,
-        other => return local::answer(state, session, face, other).await.map(|()| None),
+        other => return local::answer(state, session, other).await.map(|()| None),
     };
     let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
     let limits = &snapshot.settings.limits;
     let bounds = Bounds { bytes: limits.body_bytes, time: limits.body_timeout };
     let body = body::read(session, bounds).await.map_err(|error| {
-        state.metrics.body_refused(error.status);
+        if error.status == 413 {
+            state.metrics.body_too_large.inc();
+        }
         Refusal::closing(error)
     })?;
     let envelope = envelope::read(&body, operation).map_err(|error| {
-        state.metrics.bad_json(&error);
+        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
         Refusal::kept(error.into())
     })?;
+    state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
-    let ask = Ask { state, snapshot, caller, face, operation, headers };
-    let (pools, attempts, seed) = ask.plan(&envelope).map_err(Refusal::kept)?;
+    let ask = Ask { state, snapshot, caller, face, headers };
+    let (pools, attempts) = ask.plan(&envelope).map_err(Refusal::kept)?;
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
+    state.budget.request(now_ms());
     let clock = Arc::new(Clock::default());
     let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock));
     Ok(Some(Box::new(Exchange {
+        _active: state.enter(),
         state: Arc::clone(state),
-        snapshot,
+        _snapshot: snapshot,
         caller,
         face,
         operation,
@@ -77,15 +84,17 @@ pub(super) async fn filter(
         envelope,
         pools,
         attempts,
-        replay: None,
+        next: None,
+        fresh: false,
+        refused: Vec::new(),
         attempt: None,
         dispatched: 0,
-        seed,
         clock,
         inner,
         started,
         refusal: None,
-        log: AccessLog::default(),
+        ended: None,
+        answered: 0,
     })))
 }
 
@@ -110,50 +119,54 @@ struct Ask<'a> {
     snapshot: Arc<Snapshot>,
     caller: Arc<Caller>,
     face: Face,
-    operation: Operation,
     headers: &'a HeaderMap,
 }
 
 impl Ask<'_> {
     /// The pools asked for and the order in which their targets will be tried.
-    fn plan(&self, envelope: &Envelope) -> Result<(Vec<Arc<Pool>>, Attempts, u64), Error> {
+    fn plan(&self, envelope: &Envelope) -> Result<(Vec<Arc<Pool>>, Attempts), Error> {
+        let now = now_ms();
+        let mut seed = rand::rng().next_u64();
+        let mut pools = Vec::with_capacity(envelope.models.len());
+        let mut orders = Vec::with_capacity(envelope.models.len());
+        let mut excluded = Vec::new();
+        for asked in &envelope.models {
+            let decision = self.decide(asked, envelope)?;
+            let pool = self.pool(decision.rename.as_ref().unwrap_or(asked))?;
+            let constraint = self.constraint(&decision.constraint, envelope);
+            let candidates: Vec<_> = pool
+                .targets
+                .iter()
+                .map(|each| Candidate { endpoint: &each.endpoint, facts: each.facts(now) })
+                .collect();
+            let plan = selection::plan(&candidates, &constraint, seed);
+            seed = seed.wrapping_add(1);
+            for (_, reason) in &plan.excluded {
+                self.state.metrics.excluded.inc(*reason);
+            }
+            orders.push(plan.order);
+            excluded.extend(plan.excluded);
+            pools.push(pool);
+        }
+        if orders.iter().all(Vec::is_empty) {
+            self.state.metrics.no_peer.inc();
+            return Err(selection::nothing_left(&excluded));
+        }
+        Ok((pools, Attempts::new(orders)))
+    }
+
+    fn decide(&self, model: &str, envelope: &Envelope) -> Result<Decision, Error> {
         let decision = self.snapshot.rules.decide(&rules::Facts {
-            model: envelope.models.first().map_or("", |model| model),
+            model,
             key: &self.caller.name,
             workspace: &self.caller.workspace,
             stream: envelope.stream,
             headers: self.headers,
         });
-        if let Some(refusal) = decision.reject {
-            return Err(refusal);
+        match decision.reject {
+            Some(refusal) => Err(refusal),
+            None => Ok(decision),
         }
-        let mut pools = Vec::with_capacity(envelope.models.len());
-        for (place, asked) in envelope.models.iter().enumerate() {
-            let renamed = decision.rename.as_ref().filter(|_| place == 0);
-            pools.push(self.pool(renamed.unwrap_or(asked))?);
-        }
-        let constraint = self.constraint(decision.constraint, envelope);
-        let mut seed = rand::rng().next_u64();
-        let mut orders = Vec::with_capacity(pools.len());
-        let mut excluded = Vec::new();
-        for pool in &pools {
-            seed = seed.wrapping_add(1);
-            let facts = pool.targets.iter().map(|target| Candidate {
-                endpoint: &target.endpoint,
-                facts: target.facts(now_ms()),
-            });
-            let plan = selection::plan(&facts.collect::<Vec<_>>(), &constraint, seed);
-            for (_, reason) in &plan.excluded {
-                self.state.metrics.excluded(*reason);
-            }
-            orders.push(plan.order);
-            excluded.extend(plan.excluded);
-        }
-        if orders.iter().all(Vec::is_empty) {
-            self.state.metrics.no_peer();
-            return Err(selection::nothing_left(&excluded));
-        }
-        Ok((pools, Attempts::new(orders), seed))
     }
 
     /// Unknown and forbidden give the same answer (S15).
@@ -167,10 +180,10 @@ impl Ask<'_> {
             })
     }
 
-    fn constraint(&self, rules: Constraint, envelope: &Envelope) -> Constraint {
+    fn constraint(&self, rules: &Constraint, envelope: &Envelope) -> Constraint {
         let mut constraint = self.snapshot.settings.constraint.clone();
         constraint.merge(&self.caller.constraint);
-        constraint.merge(&rules);
+        constraint.merge(rules);
         constraint.merge(&envelope.provider.constraint());
         constraint
     }

@@ -6,6 +6,7 @@ use crate::bounds::ERROR_BODY_BYTES;
 use crate::edge::clock::now_ms;
 use crate::error::Error;
 use crate::face::{self, Relay, Reply, Step};
+use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::request::route::Face;
 use crate::upstream::attempts::{Verdict, classify_status};
@@ -22,23 +23,23 @@ const AFTER_TERMINAL: Duration = Duration::from_secs(5);
 /// `upstream_response_filter`: goes on with a reply, passes the caller's own fault, or fails the
 /// attempt so that another can be made.
 pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result<()> {
-    let more = exchange.attempts.more_after_client_fault();
+    let models = exchange.pools.len();
     let Some(attempt) = &mut exchange.attempt else {
         return Err(failed("no attempt to answer"));
     };
+    let another_model = attempt.choice.model + 1 < models;
     let status = head.status.as_u16();
     if head.status.is_informational() && status != 101 {
         return Ok(());
     }
     attempt.status = status;
     attempt.claim.status(status);
-    let wraps = exchange.face == Face::OpenRouter;
     attempt.flow = match classify_status(status) {
-        Verdict::Reply if head.headers.contains_key(header::CONTENT_ENCODING) => {
+        Verdict::Deliver if head.headers.contains_key(header::CONTENT_ENCODING) => {
             attempt.ends(Outcome::Malformed);
             return Err(failed("compressed though identity was asked"));
         }
-        Verdict::Reply => Flow::Reply(Box::new(Relay::new(Reply {
+        Verdict::Deliver => Flow::Reply(Box::new(Relay::new(Reply {
             face: exchange.face,
             operation: exchange.operation,
             dialect: attempt.target.endpoint.provider.dialect,
@@ -51,21 +52,17 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             price: Arc::clone(&attempt.target.endpoint.price),
             prompt_bytes: exchange.body.len() as u64,
         }))),
-        Verdict::ClientFault if !more => {
-            attempt.ends(Outcome::ClientFault);
-            if wraps { Flow::Wrap(Vec::new()) } else { Flow::Pass }
-        }
-        Verdict::ClientFault => {
-            attempt.ends(Outcome::ClientFault);
-            return Err(failed("refused by the upstream"));
-        }
         Verdict::Fail(outcome) => {
             attempt.ends(outcome);
             attempt.retry_after = retry_after(&head.headers);
-            return Err(failed("status of the upstream"));
+            if outcome != Outcome::ClientFault || another_model {
+                return Err(failed("status of the upstream"));
+            }
+            if exchange.face == Face::OpenRouter { Flow::Wrap(Vec::new()) } else { Flow::Pass }
         }
     };
-    *head = shown(exchange.face, attempt, &exchange.generation.id, head)?;
+    exchange.answered = status;
+    *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
     Ok(())
 }
 
@@ -87,15 +84,10 @@ fn retry_after(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// The reply head the caller sees: an allow-list, and the generation's id.
-fn shown(
-    face: Face,
-    attempt: &Attempt,
-    id: &str,
-    upstream: &ResponseHeader,
-) -> Result<ResponseHeader> {
+fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(upstream.status, Some(6))?;
     let kind = upstream.headers.get(header::CONTENT_TYPE).cloned();
-    match (&attempt.flow, kind) {
+    match (flow, kind) {
         (Flow::Wrap(_), _) | (_, None) => {
             head.insert_header(header::CONTENT_TYPE, "application/json")?;
         }
@@ -104,7 +96,7 @@ fn shown(
     if is_stream(&upstream.headers) {
         head.insert_header(header::CACHE_CONTROL, "no-cache")?;
     }
-    if matches!(attempt.flow, Flow::Pass)
+    if matches!(flow, Flow::Pass)
         && let Some(length) = upstream.headers.get(header::CONTENT_LENGTH)
     {
         head.insert_header(header::CONTENT_LENGTH, length.clone())?;
@@ -146,12 +138,7 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
 }
 
 /// Acts on what one read held, before its bytes are handed on.
-fn reply(
-    exchange: &mut Exchange,
-    step: Step,
-    body: &mut Option<Bytes>,
-    end: bool,
-) -> Result<()> {
+fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: bool) -> Result<()> {
     let Some(attempt) = &mut exchange.attempt else {
         return Err(failed("no attempt to answer"));
     };
@@ -161,8 +148,10 @@ fn reply(
     if let Some(fault) = &step.fault {
         attempt.status = fault.status;
         attempt.outcome.get_or_insert(Outcome::InBand);
-        exchange.state.metrics.in_band(attempt.committed || step.content);
-        if !attempt.committed && !step.content {
+        let after = attempt.committed || step.content;
+        let phase = if after { Phase::After } else { Phase::Before };
+        exchange.state.metrics.in_band_error.inc(phase);
+        if !after {
             return Err(failed("an error event before content"));
         }
     }
@@ -185,6 +174,7 @@ fn reply(
     }
     if !attempt.committed && (step.content || body.is_some()) {
         commit(attempt);
+        exchange.attempts.commit();
     }
     if step.event || terminal {
         let idle = attempt.target.endpoint.timeouts.idle;

@@ -3,21 +3,23 @@
 use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
 use crate::edge::clock::{now_ms, wall_us};
+use crate::edge::merge;
 use crate::error::Error;
 use crate::ledger::record::Intent;
 use crate::outcome::Outcome;
 use crate::request::rewrite::{Edit, rewrite};
-use crate::request::route::{Face, Operation};
 use crate::snapshot::Target;
 use crate::state::State;
 use crate::upstream::attempts::Choice;
-use crate::upstream::peer;
+use crate::upstream::credential::Key;
 use bytes::Bytes;
 use http::{HeaderName, Method, header};
+use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorType, Result};
 use pingora_http::RequestHeader;
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,76 +31,85 @@ const FORWARDED: [HeaderName; 2] =
 const FRESH: u64 = 1 << 63;
 
 /// `upstream_peer`: the next endpoint that can be tried, with a slot claimed for it.
-pub(super) fn peer(state: &Arc<State>, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     loop {
-        let replay = exchange.replay.take();
-        let fresh = replay.is_some();
-        let Some(choice) = replay.or_else(|| exchange.attempts.next()) else {
+        let chosen = exchange.next.take();
+        let Some(choice) = chosen.or_else(|| exchange.attempts.next(|| true)) else {
             return Err(given_up("no endpoint is left to try"));
         };
         let Some(target) = exchange.target(choice) else {
-            continue;
+            return Err(given_up("a plan names a target that its pool lacks"));
         };
-        exchange.seed = exchange.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let Some(address) = target.addresses.pick(exchange.seed, now_ms()) else {
+        let now = now_ms();
+        let upstream = &target.upstream;
+        let credential = upstream.credentials.pick(now).cloned();
+        let address = upstream.pool.pick(&exchange.refused, now);
+        let (Some(address), true) =
+            (address, credential.is_some() || target.endpoint.provider.keyless)
+        else {
             target.metrics.attempt(Outcome::Unresolved);
-            exchange.attempts.failed(Outcome::Unresolved, 0, None);
+            skip(state, exchange);
             continue;
         };
-        let credential = target.credential(now_ms());
-        if credential.is_none() && !target.endpoint.provider.keyless {
-            exchange.attempts.failed(Outcome::Credential, 0, None);
+        let Ok(mut peer) = upstream.pool.peer(&target.endpoint, address, exchange.body.len())
+        else {
+            target.metrics.attempt(Outcome::Unresolved);
+            skip(state, exchange);
             continue;
-        }
-        let mut peer = peer::peer(&target.endpoint, address, exchange.body.len());
-        if fresh {
+        };
+        if exchange.fresh {
             peer.group_key |= FRESH;
+        }
+        if peer.options.alpn == ALPN::H1 {
+            peer.options.alpn = merge::alpn();
         }
         begin(state, exchange, choice, target, (address, credential))?;
         return Ok(Box::new(peer));
     }
 }
 
+/// Passes over an endpoint that cannot even be tried.
+fn skip(state: &State, exchange: &mut Exchange) {
+    exchange.attempts.failed(Outcome::Unresolved, 0, None);
+    exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
+}
+
 /// Claims the slot and makes the attempt, before anything is dispatched.
 fn begin(
-    state: &Arc<State>,
+    state: &State,
     exchange: &mut Exchange,
     choice: Choice,
     target: Arc<Target>,
-    (address, credential): (std::net::SocketAddr, Option<usize>),
+    (address, credential): (SocketAddr, Option<Arc<Key>>),
 ) -> Result<()> {
-    let injected_usage = injects_usage(exchange, &target);
-    let user = exchange.generation.user.as_deref().filter(|_| exchange.face == Face::OpenRouter);
-    let body = rewrite(
-        &exchange.body,
-        &exchange.envelope,
-        &Edit {
-            upstream_model: &target.endpoint.upstream_model,
-            face: exchange.face,
-            stream_usage: injected_usage,
-            declares: &target.endpoint.declares,
-            hashed_user: user,
-        },
-    );
-    let intent = intent(exchange, &target, credential);
+    let injects = target.endpoint.provider.injects_usage;
+    let edit = Edit {
+        upstream_model: &target.endpoint.upstream_model,
+        face: exchange.face,
+        stream_usage: injects,
+        declares: &target.endpoint.declares,
+        hashed_user: exchange.generation.user.as_deref(),
+    };
+    let body = rewrite(&exchange.body, &exchange.envelope, &edit);
+    let intent = intent(exchange, &target, credential.as_deref());
     let price = Arc::clone(&target.endpoint.price);
     let Some(claim) = state.ledger.claim(&intent, price, wall_us()) else {
-        exchange.refusal = Some(
-            Error::weir(503, "The ledger cannot take another request now").retry_after(Some(1)),
-        );
+        let full = "The ledger cannot take another request now";
+        exchange.refusal = Some(Error::weir(503, full).retry_after(Some(1)));
         return Err(given_up("no ledger slot is free"));
     };
     exchange.clock.stop();
     exchange.attempt = Some(Attempt {
-        state: Arc::clone(state),
-        _in_flight: target.live.begin(),
+        injected_usage: injects && exchange.envelope.lacks_usage(),
+        _in_flight: target.live.enter(),
         target,
         choice,
         address,
         credential,
         claim,
         body,
-        injected_usage,
+        operation: exchange.operation,
+        prompt_bytes: exchange.body.len() as u64,
         flow: Flow::Awaiting,
         dispatched: None,
         reused: false,
@@ -107,21 +118,17 @@ fn begin(
         outcome: None,
         status: 0,
         retry_after: None,
+        settled: false,
     });
     Ok(())
 }
 
-/// Usage is asked of a stream whose caller did not ask, where the provider understands the option.
-fn injects_usage(exchange: &Exchange, target: &Target) -> bool {
-    exchange.envelope.stream
-        && exchange.operation != Operation::Embedding
-        && exchange.envelope.include_usage != Some(true)
-        && target.endpoint.provider.injects_usage
-}
-
-fn intent<'a>(exchange: &'a Exchange, target: &'a Target, credential: Option<usize>) -> Intent<'a> {
+fn intent<'a>(
+    exchange: &'a Exchange,
+    target: &'a Target,
+    credential: Option<&'a Key>,
+) -> Intent<'a> {
     let endpoint = &target.endpoint;
-    let credential = credential.and_then(|at| target.credentials.get(at));
     let session = exchange.envelope.session_id.as_deref();
     Intent {
         generation_id: Cow::Borrowed(&exchange.generation.id),
@@ -174,9 +181,7 @@ pub(super) fn head(
     let accept = if exchange.envelope.stream { "text/event-stream" } else { "application/json" };
     head.insert_header(header::ACCEPT, accept)?;
     head.insert_header(header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION")))?;
-    if let Some(credential) =
-        attempt.credential.and_then(|at| attempt.target.credentials.get(at))
-    {
+    if let Some(credential) = &attempt.credential {
         head.insert_header(header::AUTHORIZATION, credential.authorization.clone())?;
     }
     for name in FORWARDED {
@@ -187,8 +192,9 @@ pub(super) fn head(
     *out = head;
     exchange.dispatched = exchange.dispatched.saturating_add(1);
     if exchange.dispatched == 1 {
-        attempt.target.metrics.added_latency(exchange.started.elapsed());
+        exchange.state.metrics.added_latency(exchange.face, exchange.started.elapsed());
     }
+    attempt.target.metrics.in_flight.inc();
     let timeouts = &attempt.target.endpoint.timeouts;
     let now = now_ms();
     exchange.clock.set(now, timeouts.first_content, Some(latest(now, timeouts.total)));

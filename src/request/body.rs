@@ -57,7 +57,8 @@ async fn collect(
     if Some(first.len()) == declared {
         return Ok(first);
     }
-    let mut whole = BytesMut::with_capacity(declared.unwrap_or(0).min(PREALLOCATE).max(first.len()));
+    let mut whole =
+        BytesMut::with_capacity(declared.unwrap_or(0).min(PREALLOCATE).max(first.len()));
     let mut piece = Some(first);
     while let Some(bytes) = piece {
         if whole.len() + bytes.len() > most {

@@ -1,4 +1,4 @@
-//! Why a body is refused before anything is sent upstream.
+//! Why a body that has arrived whole is refused before anything is sent upstream: always 400.
 
 use super::scan::{Fault, Flaw};
 use crate::bounds::MODEL_NAME_BYTES;
@@ -28,9 +28,6 @@ pub enum BodyError {
     /// Contract 5.5.
     #[error("Input required: specify \"prompt\" or \"messages\"")]
     NoInput,
-    /// More bytes than the configured limit; 413.
-    #[error("Request body is larger than {limit} bytes")]
-    TooLarge { limit: usize },
 }
 
 impl BodyError {
@@ -47,7 +44,6 @@ impl BodyError {
             Self::TooMuch { .. } => "bound",
             Self::Model(_) | Self::NoModel => "model",
             Self::NoInput => "input",
-            Self::TooLarge { .. } => "size",
         }
     }
 
@@ -60,7 +56,7 @@ impl BodyError {
             | Self::Type { param, .. }
             | Self::TooMuch { param, .. } => Some(param),
             Self::Model(_) | Self::NoModel => Some("model"),
-            Self::Json(_) | Self::NoInput | Self::TooLarge { .. } => None,
+            Self::Json(_) | Self::NoInput => None,
         }
     }
 }
@@ -73,8 +69,7 @@ impl From<Fault> for BodyError {
 
 impl From<BodyError> for Error {
     fn from(refusal: BodyError) -> Self {
-        let status = if matches!(refusal, BodyError::TooLarge { .. }) { 413 } else { 400 };
-        let error = Self::caller(status, refusal.to_string());
+        let error = Self::caller(400, refusal.to_string());
         match refusal.param() {
             Some(param) => error.param(param),
             None => error,

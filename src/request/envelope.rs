@@ -9,6 +9,7 @@ use super::keys::{self, Fate};
 use super::route::Operation;
 use super::scan::Scanner;
 use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_BYTES};
+use crate::selection::Constraint;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,6 +40,21 @@ pub struct ProviderPreferences {
     pub allow_fallbacks: Option<bool>,
     pub data_collection_deny: bool,
     pub zdr: bool,
+}
+
+impl ProviderPreferences {
+    /// The same as what narrows a choice.
+    #[must_use]
+    pub fn constraint(&self) -> Constraint {
+        Constraint {
+            only: (!self.only.is_empty()).then(|| self.only.clone()),
+            ignore: self.ignore.clone(),
+            zdr: self.zdr,
+            no_collection: self.data_collection_deny,
+            no_fallbacks: self.allow_fallbacks == Some(false),
+            order: self.order.clone(),
+        }
+    }
 }
 
 /// `stream_options`, where it is an object.

@@ -1,5 +1,6 @@
 //! From socket bytes to the few facts that steer: route, body, envelope; and back, rewrite.
 
+pub mod body;
 pub mod body_error;
 pub mod envelope;
 mod fields;

@@ -2,6 +2,7 @@
 
 use super::envelope::{Envelope, Member};
 use super::keys::Fate;
+use super::route::Face;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,11 +12,12 @@ use std::ops::Range;
 pub struct Edit<'a> {
     /// The name the endpoint knows the model by.
     pub upstream_model: &'a str,
+    pub face: Face,
     /// Ask for usage where the caller's stream lacks it ([`Envelope::lacks_usage`]).
     pub stream_usage: bool,
     /// Weir's own fields that the endpoint understands and so receives.
     pub declares: &'a [String],
-    /// Takes the place of `user`; `None` leaves it as it came.
+    /// Takes the place of `user` under `/api/v1`; under `/v1`, and for `None`, it stays as it came.
     pub hashed_user: Option<&'a str>,
 }
 
@@ -101,7 +103,7 @@ fn change<'a>(
 ) -> Option<Splice<'a>> {
     match member.key {
         "model" => Some(Splice { range: member.value.clone(), with: model.into() }),
-        "user" if envelope.user.is_some() => {
+        "user" if envelope.user.is_some() && edit.face == Face::OpenRouter => {
             let hashed = quoted(edit.hashed_user?);
             Some(Splice { range: member.value.clone(), with: hashed.into() })
         }

@@ -1,6 +1,64 @@
 //! Where a request goes next, and by which address and credential.
 //!
-//! [`attempts`] is the only place that decides about retries; it and [`budget`] are pure.
+//! [`attempts`] is the only place that decides about retries; it and [`budget`] are pure. Names are
+//! looked up and addresses probed in the background; a request only reads what is known.
 
 pub mod attempts;
 pub mod budget;
+pub mod credential;
+pub mod discovery;
+pub mod peer;
+pub mod pool;
+pub mod pools;
+pub mod probe;
+#[cfg(test)]
+mod simulation;
+
+use crate::catalog::Provider;
+use crate::endpoint::{Live, Registry};
+use crate::selection::Facts;
+use credential::{Credentials, Unsendable};
+use peer::Untrusted;
+use pool::Pool;
+use pools::Pools;
+use std::sync::Arc;
+
+/// Live side of one provider: held by a snapshot, found again by the next.
+pub struct Upstream {
+    pub pool: Arc<Pool>,
+    pub credentials: Credentials,
+}
+
+/// Why a provider cannot be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    #[error(transparent)]
+    Unsendable(#[from] Unsendable),
+}
+
+impl Upstream {
+    /// Attaches a provider of a new snapshot to its live state.
+    ///
+    /// # Errors
+    /// If its TLS settings or a secret cannot be used.
+    pub fn attach(
+        provider: &Provider,
+        pools: &Pools,
+        registry: &Registry,
+    ) -> Result<Self, Unusable> {
+        let credentials = Credentials::new(provider, registry)?;
+        let pool = pools.attach(provider, &credentials)?;
+        Ok(Self { pool, credentials })
+    }
+
+    /// All that selection may know of one of this provider's endpoints.
+    #[must_use]
+    pub fn facts(&self, live: &Live, now_ms: u64) -> Facts {
+        let mut facts = live.facts(now_ms);
+        facts.down = self.pool.all_down(now_ms);
+        facts.cooling |= self.credentials.cooling_ms(now_ms) > 0;
+        facts
+    }
+}

@@ -1,5 +1,6 @@
 use super::*;
-use crate::demo::{fleet, serve};
+use crate::demo::{fleet, serve, service};
+use pingora::services::background::BackgroundService;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -147,5 +148,19 @@ async fn h2c_streams_and_a_simulated_reset_resets_the_stream() {
             assert_eq!(text.ends_with(b"data: [DONE]\n\n"), content);
         }
         assert_eq!(resets > 0, !content);
+    }
+}
+
+#[tokio::test]
+async fn a_service_serves_and_outlives_the_shutdown_signal() {
+    let listener = fleet::bind().unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = service(Simulated::new("p", vec![model(0.0)], 1), listener).task();
+    let (signal, shutdown) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move { task.start(shutdown).await });
+    signal.send(true).unwrap();
+    for _ in 0..2 {
+        let reply = exchange(address, "/v1/chat/completions", WHOLE).await;
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     }
 }

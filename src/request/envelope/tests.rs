@@ -30,12 +30,6 @@ fn reads_what_steers() {
     assert_eq!(envelope.max_tokens, Some(9));
     assert_eq!(envelope.session_id.as_deref(), Some("s"));
     assert_eq!(envelope.user.as_deref(), Some("user"));
-    let provider = &envelope.provider;
-    assert_eq!(provider.order, [Arc::from("groq")]);
-    assert_eq!(provider.only, [Arc::from("groq"), Arc::from("deepinfra/turbo")]);
-    assert_eq!(provider.ignore, [Arc::from("x")]);
-    assert_eq!(provider.allow_fallbacks, Some(false));
-    assert!(provider.data_collection_deny && provider.zdr);
     assert_eq!(envelope.count, 12);
     for member in &envelope.members {
         let value = &body[member.value.clone()];
@@ -47,6 +41,25 @@ fn reads_what_steers() {
     assert_eq!(&body[options.include_usage.unwrap()], b"false");
     assert_eq!(body[options.open - 1], b'{');
     assert!(!options.empty);
+}
+
+#[test]
+fn reads_provider_preferences_and_says_them_as_a_constraint() {
+    let envelope = with(
+        r#""provider":{"order":["groq"],"only":["groq","deepinfra/turbo"],"ignore":["x"],
+        "allow_fallbacks":false,"data_collection":"disallow","zdr":true,"sort":{"by":"price"},"new":1}"#,
+    )
+    .unwrap();
+    let provider = &envelope.provider;
+    assert_eq!(provider.order, [Arc::from("groq")]);
+    assert_eq!(provider.only, [Arc::from("groq"), Arc::from("deepinfra/turbo")]);
+    assert_eq!(provider.ignore, [Arc::from("x")]);
+    assert_eq!(provider.allow_fallbacks, Some(false));
+    assert!(provider.data_collection_deny && provider.zdr);
+    let constraint = provider.constraint();
+    assert_eq!(constraint.only.as_deref(), Some(&*provider.only));
+    assert!(constraint.zdr && constraint.no_collection && constraint.no_fallbacks);
+    assert_eq!(ProviderPreferences::default().constraint(), Constraint::default());
 }
 
 #[test]
@@ -304,10 +317,4 @@ fn usage_lacks_only_in_streams_that_did_not_ask() {
     assert!(!lacks(r#","stream":true,"stream_options":{"include_usage":true}"#, Operation::Chat));
     assert!(!lacks("", Operation::Chat));
     assert!(!lacks(r#","stream":true"#, Operation::Embedding));
-}
-
-#[test]
-fn a_body_too_large_is_413() {
-    let error = Error::from(BodyError::TooLarge { limit: 5 });
-    assert_eq!((error.status, error.kind.as_str()), (413, "payload_too_large"));
 }

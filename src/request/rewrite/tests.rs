@@ -5,8 +5,13 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-const PLAIN: Edit<'_> =
-    Edit { upstream_model: "up", stream_usage: true, declares: &[], hashed_user: None };
+const PLAIN: Edit<'_> = Edit {
+    upstream_model: "up",
+    face: Face::OpenRouter,
+    stream_usage: true,
+    declares: &[],
+    hashed_user: None,
+};
 
 fn edited(body: &str, edit: &Edit<'_>) -> String {
     let body = Bytes::copy_from_slice(body.as_bytes());
@@ -119,6 +124,9 @@ fn names_are_escaped_and_users_replaced_only_where_they_are() {
     let null = r#"{"model":"m","prompt":1,"user":null}"#;
     assert!(edited(null, &edit).ends_with(r#""user":null}"#));
     assert!(!edited(r#"{"model":"m","prompt":1}"#, &edit).contains("user"));
+    let faithful = Edit { face: Face::Faithful, ..edit };
+    let kept = r#"{"model":"m","prompt":1,"user":"u"}"#;
+    assert!(edited(kept, &faithful).ends_with(r#""user":"u"}"#));
 }
 
 /// A document's members in order: unescaped keys, values byte by byte.
@@ -273,4 +281,37 @@ proptest! {
         prop_assert!(out.starts_with(&body[..first]));
         prop_assert!(out.ends_with(&body[last..]));
     }
+}
+
+/// Every recorded request of a dialect Weir serves is understood, and sent on as it came but for
+/// what is Weir's own.
+#[test]
+fn recorded_requests_are_understood_and_sent_on_as_they_came() {
+    let Some(folder) = std::env::var_os("WEIR_CORPUS") else {
+        println!("skipped: WEIR_CORPUS is not set");
+        return;
+    };
+    let lines =
+        std::fs::read_to_string(std::path::Path::new(&folder).join("recorded.jsonl")).unwrap();
+    let mut seen = 0;
+    for line in lines.lines() {
+        let exchange: serde_json::Value = serde_json::from_str(line).unwrap();
+        let operation = match exchange["dialect"].as_str() {
+            Some("openai-chat") => Operation::Chat,
+            Some("openai-completions") => Operation::Completion,
+            Some("openai-embeddings") => Operation::Embedding,
+            _ => continue,
+        };
+        let (id, request) = (&exchange["id"], exchange["request"].as_str().unwrap());
+        let body = Bytes::copy_from_slice(request.as_bytes());
+        let envelope = read(&body, operation).unwrap_or_else(|refusal| panic!("{id}: {refusal}"));
+        seen += 1;
+        let streams = members(&body).contains(&("stream".to_owned(), "true".to_owned()));
+        let edit = Edit { upstream_model: "up", ..PLAIN };
+        let out = rewrite(&body, &envelope, &edit);
+        let asks =
+            streams && operation != Operation::Embedding && envelope.include_usage != Some(true);
+        assert_eq!(members(&out), expected(&body, asks, &edit), "{id}");
+    }
+    assert!(seen > 0, "the corpus has requests of these dialects");
 }

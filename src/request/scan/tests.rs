@@ -62,8 +62,7 @@ pub(in crate::request) fn json() -> impl Strategy<Value = String> {
         "[ -~]{30,70}".prop_map(|text| serde_json::Value::from(text).to_string()),
     ];
     scalar.prop_recursive(5, 40, 6, move |inner| {
-        let element =
-            (space(), inner.clone(), space()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
+        let element = (space(), inner, space()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
         let member =
             (space(), any::<String>(), space(), element.clone()).prop_map(|(a, key, b, value)| {
                 format!("{a}{}{b}:{value}", serde_json::Value::from(key))

@@ -93,7 +93,8 @@ fn the_verdict_tells_what_all_tries_had_in_common() {
     use Outcome::{
         ConnectTimeout, Credential, FirstContentTimeout, IdleTimeout, RateLimited, ServerError,
     };
-    let cases: [(&[(Outcome, u16)], u16, ErrorType); 7] = [
+    type Case = (&'static [(Outcome, u16)], u16, ErrorType);
+    let cases: [Case; 7] = [
         (&[(RateLimited, 429), (RateLimited, 429)], 429, ErrorType::RateLimitExceeded),
         (&[(RateLimited, 429), (ServerError, 500)], 502, ErrorType::ProviderUnavailable),
         (&[(FirstContentTimeout, 0), (IdleTimeout, 200)], 504, ErrorType::Timeout),

@@ -1,0 +1,210 @@
+//! The endpoints of a model: which provider serves it, under what name and at what price.
+
+use super::document::{Section, suggest};
+use super::providers::{self, State};
+use super::value::{self, Amount, each_of, positive};
+use crate::bounds;
+use crate::catalog::{DECLARABLE, Dormant, Endpoint, Provider};
+use crate::price::{PRICES, PriceVersion, complete, parse_usd};
+use crate::usage::Kind;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+pub(super) const ENDPOINT: &[&str] = &[
+    "provider",
+    "model",
+    "tag",
+    "quantization",
+    "context_length",
+    "max_completion_tokens",
+    "price",
+    "supported_parameters",
+    "declares",
+    "timeouts",
+];
+/// As [`crate::price::PRICES`]; a test keeps them equal.
+pub(super) const PRICE: &[&str] = &[
+    "input",
+    "output",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "input_audio",
+    "input_audio_cached",
+    "input_image",
+    "input_video",
+    "reasoning",
+    "output_audio",
+    "output_image",
+    "request",
+    "search",
+];
+
+/// Quantizations of the contract (section 1.5).
+const QUANTIZATIONS: [&str; 12] = [
+    "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32",
+    "unknown",
+];
+/// Reads endpoints and remembers what all of them together come to.
+pub(super) struct Endpoints<'a> {
+    /// `None` if the providers could not be read: then nothing is said about references to them.
+    providers: Option<&'a BTreeMap<String, State>>,
+    prices: HashMap<[u8; 32], Arc<PriceVersion>>,
+    /// Endpoints per dormant provider.
+    waiting: BTreeMap<&'a str, usize>,
+    /// Tags of all endpoints, dormant ones too.
+    pub tags: HashSet<String>,
+}
+
+impl<'a> Endpoints<'a> {
+    pub(super) fn of(providers: Option<&'a BTreeMap<String, State>>) -> Self {
+        Self { providers, prices: HashMap::new(), waiting: BTreeMap::new(), tags: HashSet::new() }
+    }
+
+    /// The dormant providers, with what waits for them.
+    pub(super) fn dormant(&self) -> Vec<Dormant> {
+        let dormant = |(slug, state): (&String, &State)| match state {
+            State::Dormant(reason) => Some(Dormant {
+                provider: slug.as_str().into(),
+                reason: reason.clone(),
+                endpoints: self.waiting.get(slug.as_str()).copied().unwrap_or(0),
+            }),
+            State::Live(_) | State::Wrong => None,
+        };
+        self.providers.into_iter().flatten().filter_map(dormant).collect()
+    }
+
+    /// Reads the endpoints of one model; those that wait for a provider are counted, not returned.
+    pub(super) fn read(
+        &mut self,
+        section: &Section<'_>,
+        model: &Arc<str>,
+        context_length: u64,
+    ) -> Vec<Arc<Endpoint>> {
+        let parts = section.tables("endpoint", &["tag", "provider"], ENDPOINT);
+        if parts.is_empty() {
+            section.problem("endpoint", "missing; expected at least one [[model.endpoint]]");
+        }
+        let mut tags = HashSet::new();
+        let mut endpoints = Vec::new();
+        for part in &parts {
+            let tag = tag(part);
+            if let Some(tag) = &tag {
+                self.tags.insert(tag.clone());
+                if !tags.insert(tag.clone()) {
+                    let message = "another endpoint of this model has this tag already; \
+                                   tell them apart: tag = \"provider/variant\"";
+                    part.problem("tag", message);
+                }
+            }
+            let provider = self.provider(part);
+            endpoints.extend(self.endpoint(part, (model, context_length), tag, provider));
+        }
+        endpoints.into_iter().map(Arc::new).collect()
+    }
+
+    /// The provider an endpoint names; `None` if it is dormant or wrong.
+    fn provider(&mut self, part: &Section<'_>) -> Option<Arc<Provider>> {
+        let slug = part.required::<String>("provider")?;
+        let providers = self.providers?;
+        match providers.get_key_value(&slug) {
+            Some((_, State::Live(provider))) => Some(Arc::clone(provider)),
+            Some((known, State::Dormant(_))) => {
+                *self.waiting.entry(known).or_default() += 1;
+                None
+            }
+            Some((_, State::Wrong)) => None,
+            None => {
+                let known: Vec<&str> = providers.keys().map(String::as_str).collect();
+                part.problem("provider", format!("no such provider; {}", suggest(&slug, &known)));
+                None
+            }
+        }
+    }
+
+    /// Reads all of an endpoint, so that all of it is checked, then builds it if it can serve.
+    fn endpoint(
+        &mut self,
+        part: &Section<'_>,
+        (model, context): (&Arc<str>, u64),
+        tag: Option<String>,
+        provider: Option<Arc<Provider>>,
+    ) -> Option<Endpoint> {
+        let upstream_model = part.demanded("model", upstream_model);
+        let quantization = part.checked("quantization", |word: String| {
+            each_of(vec![word], &QUANTIZATIONS).map(|words| words.concat())
+        });
+        let context_length = part.checked("context_length", positive).unwrap_or(context);
+        let max_completion_tokens = part.checked("max_completion_tokens", positive);
+        let price = self.price(part);
+        let supported_parameters = part.or("supported_parameters", Vec::new());
+        let declares = part.checked("declares", |list| each_of(list, &DECLARABLE));
+        let default = provider.as_ref().map_or(providers::DEFAULT_TIMEOUTS, |p| p.timeouts);
+        let timeouts = providers::timeouts(part, default);
+        let tag: Arc<str> = tag?.into();
+        Some(Endpoint {
+            id: format!("{model}@{tag}").into(),
+            model: Arc::clone(model),
+            provider: provider?,
+            upstream_model: upstream_model?.into(),
+            tag,
+            quantization: quantization.map(Arc::from),
+            context_length,
+            max_completion_tokens,
+            price: price?,
+            supported_parameters,
+            declares: declares.unwrap_or_default(),
+            timeouts,
+        })
+    }
+
+    /// The price version of an endpoint; equal ones are one.
+    fn price(&mut self, part: &Section<'_>) -> Option<Arc<PriceVersion>> {
+        if !part.has("price") {
+            let message = "missing; expected { input = \"0.05\", output = \"0.08\" } in dollars \
+                           per million tokens";
+            part.problem("price", message);
+            return None;
+        }
+        let table = part.table("price", PRICE);
+        let mut given = Vec::new();
+        for price in PRICES {
+            let exact =
+                |Amount(text)| parse_usd(&text, price.per).map_err(|error| error.to_string());
+            // A price that nothing else stands in for must be said, or tokens would be given away.
+            let amount = match price.kind {
+                Kind::Input | Kind::Output => table.demanded(price.key, exact),
+                _ => table.checked(price.key, exact),
+            };
+            given.extend(amount.map(|pico| (price.kind, pico)));
+        }
+        let version = PriceVersion::new(complete(&given));
+        let shared = self.prices.entry(version.hash).or_insert_with(|| Arc::new(version));
+        Some(Arc::clone(shared))
+    }
+}
+
+/// The endpoint's routing slug: the provider's, or that and a variant.
+fn tag(part: &Section<'_>) -> Option<String> {
+    let provider = part.text("provider").unwrap_or_default().to_owned();
+    if !part.has("tag") {
+        return (!provider.is_empty()).then_some(provider);
+    }
+    part.checked("tag", |tag: String| {
+        let variant = tag.strip_prefix(&provider).and_then(|rest| rest.strip_prefix('/'));
+        let fits = tag.len() <= bounds::SLUG_BYTES;
+        match variant {
+            _ if tag == provider => Ok(tag),
+            Some(variant) if fits && value::slug(variant.to_owned()).is_ok() => Ok(tag),
+            _ => Err("expected the provider's slug, or \"provider/variant\"".to_owned()),
+        }
+    })
+}
+
+fn upstream_model(text: String) -> Result<String, String> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+    if clean && (1..=bounds::MODEL_NAME_BYTES).contains(&text.len()) {
+        return Ok(text);
+    }
+    Err(format!("expected the provider's name of it, at most {} bytes", bounds::MODEL_NAME_BYTES))
+}

@@ -1,0 +1,141 @@
+//! Errors an upstream reports inside a 200 (F27, F28): read into a status and a message.
+
+use crate::bounds::ERROR_BODY_BYTES;
+use serde_json::Value;
+
+/// An error event of a stream, or an error object in place of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InBandFault {
+    /// The HTTP status it would have been; 529 counts as 503.
+    pub status: u16,
+    pub message: String,
+    /// The error as the upstream wrote it, capped to [`ERROR_BODY_BYTES`].
+    pub raw: String,
+}
+
+/// Words in `code`, `type` and `status`, and the status each means. Lowercase; a part of the word is
+/// enough; the first row that fits wins.
+const WORDS: &[(&str, u16)] = &[
+    ("insufficient_quota", 402),
+    ("insufficient_balance", 402),
+    ("billing", 402),
+    ("rate_limit", 429),
+    ("too_many_requests", 429),
+    ("resource_exhausted", 429),
+    ("quota", 429),
+    ("overloaded", 503),
+    ("unavailable", 503),
+    ("capacity", 503),
+    ("timeout", 504),
+    ("deadline", 504),
+    ("authentication", 401),
+    ("invalid_api_key", 401),
+    ("permission", 403),
+    ("forbidden", 403),
+    ("not_found", 404),
+    ("too_large", 413),
+    ("context_length", 400),
+    ("invalid", 400),
+    ("bad_request", 400),
+    ("badrequest", 400),
+    ("tool_use_failed", 400),
+    ("content_filter", 400),
+    ("server_error", 500),
+    ("internal", 500),
+];
+
+/// Reads the error `value` of a reply: an object, a string, or the whole event.
+#[must_use]
+pub fn read(value: &[u8]) -> InBandFault {
+    let parsed: Value = serde_json::from_slice(value).unwrap_or(Value::Null);
+    InBandFault {
+        status: status(&parsed).unwrap_or(502),
+        message: message(&parsed).unwrap_or_else(|| "Provider returned error".into()),
+        raw: capped_text(value),
+    }
+}
+
+/// Bytes as text, at most [`ERROR_BODY_BYTES`] of them, cut between characters.
+#[must_use]
+pub fn capped_text(bytes: &[u8]) -> String {
+    let mut text =
+        String::from_utf8_lossy(bytes.get(..ERROR_BODY_BYTES).unwrap_or(bytes)).into_owned();
+    while bytes.len() > ERROR_BODY_BYTES && text.ends_with('\u{fffd}') {
+        text.pop();
+    }
+    let mut length = text.len().min(ERROR_BODY_BYTES);
+    while !text.is_char_boundary(length) {
+        length -= 1;
+    }
+    text.truncate(length);
+    text
+}
+
+fn message(error: &Value) -> Option<String> {
+    if let Some(text) = error.as_str() {
+        return Some(text.to_owned());
+    }
+    ["message", "detail", "error"].iter().find_map(|key| match error.get(key)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        nested @ Value::Object(_) => message(nested),
+        _ => None,
+    })
+}
+
+fn status(error: &Value) -> Option<u16> {
+    const NUMBERS: [&str; 4] = ["status_code", "http_status", "code", "status"];
+    const NAMES: [&str; 3] = ["code", "type", "status"];
+    let number = NUMBERS.iter().find_map(|key| {
+        match error.get(key)? {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+        .filter(|code| (400..600).contains(code))
+    });
+    let named = || {
+        NAMES.iter().filter_map(|key| error.get(key)?.as_str()).find_map(|name| {
+            let name = name.to_ascii_lowercase();
+            WORDS.iter().find(|(word, _)| name.contains(word)).map(|(_, status)| u64::from(*status))
+        })
+    };
+    let status = u16::try_from(number.or_else(named)?).ok()?;
+    Some(if status == 529 { 503 } else { status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_from_numbers_then_words() {
+        let cases = [
+            (r#"{"code":429,"message":"slow"}"#, 429, "slow"),
+            (r#"{"code":"529","message":"busy"}"#, 503, "busy"),
+            (r#"{"type":"overloaded_error","message":"Overloaded"}"#, 503, "Overloaded"),
+            (r#"{"code":"rate_limit_exceeded","type":"tokens","message":"m"}"#, 429, "m"),
+            (r#"{"code":"tool_use_failed","status_code":400,"message":"m"}"#, 400, "m"),
+            (r#"{"type":"insufficient_quota","code":null,"message":"m"}"#, 402, "m"),
+            (r#"{"object":"error","message":"m","code":40303}"#, 502, "m"),
+            (r#"{"type":"invalid_request_error","message":"m"}"#, 400, "m"),
+            (r#"{"message":""}"#, 502, "Provider returned error"),
+            (r#"{"detail":"d"}"#, 502, "d"),
+            (r#"{"error":{"message":"nested"}}"#, 502, "nested"),
+            (r#""text""#, 502, "text"),
+            ("not json", 502, "Provider returned error"),
+        ];
+        for (value, status, message) in cases {
+            let fault = read(value.as_bytes());
+            assert_eq!((fault.status, &*fault.message, &*fault.raw), (status, message, value));
+        }
+    }
+
+    #[test]
+    fn raw_is_capped_between_characters() {
+        let at = "x".repeat(ERROR_BODY_BYTES);
+        assert_eq!(capped_text(at.as_bytes()), at);
+        let past = format!("{}é", "x".repeat(ERROR_BODY_BYTES - 1));
+        assert_eq!(capped_text(past.as_bytes()), "x".repeat(ERROR_BODY_BYTES - 1));
+        assert!(capped_text(&[0xff; ERROR_BODY_BYTES + 1]).len() <= ERROR_BODY_BYTES);
+    }
+}

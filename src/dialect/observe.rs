@@ -1,0 +1,93 @@
+//! What one event, or a whole body, says: read once, used by meter and face alike.
+
+use super::Dialect;
+use super::cursor::Text;
+use super::mark::Marks;
+use super::template::Template;
+use super::usage::Report;
+use crate::meter::Delivered;
+use std::ops::Range;
+
+/// The `choices` of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choices {
+    #[default]
+    Absent,
+    Empty,
+    Some,
+}
+
+/// One event, observed.
+#[derive(Debug, Clone, Default)]
+pub struct Observation<'a> {
+    /// Something the caller asked for: text, reasoning, a tool call, media, an embedding.
+    pub content: bool,
+    /// That content by class of byte.
+    pub delivered: Delivered,
+    pub usage: Option<Report>,
+    /// A usage object stands at the top level.
+    pub top_usage: bool,
+    pub choices: Choices,
+    /// `data` or `embedding` is there: an embedding reply.
+    pub embeddings: bool,
+    /// The finish reason as the upstream wrote it; absent, null and empty are none.
+    pub finish: Option<Text<'a>>,
+    /// The reason behind that one, where the upstream is itself a gateway and says it.
+    pub native_finish: Option<Text<'a>>,
+    /// The upstream's id, unless empty.
+    pub id: Option<Text<'a>>,
+    /// Where the one string is that is all of the content, quotes excluded.
+    pub(super) plain_text: Option<Range<usize>>,
+    /// Where a string of padding is, quotes excluded.
+    pub(super) padding: Option<Range<usize>>,
+    /// Where an error's value is: a member `error`, or the whole document.
+    pub error: Option<Range<usize>>,
+}
+
+impl Observation<'_> {
+    /// A chunk that carries usage and nothing else.
+    #[must_use]
+    pub fn is_usage_only(&self) -> bool {
+        self.top_usage && self.choices != Choices::Some && self.error.is_none() && !self.embeddings
+    }
+}
+
+/// Reads the events of one reply.
+#[derive(Debug)]
+pub struct Observer {
+    dialect: Dialect,
+    marks: Marks,
+    template: Template,
+}
+
+impl Observer {
+    /// For a face that re-shapes events, `marked`; for one that does not, places are not looked for.
+    #[must_use]
+    pub fn new(dialect: Dialect, marked: bool) -> Self {
+        Self { dialect, marks: Marks::new(marked), template: Template::default() }
+    }
+
+    /// Reads one event's data, or a whole body, once: numbers for the meter, and places for the face.
+    /// `None`: not a JSON object.
+    pub fn observe<'a>(&mut self, json: &'a [u8]) -> Option<Observation<'a>> {
+        if let Some(fit) = self.template.fit(json) {
+            let mut seen = Observation { choices: Choices::Some, ..Observation::default() };
+            let text = json.get(fit.text.clone()).unwrap_or_default();
+            seen.content = !text.is_empty();
+            seen.delivered.count(text);
+            self.marks.follow(self.template.moves(&fit));
+            return Some(seen);
+        }
+        let seen = self.dialect.observe(json, &mut self.marks);
+        if let Some(seen) = &seen {
+            self.template.learn(json, seen);
+        }
+        seen
+    }
+
+    /// Where things are in what was observed last.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+}

@@ -1,0 +1,355 @@
+//! The OpenAI chat dialect: chat, completions and embeddings replies, streamed or whole.
+
+use super::cursor::{Cursor, Text};
+use super::mark::{DeltaHas, Mark, Marks};
+use super::observe::{Choices, Observation};
+use super::usage::{self, Report};
+use crate::meter::Delivered;
+
+/// Members of a content object that hold text a caller reads, or objects that do.
+const TEXT_KEYS: &[&[u8]] = &[
+    b"text",
+    b"content",
+    b"function",
+    b"arguments",
+    b"name",
+    b"thinking",
+    b"summary",
+    b"transcript",
+    b"custom",
+    b"input",
+];
+/// How deep content nests before its text is no longer counted.
+const TEXT_DEPTH: usize = 8;
+
+/// See [`super::Observer::observe`].
+pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
+    marks.clear();
+    let mut walk = Walk {
+        cursor: Cursor::new(json),
+        seen: Observation::default(),
+        marks,
+        usage_rank: 0,
+        reasoned: false,
+        contents: 0,
+    };
+    walk.document()?;
+    if walk.contents != 1 {
+        walk.seen.plain_text = None;
+    }
+    walk.cursor.is_done().then_some(walk.seen)
+}
+
+/// See [`super::Dialect::tail_usage`]. A quoted `usage` before a colon and an object is a key in any
+/// valid JSON, for inside a string its quotes would be escaped; it is the body's own when only one
+/// object is left to close after it.
+pub(super) fn tail_usage(tail: &[u8]) -> Option<Report> {
+    const KEY: &[u8] = b"\"usage\"";
+    let at = memchr::memmem::rfind_iter(tail, KEY)
+        .find(|at| at.checked_sub(1).and_then(|before| tail.get(before)) != Some(&b'\\'))?;
+    let mut cursor = Cursor::new(tail.get(at + KEY.len()..)?);
+    cursor.take(b':')?;
+    let report = usage::read(&mut cursor)?;
+    while cursor.key()?.is_some() {
+        cursor.skip()?;
+    }
+    cursor.is_done().then_some(report)?
+}
+
+struct Walk<'a, 'm> {
+    cursor: Cursor<'a>,
+    seen: Observation<'a>,
+    marks: &'m mut Marks,
+    /// Rank of the place `seen.usage` is from: a better place wins, whatever the order.
+    usage_rank: u8,
+    /// This message's reasoning was counted; other keys repeat it.
+    reasoned: bool,
+    /// Pieces of content so far.
+    contents: u32,
+}
+
+/// Where usage may stand, the better the higher.
+mod rank {
+    pub(super) const X_GROQ: u8 = 1;
+    pub(super) const CHOICE: u8 = 2;
+    pub(super) const TOP: u8 = 3;
+}
+
+impl<'a> Walk<'a, '_> {
+    fn document(&mut self) -> Option<()> {
+        self.cursor.take(b'{')?;
+        while let Some(key) = self.cursor.key()? {
+            let before = self.marks.len();
+            self.marks.put(Mark::Member(key.at));
+            if self.member(&key.name)? {
+                self.marks.put(Mark::End(self.cursor.at()));
+            } else {
+                self.marks.truncate(before);
+            }
+        }
+        Some(())
+    }
+
+    /// Reads a top-level member; whether a face keeps it as it is.
+    fn member(&mut self, name: &[u8]) -> Option<bool> {
+        match name {
+            b"id" => {
+                self.seen.id = self.filled_string()?;
+                return Some(false);
+            }
+            b"model" | b"provider" => {
+                self.cursor.skip()?;
+                return Some(false);
+            }
+            b"usage" => {
+                self.seen.top_usage = self.cursor.peek()? == b'{';
+                self.usage(rank::TOP)?;
+                return Some(false);
+            }
+            b"created" if self.marks.are_wanted() => {
+                let range = self.cursor.value()?;
+                let word = std::str::from_utf8(self.cursor.slice(&range)).unwrap_or_default();
+                let created = word.parse().ok().filter(|seconds| *seconds > 0);
+                self.marks.set_created(created);
+                return Some(created.is_some());
+            }
+            b"choices" => self.choices()?,
+            b"x_groq" => self.x_groq()?,
+            b"error" => self.error()?,
+            b"object" => {
+                let error = self.filled_string()?.is_some_and(|text| text.raw == b"error");
+                if error {
+                    self.seen.error = Some(0..usize::MAX);
+                }
+            }
+            b"obfuscation" if self.cursor.peek()? == b'"' => {
+                let value = self.cursor.value()?;
+                self.seen.padding = Some(value.start + 1..value.end - 1);
+            }
+            b"data" | b"embedding" => self.embeddings()?,
+            _ => self.cursor.skip()?,
+        }
+        Some(true)
+    }
+
+    fn choices(&mut self) -> Option<()> {
+        if self.cursor.peek()? != b'[' {
+            return self.cursor.skip();
+        }
+        let start = self.cursor.at();
+        self.cursor.take(b'[')?;
+        self.seen.choices = Choices::Empty;
+        while self.cursor.item(b']')? {
+            self.seen.choices = Choices::Some;
+            if self.cursor.peek()? == b'{' {
+                self.choice()?;
+            } else {
+                self.cursor.skip()?;
+            }
+        }
+        if self.seen.choices == Choices::Empty {
+            self.marks.put(Mark::NoChoices(start..self.cursor.at()));
+        }
+        Some(())
+    }
+
+    fn choice(&mut self) -> Option<()> {
+        self.cursor.take(b'{')?;
+        let (mut finish, mut native, mut members) = (None, false, false);
+        while let Some(key) = self.cursor.key()? {
+            members = true;
+            match &*key.name {
+                b"delta" if self.cursor.peek()? == b'{' => self.delta()?,
+                b"message" if self.cursor.peek()? == b'{' => self.message().map(|_| ())?,
+                b"text" => self.content()?,
+                b"finish_reason" => {
+                    let start = self.cursor.at();
+                    let reason = self.filled_string()?;
+                    self.seen.finish = reason.or(self.seen.finish);
+                    finish = Some(self.marks.len());
+                    let value = start..self.cursor.at();
+                    self.marks.put(Mark::Finish { value, native: false });
+                }
+                b"native_finish_reason" => {
+                    native = true;
+                    self.seen.native_finish = self.filled_string()?.or(self.seen.native_finish);
+                }
+                b"usage" => {
+                    let start = self.cursor.at();
+                    self.usage(rank::CHOICE)?;
+                    self.marks.put(Mark::NestedUsage(start..self.cursor.at()));
+                }
+                b"error" => self.error()?,
+                _ => self.cursor.skip()?,
+            }
+        }
+        match finish {
+            Some(index) if native => self.marks.has_native(index),
+            Some(_) => {}
+            None => {
+                let at = self.cursor.at().saturating_sub(1);
+                self.marks.put(Mark::NoFinish { at, members, native });
+            }
+        }
+        Some(())
+    }
+
+    fn delta(&mut self) -> Option<()> {
+        let (index, at) = (self.marks.len(), self.cursor.at() + 1);
+        self.marks.put(Mark::Delta { at, has: DeltaHas::default() });
+        let has = self.message()?;
+        self.marks.delta_has(index, has);
+        Some(())
+    }
+
+    /// A delta or a message: what in it is content.
+    fn message(&mut self) -> Option<DeltaHas> {
+        self.cursor.take(b'{')?;
+        self.reasoned = false;
+        let mut has = DeltaHas::default();
+        let (mut reasoning, mut alias) = (false, None);
+        while let Some(key) = self.cursor.key()? {
+            has.any = true;
+            has.role |= &*key.name == b"role";
+            has.content |= &*key.name == b"content";
+            match &*key.name {
+                b"content" | b"refusal" | b"tool_calls" | b"function_call" | b"audio"
+                | b"images" => self.content()?,
+                b"reasoning" | b"reasoning_details" => {
+                    reasoning |= &*key.name == b"reasoning";
+                    self.reasoning()?;
+                }
+                b"reasoning_content" => {
+                    alias = Some(key.at);
+                    self.reasoning()?;
+                }
+                _ => self.cursor.skip()?,
+            }
+        }
+        if let Some(at) = alias.filter(|_| !reasoning) {
+            self.marks.put(Mark::ReasoningKey(at));
+        }
+        Some(has)
+    }
+
+    fn content(&mut self) -> Option<()> {
+        let mut delivered = std::mem::take(&mut self.seen.delivered);
+        let content = self.piece(&mut delivered)?;
+        self.seen.delivered = delivered;
+        self.seen.content |= content;
+        Some(())
+    }
+
+    /// Reads one piece of content, and notes where it is if it is a plain string.
+    fn piece(&mut self, delivered: &mut Delivered) -> Option<bool> {
+        let plain = self.cursor.peek()? == b'"';
+        let start = self.cursor.at() + 1;
+        let content = self.text(delivered, 0)?;
+        if content {
+            self.contents += 1;
+            self.seen.plain_text = plain.then(|| start..self.cursor.at() - 1);
+        }
+        Some(content)
+    }
+
+    /// Providers repeat reasoning under a second key: only the first that has any is counted.
+    fn reasoning(&mut self) -> Option<()> {
+        let mut delivered = Delivered::default();
+        let content = self.piece(&mut delivered)?;
+        if content && !std::mem::replace(&mut self.reasoned, true) {
+            self.seen.delivered.add(&delivered);
+        }
+        self.seen.content |= content;
+        Some(())
+    }
+
+    /// Reads content of any shape; whether any string in it is not empty.
+    fn text(&mut self, delivered: &mut Delivered, depth: usize) -> Option<bool> {
+        let mut content = false;
+        match self.cursor.peek()? {
+            b'"' => {
+                let text = self.cursor.string()?;
+                delivered.count(text.raw);
+                content = !text.raw.is_empty();
+            }
+            b'[' if depth < TEXT_DEPTH => {
+                self.cursor.take(b'[')?;
+                while self.cursor.item(b']')? {
+                    content |= self.text(delivered, depth + 1)?;
+                }
+            }
+            b'{' if depth < TEXT_DEPTH => {
+                self.cursor.take(b'{')?;
+                while let Some(key) = self.cursor.key()? {
+                    let nested = matches!(self.cursor.peek()?, b'{' | b'[');
+                    let filled = if TEXT_KEYS.contains(&&*key.name) || nested {
+                        self.text(delivered, depth + 1)?
+                    } else {
+                        self.filled_string()?.is_some()
+                    };
+                    if filled && &*key.name == b"name" {
+                        delivered.call();
+                    }
+                    content |= filled;
+                }
+            }
+            _ => self.cursor.skip()?,
+        }
+        Some(content)
+    }
+
+    fn embeddings(&mut self) -> Option<()> {
+        let range = self.cursor.value()?;
+        if let Some((b'[', inside)) = self.cursor.slice(&range).split_first() {
+            self.seen.embeddings = true;
+            self.seen.content |= inside.trim_ascii_start().first() != Some(&b']');
+        }
+        Some(())
+    }
+
+    fn x_groq(&mut self) -> Option<()> {
+        if self.cursor.peek()? != b'{' {
+            return self.cursor.skip();
+        }
+        self.cursor.take(b'{')?;
+        while let Some(key) = self.cursor.key()? {
+            let start = self.cursor.at();
+            if &*key.name == b"usage" {
+                self.usage(rank::X_GROQ)?;
+                self.marks.put(Mark::NestedUsage(start..self.cursor.at()));
+            } else {
+                self.cursor.skip()?;
+            }
+        }
+        Some(())
+    }
+
+    fn usage(&mut self, rank: u8) -> Option<()> {
+        if let Some(report) = usage::read(&mut self.cursor)?
+            && rank >= self.usage_rank
+        {
+            self.usage_rank = rank;
+            self.seen.usage = Some(report);
+        }
+        Some(())
+    }
+
+    /// An `error` member: null, false and empty ones are none.
+    fn error(&mut self) -> Option<()> {
+        let range = self.cursor.value()?;
+        let value = self.cursor.slice(&range);
+        if !matches!(value, b"null" | b"false" | b"\"\"" | b"{}") {
+            self.seen.error = Some(range);
+        }
+        Some(())
+    }
+
+    /// A value that may be a string; one that is, and is not empty.
+    fn filled_string(&mut self) -> Option<Option<Text<'a>>> {
+        if self.cursor.peek()? == b'"' {
+            Some(Some(self.cursor.string()?).filter(|text| !text.raw.is_empty()))
+        } else {
+            self.cursor.skip().map(|_| None)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Errors as bytes: the envelope before output, the last event after it (contract 4.4, 5.1 to 5.5).
+
+use super::Core;
+use crate::dialect::fault::capped_text;
+use crate::error::{Error, ErrorType, UpstreamFault};
+use crate::request::route::Operation;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+/// The JSON envelope of an error, the same on both faces.
+///
+/// `code` is the integer status; `type` and `param` are for OpenAI's SDKs.
+#[must_use]
+pub fn error_body(error: &Error, generation_id: Option<&str>) -> Bytes {
+    let mut envelope = object(error);
+    if let (Some(id), Some(Value::Object(metadata))) = (generation_id, envelope.get_mut("metadata"))
+    {
+        metadata.insert("generation_id".into(), id.into());
+    }
+    Bytes::from(json!({ "error": envelope }).to_string())
+}
+
+/// An upstream's 4xx for the caller of `/api/v1`: `Provider returned error`. The upstream's own words
+/// are shown only where they speak of the caller's request (400, 404, 413, 422), never where they may
+/// speak of Weir's credential (S21).
+#[must_use]
+pub fn wrap_upstream_error(status: u16, body: &[u8], provider_name: &str) -> Error {
+    let raw = matches!(status, 400 | 404 | 413 | 422).then(|| capped_text(body));
+    let mut error = Error::upstream(status, "Provider returned error");
+    if raw.as_ref().is_some_and(|text| text.contains("context_length_exceeded")) {
+        error.kind = ErrorType::ContextLengthExceeded;
+    }
+    error.fault(UpstreamFault { provider_name: provider_name.to_owned(), raw })
+}
+
+/// The JSON of a stream's last event after a cut.
+pub(super) fn last_event(core: &Core, error: &Error) -> String {
+    let reply = &core.reply;
+    let (object_name, mut choice) = match reply.operation {
+        Operation::Completion => ("text_completion", json!({ "index": 0, "text": "" })),
+        Operation::Chat | Operation::Embedding => {
+            ("chat.completion.chunk", json!({ "index": 0, "delta": { "content": "" } }))
+        }
+    };
+    if let Value::Object(members) = &mut choice {
+        members.insert("finish_reason".into(), "error".into());
+        members.insert("native_finish_reason".into(), Value::Null);
+    }
+    json!({
+        "id": &*reply.generation_id,
+        "object": object_name,
+        "created": core.created,
+        "model": &*reply.model,
+        "provider": &*reply.provider,
+        "error": object(error),
+        "choices": [choice],
+    })
+    .to_string()
+}
+
+fn object(error: &Error) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    metadata.insert("error_type".into(), error.kind.as_str().into());
+    if let Some(fault) = &error.upstream {
+        metadata.insert("provider_name".into(), (*fault.provider_name).into());
+        metadata.insert("is_byok".into(), false.into());
+        if let Some(raw) = &fault.raw {
+            metadata.insert("raw".into(), (**raw).into());
+        }
+    }
+    if let Some(seconds) = error.retry_after {
+        metadata.insert("retry_after_seconds".into(), seconds.into());
+        metadata.insert("headers".into(), json!({ "Retry-After": seconds.to_string() }));
+    }
+    let mut object = Map::new();
+    object.insert("code".into(), error.status.into());
+    object.insert("message".into(), (*error.message).into());
+    object.insert("type".into(), openai_type(error.kind).into());
+    object.insert("param".into(), error.param.as_deref().map_or(Value::Null, Value::from));
+    object.insert("metadata".into(), metadata.into());
+    object
+}
+
+/// `error.type` as OpenAI's own service writes it.
+const fn openai_type(kind: ErrorType) -> &'static str {
+    match kind {
+        ErrorType::ContextLengthExceeded
+        | ErrorType::InvalidRequest
+        | ErrorType::NotFound
+        | ErrorType::PayloadTooLarge
+        | ErrorType::Unprocessable => "invalid_request_error",
+        ErrorType::Authentication => "authentication_error",
+        ErrorType::PaymentRequired => "insufficient_quota",
+        ErrorType::PermissionDenied => "permission_error",
+        ErrorType::RateLimitExceeded => "rate_limit_error",
+        ErrorType::Server | ErrorType::ProviderUnavailable | ErrorType::ProviderOverloaded => {
+            "server_error"
+        }
+        ErrorType::Timeout => "timeout_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::ERROR_BODY_BYTES;
+
+    fn text(error: &Error, id: Option<&str>) -> String {
+        String::from_utf8(error_body(error, id).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn envelope_of_a_caller_fault() {
+        let error = Error::caller(400, "acme/x is not a valid model ID").param("model");
+        insta::assert_snapshot!(text(&error, None), @r#"{"error":{"code":400,"message":"acme/x is not a valid model ID","metadata":{"error_type":"invalid_request"},"param":"model","type":"invalid_request_error"}}"#);
+    }
+
+    #[test]
+    fn envelope_of_an_upstream_fault() {
+        let error =
+            wrap_upstream_error(400, br#"{"error":"no"}"#, "DeepInfra").retry_after(Some(7));
+        insta::assert_snapshot!(text(&error, Some("gen-1")), @r#"{"error":{"code":400,"message":"Provider returned error","metadata":{"error_type":"invalid_request","generation_id":"gen-1","headers":{"Retry-After":"7"},"is_byok":false,"provider_name":"DeepInfra","raw":"{\"error\":\"no\"}","retry_after_seconds":7},"param":null,"type":"invalid_request_error"}}"#);
+    }
+
+    #[test]
+    fn an_upstream_is_quoted_only_about_the_request() {
+        for (status, shown) in [
+            (400, true),
+            (404, true),
+            (413, true),
+            (422, true),
+            (401, false),
+            (402, false),
+            (403, false),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            let error = wrap_upstream_error(status, b"sk-secret", "P");
+            assert_eq!(text(&error, None).contains("sk-secret"), shown, "{status}");
+            assert_eq!((error.status, &*error.message), (status, "Provider returned error"));
+        }
+        let long = wrap_upstream_error(400, &vec![b'x'; ERROR_BODY_BYTES + 1], "P");
+        assert_eq!(long.upstream.unwrap().raw.unwrap().len(), ERROR_BODY_BYTES);
+    }
+}

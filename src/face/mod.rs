@@ -1,0 +1,158 @@
+//! How an upstream's reply is shaped for the caller: the pure path from upstream bytes to caller bytes.
+//!
+//! A [`Relay`] takes one attempt's reply read by read. It tells the tally every number before it gives
+//! out the bytes the number came from (invariant 6), and holds everything until first content, so that
+//! a failure before it stays invisible. `faithful` passes bytes; `openrouter` splices them.
+
+mod error;
+mod openrouter;
+mod out;
+mod stream;
+mod usage;
+mod whole;
+
+pub use crate::dialect::InBandFault;
+pub use error::{error_body, wrap_upstream_error};
+pub use usage::decimal;
+
+use crate::dialect::{Dialect, Observer};
+use crate::error::Error;
+use crate::meter::{Account, Delivered, Tally};
+use crate::price::PriceVersion;
+use crate::request::route::{Face, Operation};
+use crate::usage::Usage;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Constants of one attempt's reply.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub face: Face,
+    pub operation: Operation,
+    pub dialect: Dialect,
+    /// The upstream's content type is `text/event-stream`.
+    pub streamed: bool,
+    /// `gen-...`.
+    pub generation_id: Arc<str>,
+    /// Unix seconds, where the upstream gives none.
+    pub created: u64,
+    /// The catalogue slug shown on `/api/v1`.
+    pub model: Arc<str>,
+    /// Display name.
+    pub provider: Arc<str>,
+    /// Weir added `stream_options.include_usage`.
+    pub injected_usage: bool,
+    pub price: Arc<PriceVersion>,
+    pub prompt_bytes: u64,
+}
+
+/// What came of one read.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// What may leave now. The first `Some` of a reply commits it, with or without content.
+    pub out: Option<Bytes>,
+    /// This read passed the first content.
+    pub content: bool,
+    /// At least one event (no comment, no blank line) was completed: re-arms the idle clock.
+    pub event: bool,
+    /// The upstream reported an error inside its 200. Nothing is in `out` if nothing was before; later
+    /// the caller is told by `out` itself, and the stream is over.
+    pub fault: Option<InBandFault>,
+    /// At the end: there is no reply here, and nothing has left.
+    pub empty: bool,
+    /// With `empty`: there were bytes, but not of the dialect. `/v1` finds them in `out`, to pass as
+    /// they came when no other endpoint is left to try.
+    pub malformed: bool,
+}
+
+/// One reply on its way to the caller.
+#[derive(Debug)]
+pub struct Relay {
+    core: Core,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Stream(stream::Stream),
+    Whole(whole::Whole),
+}
+
+/// What both sorts of body share.
+#[derive(Debug)]
+struct Core {
+    reply: Reply,
+    account: Account,
+    observer: Observer,
+    /// Unix seconds, as the upstream last gave it.
+    created: u64,
+}
+
+impl Relay {
+    #[must_use]
+    pub fn new(reply: Reply) -> Self {
+        let body = if reply.streamed {
+            Body::Stream(stream::Stream::new(&reply))
+        } else {
+            Body::Whole(whole::Whole::default())
+        };
+        let observer = Observer::new(reply.dialect, reply.face == Face::OpenRouter);
+        let created = reply.created;
+        Self { core: Core { reply, account: Account::default(), observer, created }, body }
+    }
+
+    /// One upstream read; `end` with the last, maybe empty one. Numbers go to `tally` before the bytes
+    /// they came from are in the result.
+    pub fn push(&mut self, input: Option<Bytes>, end: bool, tally: &mut dyn Tally) -> Step {
+        let input = input.unwrap_or_default();
+        let had_content = self.core.account.has_content();
+        let mut step = match &mut self.body {
+            Body::Stream(stream) => stream.push(&mut self.core, &input, end, tally),
+            Body::Whole(whole) => whole.push(&mut self.core, input, end, tally),
+        };
+        self.core.account.tell(tally);
+        step.out = step.out.filter(|out| !out.is_empty());
+        step.content = !had_content && self.core.account.has_content();
+        step
+    }
+
+    /// The final event after a cut (contract 4.4), same on both faces, separated from a half-sent event
+    /// so that a client parses it as its own. No `[DONE]` follows. Empty where there is nothing to say
+    /// it in: an unstreamed body, or a stream that already ended with an error event.
+    pub fn fail(&mut self, error: &Error) -> Bytes {
+        match &mut self.body {
+            Body::Stream(stream) => stream.fail(&self.core, error),
+            Body::Whole(_) => Bytes::new(),
+        }
+    }
+
+    /// Content has come.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        self.core.account.has_content()
+    }
+
+    /// The reply came to its own end: `[DONE]`, a finish reason before the end, or a whole body.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        match &self.body {
+            Body::Stream(stream) => stream.is_terminal(&self.core.account),
+            Body::Whole(whole) => whole.is_terminal(),
+        }
+    }
+
+    /// Content delivered so far, by class of byte.
+    #[must_use]
+    pub fn delivered(&self) -> &Delivered {
+        self.core.account.delivered()
+    }
+
+    /// Usage as last reported.
+    #[must_use]
+    pub fn reported(&self) -> Option<&Usage> {
+        self.core.account.reported()
+    }
+}
+
+#[cfg(test)]
+mod tests;

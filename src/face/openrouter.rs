@@ -1,0 +1,144 @@
+//! OpenRouter's shape (contract 4.1 to 4.3), spliced into the upstream's own bytes.
+
+use super::{Core, Reply, usage};
+use crate::dialect::{Mark, finish};
+use crate::meter::estimate;
+use crate::request::route::Operation;
+use bytes::BytesMut;
+
+/// The one choice of a chunk that says nothing; clients break on an empty array (contract 4.3).
+fn idle_choice(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Completion => {
+            r#"{"index":0,"text":"","finish_reason":null,"native_finish_reason":null,"logprobs":null}"#
+        }
+        Operation::Chat | Operation::Embedding => {
+            r#"{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}"#
+        }
+    }
+}
+
+/// How every object of one reply begins: `{"id":...,"provider":...,"model":...`, not closed.
+pub(super) fn opening(reply: &Reply) -> Vec<u8> {
+    let quote = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        r#"{{"id":{},"provider":{},"model":{}"#,
+        quote(&reply.generation_id),
+        quote(&reply.provider),
+        quote(&reply.model)
+    )
+    .into_bytes()
+}
+
+/// Writes the observed `json` in OpenRouter's shape, open at the end: more members may follow.
+pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMut) {
+    let marks = core.observer.marks();
+    let get = |from: usize, to: usize| json.get(from..to).unwrap_or_default();
+    out.extend_from_slice(opening);
+    let mut from = 0;
+    for mark in marks.list() {
+        let (start, end) = match mark {
+            Mark::Member(at) => {
+                out.extend_from_slice(b",");
+                from = marks.at(*at);
+                continue;
+            }
+            Mark::End(at) | Mark::Delta { at, .. } | Mark::NoFinish { at, .. } => (*at, *at),
+            Mark::ReasoningKey(at) => (*at, at + br#""reasoning_content""#.len()),
+            Mark::NoChoices(place) | Mark::NestedUsage(place) => (place.start, place.end),
+            Mark::Finish { value, .. } => (value.start, value.end),
+        };
+        let (start, end) = (marks.at(start), marks.at(end));
+        out.extend_from_slice(get(from, start));
+        replace(core, mark, get(start, end), out);
+        from = end;
+    }
+    if marks.created().is_none() && core.reply.operation != Operation::Embedding {
+        out.extend_from_slice(format!(r#","created":{}"#, core.created).as_bytes());
+    }
+}
+
+/// Writes what stands on `/api/v1` in the marked place of `old`.
+fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
+    match mark {
+        Mark::Member(_) | Mark::End(_) => {}
+        Mark::NoChoices(_) => {
+            out.extend_from_slice(b"[");
+            out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
+            out.extend_from_slice(b"]");
+        }
+        Mark::Delta { has, .. } => {
+            let role = (!has.role).then_some(r#""role":"assistant""#);
+            let content = (!has.content).then_some(r#""content":"""#);
+            let written = [role, content, has.any.then_some("")];
+            let mut separator = "";
+            for member in written.into_iter().flatten() {
+                out.extend_from_slice(separator.as_bytes());
+                out.extend_from_slice(member.as_bytes());
+                separator = ",";
+            }
+        }
+        Mark::Finish { native, .. } => finish_reason(old, *native, out),
+        Mark::NoFinish { members, native, .. } => {
+            out.extend_from_slice(if *members { b"," } else { b"" });
+            out.extend_from_slice(br#""finish_reason":null"#);
+            if !native {
+                out.extend_from_slice(br#","native_finish_reason":null"#);
+            }
+        }
+        Mark::ReasoningKey(_) => out.extend_from_slice(br#""reasoning""#),
+        Mark::NestedUsage(_) => out.extend_from_slice(b"null"),
+    }
+}
+
+/// A finish reason, normalised, and the upstream's own beside it.
+fn finish_reason(old: &[u8], has_native: bool, out: &mut BytesMut) {
+    let inside = old.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+    let native = match inside {
+        Some(text) if !text.is_empty() => {
+            out.extend_from_slice(b"\"");
+            let reason = finish::normalise(&String::from_utf8_lossy(text));
+            out.extend_from_slice(reason.as_str().as_bytes());
+            out.extend_from_slice(b"\"");
+            old
+        }
+        _ => {
+            out.extend_from_slice(b"null");
+            b"null"
+        }
+    };
+    if !has_native {
+        out.extend_from_slice(br#","native_finish_reason":"#);
+        out.extend_from_slice(native);
+    }
+}
+
+/// The usage object: as reported, else the estimate.
+pub(super) fn usage_object(core: &Core) -> String {
+    let reply = &core.reply;
+    let usage =
+        core.account.reported().copied().unwrap_or_else(|| {
+            estimate(core.account.delivered(), reply.prompt_bytes, reply.operation)
+        });
+    usage::object(&usage, &reply.price, reply.operation)
+}
+
+/// The last chunk before `[DONE]`, and `[DONE]` (contract 4.3).
+pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
+    let object = match core.reply.operation {
+        Operation::Completion => "text_completion",
+        Operation::Chat | Operation::Embedding => "chat.completion.chunk",
+    };
+    out.extend_from_slice(b"data: ");
+    out.extend_from_slice(opening);
+    out.extend_from_slice(
+        format!(
+            r#","object":"{object}","created":{},"choices":[{}],"usage":{}}}"#,
+            core.created,
+            idle_choice(core.reply.operation),
+            usage_object(core)
+        )
+        .as_bytes(),
+    );
+    out.extend_from_slice(b"\n\ndata: [DONE]\n\n");
+}

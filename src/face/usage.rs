@@ -1,0 +1,124 @@
+//! The usage object of the contract (section 4.2), exact to the pico-dollar.
+
+use crate::price::{Pico, PriceVersion};
+use crate::request::route::Operation;
+use crate::usage::{KINDS, Kind, Usage};
+use std::fmt::Write;
+
+const PROMPT: [Kind; 8] = [
+    Kind::Input,
+    Kind::CacheRead,
+    Kind::CacheWrite5m,
+    Kind::CacheWrite1h,
+    Kind::InputAudio,
+    Kind::InputAudioCached,
+    Kind::InputImage,
+    Kind::InputVideo,
+];
+const COMPLETION: [Kind; 4] = [Kind::Output, Kind::Reasoning, Kind::OutputAudio, Kind::OutputImage];
+
+/// Pico-dollars as dollars in plain decimals, as short as exact allows, without exponent.
+#[must_use]
+pub fn decimal(pico: Pico) -> String {
+    const DOLLAR: u128 = 1_000_000_000_000;
+    let sign = if pico < 0 { "-" } else { "" };
+    let (whole, part) = (pico.unsigned_abs() / DOLLAR, pico.unsigned_abs() % DOLLAR);
+    let text = format!("{sign}{whole}.{part:012}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The usage object of a reply on `/api/v1`.
+pub(super) fn object(usage: &Usage, price: &PriceVersion, operation: Operation) -> String {
+    let sum =
+        |kinds: &[Kind]| kinds.iter().map(|kind| usage.get(*kind)).fold(0, u64::saturating_add);
+    let (prompt, completion) = (usage.prompt(), usage.completion());
+    let total = prompt.saturating_add(completion);
+    let cost = decimal(price.cost(usage));
+    let mut text = String::with_capacity(512);
+    if operation == Operation::Embedding {
+        let _ =
+            write!(text, r#"{{"prompt_tokens":{prompt},"total_tokens":{total},"cost":{cost}}}"#);
+        return text;
+    }
+    let _ = write!(
+        text,
+        r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total},"#
+    );
+    let _ = write!(
+        text,
+        r#""cost":{cost},"is_byok":false,"prompt_tokens_details":{{"cached_tokens":{},"cache_write_tokens":{},"audio_tokens":{},"video_tokens":{}}},"#,
+        sum(&[Kind::CacheRead, Kind::InputAudioCached]),
+        sum(&[Kind::CacheWrite5m, Kind::CacheWrite1h]),
+        sum(&[Kind::InputAudio, Kind::InputAudioCached]),
+        usage.get(Kind::InputVideo),
+    );
+    let _ = write!(
+        text,
+        r#""cost_details":{{"upstream_inference_cost":null,"upstream_inference_prompt_cost":{},"upstream_inference_completions_cost":{}}},"#,
+        decimal(price.cost(&only(usage, &PROMPT))),
+        decimal(price.cost(&only(usage, &COMPLETION))),
+    );
+    let _ = write!(
+        text,
+        r#""completion_tokens_details":{{"reasoning_tokens":{},"image_tokens":{},"audio_tokens":{}}}}}"#,
+        usage.get(Kind::Reasoning),
+        usage.get(Kind::OutputImage),
+        usage.get(Kind::OutputAudio),
+    );
+    text
+}
+
+fn only(usage: &Usage, kinds: &[Kind]) -> Usage {
+    let mut part = Usage([0; KINDS]);
+    for kind in kinds {
+        part.set(*kind, usage.get(*kind));
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_exact_and_plain() {
+        let cases = [
+            (0, "0"),
+            (1, "0.000000000001"),
+            (400_000, "0.0000004"),
+            (4_500_000, "0.0000045"),
+            (1_000_000_000_000, "1"),
+            (10_000_000_000_000, "10"),
+            (1_234_567_890_123, "1.234567890123"),
+            (-1_500_000_000_000, "-1.5"),
+            (Pico::MAX, "170141183460469231731687303.715884105727"),
+        ];
+        for (pico, text) in cases {
+            assert_eq!(decimal(pico), text);
+        }
+    }
+
+    #[test]
+    fn parts_of_the_cost_add_up_to_it() {
+        let mut unit = [0; KINDS];
+        for (price, (kind, _)) in (1_000u64..).zip(Kind::ALL.iter().take(12)) {
+            unit[kind.index()] = price;
+        }
+        let price = PriceVersion { hash: [0; 32], unit };
+        let mut usage = Usage::ZERO;
+        for (kind, _) in Kind::ALL.iter().take(12) {
+            usage.set(*kind, 7);
+        }
+        let parts = price.cost(&only(&usage, &PROMPT)) + price.cost(&only(&usage, &COMPLETION));
+        assert_eq!(parts, price.cost(&usage));
+    }
+
+    #[test]
+    fn every_field_clients_require_is_there() {
+        let price = PriceVersion { hash: [0; 32], unit: [150_000; KINDS] };
+        let usage =
+            Usage::ZERO.with(Kind::Input, 22).with(Kind::Output, 2).with(Kind::Reasoning, 6);
+        insta::assert_snapshot!(object(&usage, &price, Operation::Chat), @r#"{"prompt_tokens":22,"completion_tokens":8,"total_tokens":30,"cost":0.0000045,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.0000033,"upstream_inference_completions_cost":0.0000012},"completion_tokens_details":{"reasoning_tokens":6,"image_tokens":0,"audio_tokens":0}}"#);
+        insta::assert_snapshot!(object(&usage, &price, Operation::Embedding), @r#"{"prompt_tokens":22,"total_tokens":30,"cost":0.0000045}"#);
+    }
+}

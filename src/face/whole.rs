@@ -1,0 +1,116 @@
+//! An unstreamed reply: held to be read and shaped, up to a bound; beyond it, all but its tail passes.
+
+use super::{Core, Step, openrouter};
+use crate::bounds::{USAGE_TAIL_BYTES, WHOLE_REPLY_BYTES};
+use crate::dialect::{Choices, fault};
+use crate::meter::Tally;
+use crate::request::route::Face;
+use bytes::{Bytes, BytesMut};
+
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    /// The first read, which mostly is the body.
+    first: Bytes,
+    /// First and all later reads, if there are any.
+    joined: BytesMut,
+    /// The body is too large to be held.
+    passing: bool,
+    terminal: bool,
+}
+
+impl Whole {
+    pub(super) fn push(
+        &mut self,
+        core: &mut Core,
+        read: Bytes,
+        end: bool,
+        tally: &mut dyn Tally,
+    ) -> Step {
+        let mut step = Step { event: !read.is_empty(), ..Step::default() };
+        self.gather(read);
+        if self.passing || self.joined.len() > WHOLE_REPLY_BYTES {
+            self.pass(core, end, &mut step, tally);
+        } else if end {
+            let body = if self.joined.is_empty() {
+                std::mem::take(&mut self.first)
+            } else {
+                std::mem::take(&mut self.joined).freeze()
+            };
+            self.finish(core, body, &mut step, tally);
+        }
+        step
+    }
+
+    /// See [`super::Relay::is_terminal`].
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    fn gather(&mut self, read: Bytes) {
+        if read.is_empty() {
+            return;
+        }
+        if self.first.is_empty() && self.joined.is_empty() && read.len() <= WHOLE_REPLY_BYTES {
+            self.first = read;
+            return;
+        }
+        self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        self.joined.extend_from_slice(&read);
+    }
+
+    /// Beyond the bound: everything leaves but the last bytes, where usage stands.
+    fn pass(&mut self, core: &mut Core, end: bool, step: &mut Step, tally: &mut dyn Tally) {
+        if !std::mem::replace(&mut self.passing, true) {
+            core.account.content_unread();
+        }
+        if end {
+            self.terminal = self.joined.trim_ascii_end().ends_with(b"}");
+            match core.reply.dialect.tail_usage(&self.joined) {
+                Some(report) => core.account.report(report, tally),
+                None => tally.unreadable(),
+            }
+            step.out = Some(std::mem::take(&mut self.joined).freeze());
+        } else {
+            let length = self.joined.len().saturating_sub(USAGE_TAIL_BYTES);
+            step.out = Some(self.joined.split_to(length).freeze());
+        }
+    }
+
+    fn finish(&mut self, core: &mut Core, body: Bytes, step: &mut Step, tally: &mut dyn Tally) {
+        if body.trim_ascii().is_empty() {
+            step.empty = true;
+            return;
+        }
+        let faithful = core.reply.face == Face::Faithful;
+        let seen = core.observer.observe(&body);
+        let Some(seen) = seen.filter(|seen| {
+            seen.choices != Choices::Absent || seen.embeddings || seen.error.is_some()
+        }) else {
+            (step.empty, step.malformed) = (true, true);
+            step.out = faithful.then_some(body);
+            return;
+        };
+        core.account.note(&seen, tally);
+        if let Some(range) = &seen.error
+            && seen.choices != Choices::Some
+        {
+            step.fault = Some(fault::read(body.get(range.clone()).unwrap_or(&body)));
+            return;
+        }
+        if seen.choices == Choices::Empty && !seen.content {
+            step.empty = true;
+            return;
+        }
+        self.terminal = true;
+        if faithful {
+            step.out = Some(body);
+            return;
+        }
+        let mut out = BytesMut::with_capacity(body.len() + 1_024);
+        openrouter::splice(core, &openrouter::opening(&core.reply), &body, &mut out);
+        out.extend_from_slice(br#","usage":"#);
+        out.extend_from_slice(openrouter::usage_object(core).as_bytes());
+        out.extend_from_slice(b"}");
+        step.out = Some(out.freeze());
+    }
+}

@@ -1,0 +1,273 @@
+//! Spool and slots that a crash, a disk or a hand has damaged (F64, F65).
+
+use super::directory::{Directory, Writer};
+use super::record::Record;
+use super::segment::{HEADER_BYTES, Header};
+use super::spool::{Segments, Spool};
+use super::testing::{self, dispatched, options, price};
+use super::{Claim, Found, Gate, Ledger, OpenError, Options};
+use super::{flush, reading, recover, sink};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const WRITER: Writer = Writer { node: [7; 16], epoch: 1 };
+
+/// A state directory whose node is [`WRITER`]'s, with one spooled segment of `count` rows.
+struct Left {
+    place: tempfile::TempDir,
+    segment: PathBuf,
+    records: Vec<Record>,
+}
+
+impl Left {
+    fn new(count: u64, finished: bool) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let state = place.path().join("state");
+        fs::create_dir(&state).unwrap();
+        fs::write(state.join("identity"), format!("node {}\nepoch 1\n", hex::encode(WRITER.node)))
+            .unwrap();
+        let segments = Arc::new(Segments::default());
+        let mut spool = Spool::begin(&state, WRITER, segments.clone()).unwrap();
+        let records: Vec<_> = (1..=count).map(testing::record).collect();
+        for record in &records {
+            spool.append(&[(record.clone(), price().unit)]).unwrap();
+        }
+        if finished {
+            spool.finish().unwrap();
+        }
+        let segment = segments.first().unwrap().1.path.clone();
+        Self { place, segment, records }
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = fs::read(&self.segment).unwrap();
+        change(&mut bytes);
+        fs::write(&self.segment, bytes).unwrap();
+    }
+
+    fn bad(&self) -> PathBuf {
+        self.segment.with_extension("log.bad")
+    }
+
+    /// Starts and ends a ledger on it: the rows the sink holds then, and how it all counted.
+    fn recovered(&self) -> (Vec<Record>, super::Depth) {
+        let options = options(self.place.path());
+        let ledger = Ledger::open(options.clone()).unwrap();
+        assert!(ledger.shutdown(Duration::from_secs(10)), "{:?}", ledger.depth());
+        let reader = sink::sqlite::Reader::open(&options.sqlite).unwrap();
+        let ids = self.records.iter().map(|record| &record.intent.generation_id);
+        let rows = ids.flat_map(|id| reader.generation(id).unwrap()).collect();
+        (rows, ledger.depth())
+    }
+}
+
+#[test]
+fn a_sound_segment_is_delivered_and_removed() {
+    for finished in [true, false] {
+        let left = Left::new(20, finished);
+        let (rows, depth) = left.recovered();
+        assert_eq!(rows, left.records);
+        assert_eq!((depth.rows_lost, depth.torn_bytes, depth.rows_pending), (0, 0, 0));
+        assert!(!left.segment.exists() && !left.bad().exists());
+    }
+}
+
+/// Rows across many segments arrive once each, and a segment that lost its end is noticed (F65).
+#[test]
+fn segments_turn_and_are_delivered_in_order() {
+    for cut_the_first in [false, true] {
+        let mut left = Left::new(0, false);
+        fs::remove_file(&left.segment).unwrap();
+        let segments = Arc::new(Segments::default());
+        let state = left.place.path().join("state");
+        let spool = Spool::begin(&state, WRITER, segments.clone()).unwrap();
+        let mut spool = spool.with_segments_of(4_000);
+        left.records = (1..=200).map(testing::record).collect();
+        for record in &left.records {
+            spool.append(&[(record.clone(), price().unit)]).unwrap();
+            spool.turn().unwrap();
+        }
+        let all = segments.all();
+        assert!(all.len() > 5, "{} segments", all.len());
+        assert!(all.iter().rev().skip(2).all(|(_, segment)| segment.extent().1));
+        if cut_the_first {
+            left.edit(|bytes| bytes.truncate(bytes.len() - 20));
+        }
+        let (rows, depth) = left.recovered();
+        let lost = left.records.len() - rows.len();
+        assert_eq!((lost, left.bad().exists()), (usize::from(cut_the_first), cut_the_first));
+        assert_eq!(depth.rows_flushed, rows.len() as u64);
+    }
+}
+
+/// F62, F63: what cannot be written stays in its slot, and nobody new is admitted.
+#[test]
+fn a_failed_write_admits_nobody_and_loses_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let options = options(place.path());
+    let directory = Directory::lock(&options.directory).unwrap();
+    let (shared, mut spool) = recover::start(directory, options).unwrap();
+    let shared = Arc::new(shared);
+    spool.sabotage(fs::File::open("/dev/null").unwrap());
+    let claim = |generation: &str| {
+        let intent = testing::intent(generation, 1);
+        Claim::new(&shared, &intent, price(), testing::NOW_US)
+    };
+    let attempt = claim("gen-1").unwrap();
+    attempt.dispatched();
+    drop(attempt);
+    flush::Flusher::new(shared.clone(), spool).run();
+    assert_eq!((shared.gate(), shared.depth().sealed), (Gate::Failed, 1));
+    assert!(claim("gen-2").is_none());
+    shared.set_gate(Gate::Open);
+    assert_eq!(shared.gate(), Gate::Failed, "only a restart opens it again");
+
+    let after = testing::crash(place.path());
+    let again = Ledger::open(testing::options(after.path())).unwrap();
+    assert!(matches!(again.find("gen-1"), Found::Rows(rows) if rows.len() == 1));
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_no_damage() {
+    let left = Left::new(20, false);
+    left.edit(|bytes| bytes.truncate(bytes.len() - 7));
+    let (rows, depth) = left.recovered();
+    assert_eq!(rows, left.records[..19]);
+    assert_eq!((depth.rows_lost, left.bad().exists()), (0, false));
+    assert!(depth.torn_bytes > 0);
+}
+
+#[test]
+fn a_flipped_bit_loses_its_row_and_sets_the_file_aside() {
+    let left = Left::new(20, true);
+    left.edit(|bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+    });
+    let (rows, depth) = left.recovered();
+    assert_eq!((rows.len(), depth.rows_lost), (19, 1));
+    assert!(left.bad().exists() && !left.segment.exists());
+}
+
+#[test]
+fn a_damaged_header_loses_no_row() {
+    let left = Left::new(20, true);
+    left.edit(|bytes| bytes[..HEADER_BYTES].fill(0xaa));
+    let (rows, depth) = left.recovered();
+    assert_eq!((rows.len(), depth.rows_lost, left.bad().exists()), (20, 0, true));
+}
+
+#[test]
+fn a_segment_of_another_node_is_set_aside() {
+    let left = Left::new(20, true);
+    let foreign = Header { node: [1; 16], epoch: 1, number: 0 }.encode();
+    left.edit(|bytes| bytes[..HEADER_BYTES].copy_from_slice(&foreign));
+    let (rows, _) = left.recovered();
+    assert_eq!((rows.len(), left.bad().exists()), (0, true));
+}
+
+#[test]
+fn a_segment_of_a_newer_version_is_left_alone() {
+    let left = Left::new(20, true);
+    left.edit(|bytes| {
+        bytes[8] = 2;
+        let crc = crc32c::crc32c(&bytes[..60]).to_le_bytes();
+        bytes[60..64].copy_from_slice(&crc);
+    });
+    let (rows, _) = left.recovered();
+    assert_eq!((rows.len(), left.segment.exists(), left.bad().exists()), (0, true, false));
+}
+
+/// G4, through the whole reader: sound rows only, in order, each as it was written.
+#[test]
+fn two_thousand_mutations_invent_no_row() {
+    let left = Left::new(30, true);
+    let sound = fs::read(&left.segment).unwrap();
+    let file = left.place.path().join("mutated");
+    let mut state = 0x5eed_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    for round in 0..2_000 {
+        let mut bytes = sound.clone();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(4) {
+                0 => bytes[at] ^= 1 << random(8),
+                1 => bytes.truncate(at.max(1)),
+                2 => bytes.insert(at, random(256) as u8),
+                _ => drop(bytes.splice(at..(at + random(40)).min(bytes.len()), [0; 9])),
+            }
+        }
+        fs::write(&file, &bytes).unwrap();
+        let (rows, lost) = read(&file, bytes.len());
+        let mut expected = left.records.iter();
+        let known = rows.iter().all(|row| expected.any(|record| record == row));
+        assert!(known, "round {round} invented, repeated or reordered a row");
+        assert!(rows.len() + lost as usize <= 32, "round {round} lost more than there was");
+    }
+}
+
+fn read(path: &Path, length: usize) -> (Vec<Record>, u64) {
+    let segment = Arc::new(super::spool::Segment::left(path.to_owned(), length as u64));
+    let opened = reading::Reading::open((1, 0), segment, WRITER.node).unwrap();
+    let reading::Opened::Ready(mut reading) = opened else { return (Vec::new(), 0) };
+    reading.fill().unwrap();
+    let step = reading.step(usize::MAX);
+    (step.rows, step.lost)
+}
+
+/// A slot whose intent was torn by a power cut is counted, not guessed at.
+#[test]
+fn a_torn_slot_is_counted_as_lost() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let _torn = dispatched(&ledger, "gen-torn", 1);
+    let _whole = dispatched(&ledger, "gen-whole", 1);
+    let crashed = testing::crash(place.path());
+    let slots = crashed.path().join("state/slots");
+    let mut bytes = fs::read(&slots).unwrap();
+    let at = bytes.windows(8).position(|w| w == b"gen-torn").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&slots, bytes).unwrap();
+    let again = Ledger::open(options(crashed.path())).unwrap();
+    assert_eq!((again.depth().recovered, again.depth().rows_lost), (1, 1));
+}
+
+#[test]
+fn a_slot_file_of_another_format_is_refused_and_garbage_set_aside() {
+    let place = tempfile::tempdir().unwrap();
+    drop(Ledger::open(options(place.path())).unwrap());
+    let slots = place.path().join("state/slots");
+    let sound = fs::read(&slots).unwrap();
+    let mut newer = sound.clone();
+    newer[8] = 9;
+    fs::write(&slots, newer).unwrap();
+    let refused = Ledger::open(options(place.path())).err().unwrap();
+    assert!(matches!(refused, OpenError::SlotFormat { .. }), "{refused}");
+    fs::write(&slots, b"garbage").unwrap();
+    drop(Ledger::open(options(place.path())).unwrap());
+    assert_eq!(fs::read(slots.with_extension("bad")).unwrap(), b"garbage");
+    assert_eq!(fs::metadata(&slots).unwrap().len(), sound.len() as u64);
+}
+
+#[test]
+fn a_full_spool_refuses_until_the_sink_has_caught_up() {
+    let place = tempfile::tempdir().unwrap();
+    let small = Options { spool_bytes: 10_000, ..options(place.path()) };
+    let ledger = Ledger::open(small.clone()).unwrap();
+    let other = rusqlite::Connection::open(&small.sqlite).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    (0..60).for_each(|n| testing::complete(&ledger, &format!("gen-{n}"), 1));
+    testing::until("the gate closes", || ledger.depth().gate == Gate::Full);
+    let claim = || ledger.claim(&testing::intent("gen-1", 1), price(), testing::NOW_US);
+    assert!(claim().is_none());
+    other.execute_batch("ROLLBACK").unwrap();
+    testing::until("the gate opens", || ledger.depth().gate == Gate::Open);
+    assert!(claim().is_some());
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    assert_eq!((ledger.depth().rows_flushed, ledger.depth().refused), (60, 1));
+}

@@ -1,0 +1,105 @@
+//! What can be seen of the ledger from outside: gauges and counters.
+
+use super::shared::{Shared, now_us};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Whether new attempts are admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Gate {
+    Open = 0,
+    /// The disk or the spool's share of it is full; opens by itself (F62).
+    Full = 1,
+    /// A write or sync failed. Only a restart recovers (F63).
+    Failed = 2,
+}
+
+/// Gauges and counters since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depth {
+    pub slots_total: u64,
+    /// Slots claimed, open or not yet appended.
+    pub slots_used: u64,
+    /// Slots sealed and not yet appended.
+    pub sealed: u64,
+    /// Rows in the spool that the sink has not confirmed.
+    pub rows_pending: u64,
+    /// Bytes of the spool that the sink has not confirmed.
+    pub spool_bytes: u64,
+    /// Age of the oldest row waiting for the sink, seconds; 0 while it keeps up.
+    pub oldest_seconds: u64,
+    /// Rows confirmed by the sink.
+    pub rows_flushed: u64,
+    /// Rows taken from slots of earlier epochs; of these, `crash_recovered` were cut.
+    pub recovered: u64,
+    pub crash_recovered: u64,
+    pub sink_errors: u64,
+    /// Rows the sink had already, as after a lost acknowledgement.
+    pub duplicates: u64,
+    /// Rows the sink had with other content: an alarm (I3).
+    pub conflicts: u64,
+    /// Rows lost to damaged slots or spool frames, exactly counted (F65).
+    pub rows_lost: u64,
+    /// Bytes of torn tails, where a crash or power cut ended a write.
+    pub torn_bytes: u64,
+    /// Claims refused.
+    pub refused: u64,
+    pub gate: Gate,
+}
+
+/// Counters behind [`Depth`].
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) claimed: AtomicU64,
+    pub(super) released: AtomicU64,
+    pub(super) sealed: AtomicU64,
+    pub(super) appended: AtomicU64,
+    /// Rows the deliverer is done with: delivered, there already, or lost.
+    pub(super) passed: AtomicU64,
+    pub(super) flushed: AtomicU64,
+    pub(super) recovered: AtomicU64,
+    pub(super) crash_recovered: AtomicU64,
+    pub(super) sink_errors: AtomicU64,
+    pub(super) duplicates: AtomicU64,
+    pub(super) conflicts: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) torn: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) oldest_us: AtomicU64,
+}
+
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Relaxed);
+}
+
+impl Shared {
+    pub(super) fn depth(&self) -> Depth {
+        let counters = &self.counters;
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let oldest = get(&counters.oldest_us);
+        let released = get(&counters.released);
+        Depth {
+            slots_total: self.map.slots().len() as u64,
+            slots_used: get(&counters.claimed).saturating_sub(released),
+            sealed: get(&counters.sealed).saturating_sub(released),
+            rows_pending: get(&counters.appended).saturating_sub(get(&counters.passed)),
+            spool_bytes: self.segments.pending_bytes(),
+            oldest_seconds: if oldest == 0 {
+                0
+            } else {
+                now_us().saturating_sub(oldest) / 1_000_000
+            },
+            rows_flushed: get(&counters.flushed),
+            recovered: get(&counters.recovered),
+            crash_recovered: get(&counters.crash_recovered),
+            sink_errors: get(&counters.sink_errors),
+            duplicates: get(&counters.duplicates),
+            conflicts: get(&counters.conflicts),
+            rows_lost: get(&counters.lost),
+            torn_bytes: get(&counters.torn),
+            refused: get(&counters.refused),
+            gate: self.gate(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The state directory: its lock, who this node is, and which start of it this is.
+
+use super::OpenError;
+use rustix::fs::FlockOperation;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A locked directory. The lock ends with the process, however it ends.
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Who writes: `node` for the life of the directory, `epoch` for this start of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Writer {
+    pub(super) node: [u8; 16],
+    pub(super) epoch: u64,
+}
+
+impl Directory {
+    /// Creates the directory if need be, readable by its owner only, and locks it.
+    pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(OpenError::io("create", path))?;
+        let name = path.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&name)
+            .map_err(OpenError::io("open", &name))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked(path.to_owned())),
+            Err(errno) => Err(OpenError::io("lock", &name)(errno.into())),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins the next epoch and makes that durable. `seen` is what the slot file knows,
+    /// `spooled` the newest epoch of the spool: they stand in for a lost identity and keep an epoch
+    /// from being used twice.
+    pub(super) fn begin(
+        &self,
+        seen: Option<Writer>,
+        spooled: Option<u64>,
+    ) -> Result<Writer, OpenError> {
+        let path = self.path.join("identity");
+        let stored = match fs::read_to_string(&path) {
+            Ok(text) => parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(OpenError::io("read", &path)(error)),
+        };
+        let last = match (stored, seen) {
+            (Some(own), Some(seen)) if own.node == seen.node => {
+                Writer { epoch: own.epoch.max(seen.epoch), ..own }
+            }
+            (Some(own), _) => own,
+            (None, Some(seen)) => seen,
+            (None, None) => Writer { node: rand::random(), epoch: 0 },
+        };
+        let epoch = last.epoch.max(spooled.unwrap_or(0)).saturating_add(1);
+        let writer = Writer { epoch, ..last };
+        let text = format!("node {}\nepoch {}\n", hex::encode(writer.node), writer.epoch);
+        replace(&path, text.as_bytes()).map_err(OpenError::io("write", &path))?;
+        Ok(writer)
+    }
+}
+
+fn parse(text: &str) -> Option<Writer> {
+    let (first, second) = text.split_once('\n')?;
+    let mut node = [0; 16];
+    hex::decode_to_slice(first.strip_prefix("node ")?, &mut node).ok()?;
+    Some(Writer { node, epoch: second.trim_end().strip_prefix("epoch ")?.parse().ok()? })
+}
+
+/// Replaces a small file durably: either its old or its new content survives.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    sync_directory(path.parent().unwrap_or(path))
+}
+
+/// Makes creations, renames and removals in a directory durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Sets a damaged file aside as `<name>.bad`, for the operator to look at.
+pub(super) fn quarantine(path: &Path) -> io::Result<PathBuf> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".bad");
+    let bad = PathBuf::from(name);
+    fs::rename(path, &bad)?;
+    sync_directory(bad.parent().unwrap_or(&bad))?;
+    Ok(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_is_refused_until_the_first_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let first = Directory::lock(place.path()).unwrap();
+        assert!(matches!(Directory::lock(place.path()), Err(OpenError::Locked(_))));
+        drop(first);
+        assert!(Directory::lock(place.path()).is_ok());
+    }
+
+    #[test]
+    fn the_node_stays_and_the_epoch_grows() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::lock(place.path()).unwrap();
+        let first = directory.begin(None, None).unwrap();
+        let second = directory.begin(None, None).unwrap();
+        assert_eq!((second.node, first.epoch, second.epoch), (first.node, 1, 2));
+        let later = Writer { epoch: 9, ..first };
+        assert_eq!(directory.begin(Some(later), None).unwrap().epoch, 10);
+        fs::write(place.path().join("identity"), "garbage").unwrap();
+        assert_eq!(directory.begin(Some(later), None).unwrap(), later_by_one(later));
+    }
+
+    fn later_by_one(writer: Writer) -> Writer {
+        Writer { epoch: writer.epoch + 1, ..writer }
+    }
+}

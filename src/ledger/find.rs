@@ -1,0 +1,74 @@
+//! Looking a generation up where it is: in slots, in memory, in the sink.
+
+use super::codec;
+use super::record::{Record, flag};
+use super::settle::settle;
+use super::shared::Shared;
+use super::sink::sqlite::Reader;
+use super::slot::{CLAIMED, DISPATCHED, Image, SEALED, generation_hash};
+use super::{Found, intent};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::fence;
+
+impl Shared {
+    pub(super) fn find(&self, generation_id: &str) -> Found {
+        let mut rows = Vec::new();
+        for image in self.images(generation_hash(generation_id)) {
+            let Some(intent) = intent::get(&mut codec::Reader(&image.intent)) else { continue };
+            if intent.generation_id != generation_id {
+                continue;
+            }
+            if image.state != SEALED {
+                let terminal = image.flags & flag::TERMINAL != 0;
+                return Found::InFlight { terminal, workspace: intent.workspace.into_owned() };
+            }
+            rows.extend(settle(self.writer.node, &image));
+        }
+        self.recent.lock().find(self.writer.node, generation_id, &mut rows);
+        let last = rows.iter().map(|row| usize::from(row.intent.attempt)).max().unwrap_or(0);
+        if last == 0 || unique(&mut rows) < last {
+            rows.extend(self.stored(generation_id));
+            unique(&mut rows);
+        }
+        if rows.is_empty() { Found::Unknown } else { Found::Rows(rows) }
+    }
+
+    /// Copies of the live slots whose generation has this hash.
+    fn images(&self, hash: u64) -> impl Iterator<Item = Image> {
+        let used = self.high.load(Relaxed) as usize;
+        self.map.slots().iter().take(used).filter_map(move |slot| {
+            let state = slot.state.load(Acquire);
+            let live = matches!(state, CLAIMED | DISPATCHED | SEALED);
+            if !live || slot.generation.load(Relaxed) != hash {
+                return None;
+            }
+            let image = slot.image()?;
+            // A slot that changed hands meanwhile is not what it was when it was chosen.
+            fence(Acquire);
+            let same = slot.state.load(Relaxed) == image.state
+                && slot.seq.load(Relaxed) == image.identity.seq;
+            same.then_some(image)
+        })
+    }
+
+    fn stored(&self, generation_id: &str) -> Vec<Record> {
+        let mut reader = self.reader.lock();
+        let found = match reader.as_mut() {
+            Some(open) => open.generation(generation_id),
+            None => Reader::open(&self.options.sqlite)
+                .and_then(|open| reader.insert(open).generation(generation_id)),
+        };
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger database could not be read");
+            *reader = None;
+            Vec::new()
+        })
+    }
+}
+
+/// Sorts by attempt, keeps one of each key, and says how many there are.
+fn unique(rows: &mut Vec<Record>) -> usize {
+    rows.sort_by_key(|row| (row.intent.attempt, row.key));
+    rows.dedup_by_key(|row| row.key);
+    rows.len()
+}

@@ -1,0 +1,187 @@
+//! Reading one spool segment: sound rows in order, damage counted and stepped over.
+
+use super::codec::Reader;
+use super::record::Record;
+use super::row;
+use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
+use super::sink::{Position, Price};
+use super::spool::Segment;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What opening a segment found.
+pub(super) enum Opened {
+    Ready(Box<Reading>),
+    /// Another node's: to be set aside.
+    Foreign,
+    /// Written by a newer version: to be left where it is.
+    Newer(u32),
+}
+
+/// A segment and how far it has been read.
+pub(super) struct Reading {
+    id: (u64, u64),
+    segment: Arc<Segment>,
+    node: [u8; 16],
+    file: File,
+    /// Bytes from `base` on, of which `used` have been scanned.
+    buffer: Vec<u8>,
+    base: u64,
+    used: usize,
+    /// Number of the next frame.
+    index: u32,
+    /// Rows that end at or below this offset have been delivered before.
+    delivered: u64,
+    ended: bool,
+    tail: bool,
+    damaged: bool,
+}
+
+/// One step through a segment.
+#[derive(Default)]
+pub(super) struct Step {
+    pub(super) rows: Vec<Record>,
+    pub(super) prices: Vec<Price>,
+    /// Rows that had been delivered before.
+    pub(super) skipped: u64,
+    /// Frames lost to damage.
+    pub(super) lost: u64,
+    /// Bytes of a torn tail.
+    pub(super) torn: u64,
+}
+
+impl Reading {
+    pub(super) fn open(
+        id: (u64, u64),
+        segment: Arc<Segment>,
+        node: [u8; 16],
+    ) -> io::Result<Opened> {
+        let file = File::open(&segment.path)?;
+        let mut header = [0; HEADER_BYTES];
+        let damaged = match file.read_exact_at(&mut header, 0) {
+            Ok(()) => match Header::decode(&header) {
+                Ok(header) if header.node != node => return Ok(Opened::Foreign),
+                Ok(_) => false,
+                Err(BadHeader::Newer(version)) => return Ok(Opened::Newer(version)),
+                Err(BadHeader::Damaged) => true,
+            },
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
+            Err(error) => return Err(error),
+        };
+        Ok(Opened::Ready(Box::new(Self {
+            id,
+            segment,
+            node,
+            file,
+            buffer: Vec::new(),
+            base: if damaged { 0 } else { HEADER_BYTES as u64 },
+            used: 0,
+            index: 0,
+            delivered: 0,
+            ended: false,
+            tail: false,
+            damaged,
+        })))
+    }
+
+    /// Notes that everything scanned so far is in the sink.
+    pub(super) fn confirm(&self) {
+        self.segment.delivered.store(self.position().offset, Relaxed);
+    }
+
+    pub(super) fn id(&self) -> (u64, u64) {
+        self.id
+    }
+
+    /// Tells what the sink has confirmed.
+    pub(super) fn skip(&mut self, cursor: Option<Position>) {
+        let Some(cursor) = cursor else { return };
+        self.delivered = match self.id.cmp(&(cursor.epoch, cursor.segment)) {
+            std::cmp::Ordering::Less => u64::MAX,
+            std::cmp::Ordering::Equal => cursor.offset,
+            std::cmp::Ordering::Greater => 0,
+        };
+    }
+
+    /// Where the last step ended.
+    pub(super) fn position(&self) -> Position {
+        let offset = self.base + self.used as u64;
+        Position { epoch: self.id.0, segment: self.id.1, offset }
+    }
+
+    /// Reads what was appended, once all before it has been scanned. True: nothing follows it.
+    pub(super) fn fill(&mut self) -> io::Result<bool> {
+        let (bytes, closed) = self.segment.extent();
+        if self.used == self.buffer.len() {
+            self.base += self.used as u64;
+            self.used = 0;
+            let fresh =
+                usize::try_from(bytes.saturating_sub(self.base)).map_err(io::Error::other)?;
+            self.buffer.clear();
+            self.buffer.resize(fresh, 0);
+            self.file.read_exact_at(&mut self.buffer, self.base)?;
+        }
+        Ok(closed && self.base + self.buffer.len() as u64 == bytes)
+    }
+
+    /// Whether all that was read has been scanned.
+    pub(super) fn at_end(&self) -> bool {
+        self.used == self.buffer.len()
+    }
+
+    /// Scans up to `limit` rows.
+    pub(super) fn step(&mut self, limit: usize) -> Step {
+        let mut step = Step::default();
+        let mut scan = Scan::new(&self.buffer, self.used, self.index);
+        while step.rows.len() < limit {
+            let Some(piece) = scan.next() else { break };
+            match piece {
+                Piece::Frame { kind, payload, end } => {
+                    self.used = end;
+                    match kind {
+                        segment::ROW if self.base + end as u64 <= self.delivered => {
+                            step.skipped += 1
+                        }
+                        segment::ROW => match row::get(self.node, payload) {
+                            Some(record) => step.rows.push(record),
+                            None => (step.lost, self.damaged) = (step.lost + 1, true),
+                        },
+                        segment::PRICE => match price(payload) {
+                            Some(price) => step.prices.push(price),
+                            None => self.damaged = true,
+                        },
+                        segment::END => self.ended = true,
+                        _ => self.damaged = true,
+                    }
+                }
+                Piece::Lost { frames, end } => {
+                    self.used = end;
+                    step.lost += u64::from(frames);
+                    self.damaged = true;
+                }
+                Piece::Tail { bytes } => {
+                    self.used = self.buffer.len();
+                    step.torn += bytes as u64;
+                    self.tail = true;
+                }
+            }
+        }
+        self.index = scan.index();
+        step
+    }
+
+    /// Whether the segment, read to its end, is damaged: a tail is only torn, not damaged, where
+    /// the writer died in it. `followed`: it went on to write the next segment.
+    pub(super) fn damaged(&self, followed: bool) -> bool {
+        self.damaged || (self.tail && self.ended) || (followed && !self.ended)
+    }
+}
+
+fn price(payload: &[u8]) -> Option<Price> {
+    let mut reader = Reader(payload);
+    let price = Price { hash: reader.array()?, unit: reader.sparse()? };
+    reader.0.is_empty().then_some(price)
+}

@@ -1,0 +1,197 @@
+//! The start: take over what earlier epochs left, before anything new is claimed.
+
+use super::depth::add;
+use super::directory::{Directory, Writer, quarantine, sync_directory};
+use super::map::{Map, SLOT_BYTES};
+use super::record::{Record, flag};
+use super::settle::settle;
+use super::shared::Shared;
+use super::slot::{DISPATCHED, FREE, SEALED, SLOT_VERSION, Slot};
+use super::spool::{Segments, Spool};
+use super::{OpenError, Options};
+use crate::bounds::{SINK_BATCH, SLOTS_MAX};
+use crate::outcome::Outcome;
+use crate::usage::KINDS;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+/// `WEIRSLOT` in the byte order of the file.
+const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSLOT");
+
+/// What slots of earlier epochs came to.
+#[derive(Default)]
+struct Found {
+    rows: Vec<(Record, [u64; KINDS])>,
+    cut: u64,
+    lost: u64,
+}
+
+/// Begins an epoch: recovers the slots into its first segment, then readies the slot file.
+pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, Spool), OpenError> {
+    if !(1..=SLOTS_MAX).contains(&options.slots) {
+        return Err(OpenError::Slots(options.slots));
+    }
+    let place = directory.path().to_owned();
+    let path = place.join("slots");
+    let segments = Segments::scan(&place).map_err(OpenError::io("list", &place))?;
+    let old = open_old(&path)?;
+    let writer = directory.begin(old.as_ref().map(writer_of), segments.epoch())?;
+    let old = match old {
+        Some(map) if writer_of(&map).node != writer.node => {
+            tracing::error!(file = %path.display(), "the slot file is another node's: set aside");
+            quarantine(&path).map_err(OpenError::io("set aside", &path))?;
+            None
+        }
+        other => other,
+    };
+    let segments = Arc::new(segments);
+    let appending = OpenError::io("write the spool in", &place);
+    let mut spool = Spool::begin(&place, writer, segments.clone()).map_err(&appending)?;
+    let found = old.as_ref().map(|map| slots(map, writer)).unwrap_or_default();
+    for batch in found.rows.chunks(SINK_BATCH) {
+        spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
+    }
+    spool.sync().map_err(&appending)?;
+    let map = ready(&path, old, options.slots, writer)?;
+    let shared = Shared::new(directory, options, writer, map, segments);
+    report(&shared, &found);
+    Ok((shared, spool))
+}
+
+fn report(shared: &Shared, found: &Found) {
+    let rows = found.rows.len() as u64;
+    add(&shared.counters.appended, rows);
+    add(&shared.counters.recovered, rows);
+    add(&shared.counters.crash_recovered, found.cut);
+    add(&shared.counters.lost, found.lost);
+    let mut recent = shared.recent.lock();
+    found.rows.iter().for_each(|(record, _)| recent.add(record));
+    if rows + found.lost > 0 {
+        let (cut, lost) = (found.cut, found.lost);
+        tracing::warn!(rows, cut, lost, "attempts of an earlier run were recovered");
+    }
+}
+
+fn writer_of(map: &Map) -> Writer {
+    let [low, high] = map.header().node.each_ref().map(|word| word.load(Relaxed));
+    let node = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
+    Writer { node, epoch: map.header().epoch.load(Relaxed) }
+}
+
+/// The slot file as an earlier epoch left it.
+fn open_old(path: &Path) -> Result<Option<Map>, OpenError> {
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(OpenError::io("open", path)(error)),
+    };
+    let bytes = file.metadata().map_err(OpenError::io("read", path))?.len();
+    let count = bytes.saturating_sub(Map::file_bytes(0)) / SLOT_BYTES as u64;
+    let whole = bytes >= Map::file_bytes(0) && count <= SLOTS_MAX as u64;
+    let map = if whole {
+        Some(Map::new(&file, count as usize).map_err(OpenError::io("map", path))?)
+    } else {
+        None
+    };
+    let Some(map) = map.filter(|map| map.header().magic.load(Relaxed) == MAGIC) else {
+        tracing::error!(file = %path.display(), "this is no slot file: set aside");
+        quarantine(path).map_err(OpenError::io("set aside", path))?;
+        return Ok(None);
+    };
+    let header = map.header();
+    let format = (header.version.load(Relaxed), header.slot_bytes.load(Relaxed));
+    if format != (SLOT_VERSION, SLOT_BYTES as u64) || header.count.load(Relaxed) != count {
+        return Err(OpenError::SlotFormat {
+            path: path.to_owned(),
+            found: format!("{} ({} bytes)", format.0, format.1),
+            expected: format!("{SLOT_VERSION} ({SLOT_BYTES} bytes)"),
+        });
+    }
+    Ok(Some(map))
+}
+
+/// Settles every slot that holds an attempt. The slots keep saying the same until they are freed,
+/// so that a recovery that is itself killed is repeated with the same result.
+fn slots(map: &Map, writer: Writer) -> Found {
+    let alive_us = map.header().alive_us.load(Relaxed);
+    let mut found = Found::default();
+    for slot in map.slots() {
+        let state = slot.state.load(Relaxed);
+        if !matches!(state, DISPATCHED | SEALED) {
+            continue;
+        }
+        if state == DISPATCHED {
+            close(slot, alive_us);
+        }
+        let row = slot.image().and_then(|image| Some((settle(writer.node, &image)?, image.unit)));
+        match row {
+            Some(row) => found.rows.push(row),
+            None => found.lost += 1,
+        }
+        found.cut += u64::from(state == DISPATCHED);
+    }
+    found
+}
+
+/// Seals a slot in place of its process, which was last seen alive at `alive_us`.
+fn close(slot: &Slot, alive_us: u64) {
+    let started = slot.started_us.load(Relaxed);
+    if slot.ended_us.load(Relaxed) == 0 {
+        let ended = alive_us.max(started);
+        slot.duration_us.store(ended - started, Relaxed);
+        slot.ended_us.store(ended, Relaxed);
+    }
+    slot.outcome.store(Outcome::CrashRecovered as u64, Relaxed);
+    slot.mark(u64::from(flag::CRASH_RECOVERED));
+    slot.state.store(SEALED, Release);
+}
+
+/// The slot file for this epoch, all slots free: the old one if its size is right, else a new one.
+fn ready(path: &Path, old: Option<Map>, count: usize, writer: Writer) -> Result<Map, OpenError> {
+    match old {
+        Some(map) if map.slots().len() == count => {
+            let used = map.slots().iter().filter(|slot| slot.state.load(Relaxed) != FREE);
+            used.for_each(|slot| slot.state.store(FREE, Relaxed));
+            stamp(&map, count, writer);
+            Ok(map)
+        }
+        _ => create(path, count, writer).map_err(OpenError::io("create", path)),
+    }
+}
+
+/// Preallocates a new file beside the old one, then takes its place.
+fn create(path: &Path, count: usize, writer: Writer) -> io::Result<Map> {
+    let fresh = path.with_extension("new");
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&fresh)?;
+    let bytes = Map::file_bytes(count);
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut &file)?;
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    let map = Map::new(&file, count)?;
+    stamp(&map, count, writer);
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    sync_directory(path.parent().unwrap_or(path))?;
+    Ok(map)
+}
+
+fn stamp(map: &Map, count: usize, writer: Writer) {
+    let header = map.header();
+    let node = u128::from_le_bytes(writer.node);
+    let [low, high] = &header.node;
+    low.store(node as u64, Relaxed);
+    high.store((node >> 64) as u64, Relaxed);
+    header.epoch.store(writer.epoch, Relaxed);
+    header.alive_us.store(super::shared::now_us(), Relaxed);
+    header.slot_bytes.store(SLOT_BYTES as u64, Relaxed);
+    header.count.store(count as u64, Relaxed);
+    header.version.store(SLOT_VERSION, Relaxed);
+    header.magic.store(MAGIC, Release);
+}

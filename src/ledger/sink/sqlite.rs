@@ -1,0 +1,244 @@
+//! The SQLite sink: one file, write-ahead log, every commit synced.
+//!
+//! `synchronous = FULL`: a commit that returned survives a power cut, so the cursor may be trusted
+//! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
+
+use super::columns::{self, NAMES};
+use super::{Batch, Position, Price, Receipt, Sink, SinkError};
+use crate::ledger::record::{Record, flag};
+use crate::usage::Kind;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long one statement waits for another process's lock; the deliverer retries beyond.
+const BUSY: Duration = Duration::from_millis(200);
+
+/// Each brings the database from the version of its index to the next; append only.
+const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+
+pub(in crate::ledger) struct Sqlite {
+    connection: Connection,
+    insert: String,
+    select: String,
+}
+
+impl Sqlite {
+    /// Opens or creates the database and brings its schema up to date.
+    pub(in crate::ledger) fn open(path: &Path) -> Result<Self, SinkError> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        migrate(&mut connection)?;
+        let marks = vec!["?"; NAMES.len()].join(",");
+        let names = NAMES.join(",");
+        Ok(Self {
+            connection,
+            insert: format!(
+                "INSERT INTO attempt ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+            ),
+            select: format!(
+                "SELECT {names} FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3"
+            ),
+        })
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), SinkError> {
+    let known = MIGRATIONS.len() as i64;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
+    )?;
+    let found: i64 = transaction
+        .query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    if found > known {
+        return Err(SinkError::Newer { found, known });
+    }
+    for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.execute(
+        "INSERT INTO meta (name, value) VALUES ('schema', ?1)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [known],
+    )?;
+    Ok(transaction.commit()?)
+}
+
+impl Sink for Sqlite {
+    fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
+        let found = self.connection.query_row(
+            "SELECT epoch, segment, offset FROM cursor WHERE node = ?1",
+            [&node[..]],
+            |row| Ok(Position { epoch: row.get(0)?, segment: row.get(1)?, offset: row.get(2)? }),
+        );
+        Ok(found.optional()?)
+    }
+
+    fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let receipt = insert(&transaction, batch.rows, &self.insert, &self.select)?;
+        for price in batch.prices {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO price (hash, text) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![&price.hash[..], canonical(price)])?;
+        }
+        let Position { epoch, segment, offset } = batch.cursor;
+        transaction
+            .prepare_cached(
+                "INSERT INTO cursor (node, epoch, segment, offset) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (node) DO UPDATE
+                 SET epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset",
+            )?
+            .execute(params![&batch.node[..], epoch, segment, offset])?;
+        transaction.commit()?;
+        Ok(receipt)
+    }
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    rows: &[Record],
+    insert: &str,
+    select: &str,
+) -> Result<Receipt, SinkError> {
+    let mut receipt = Receipt::default();
+    let mut statement = transaction.prepare_cached(insert)?;
+    for record in rows {
+        columns::bind(&mut statement, record)?;
+        if statement.raw_execute()? == 1 {
+            receipt.inserted += 1;
+            continue;
+        }
+        let key = params![&record.key.node[..], record.key.epoch as i64, record.key.seq as i64];
+        let stored = transaction.prepare_cached(select)?.query_row(key, columns::read)?;
+        match same(&stored, record) {
+            true => receipt.duplicates += 1,
+            false => receipt.conflicts += 1,
+        }
+    }
+    Ok(receipt)
+}
+
+/// Whether a stored row is this record; where it had to be saturated the key decides.
+fn same(stored: &Record, record: &Record) -> bool {
+    stored == record || (stored.flags & flag::SATURATED != 0 && stored.key == record.key)
+}
+
+/// Stands in for the price room's canonical text and is to be replaced by it.
+fn canonical(price: &Price) -> String {
+    let kinds = Kind::ALL.iter().map(|(kind, label)| (label, price.unit.get(kind.index())));
+    let priced = kinds.filter_map(|(label, unit)| unit.filter(|n| **n > 0).map(|n| (label, n)));
+    priced.map(|(label, unit)| format!("{label} {unit}\n")).collect()
+}
+
+/// Reads the ledger while the sink writes it.
+pub(in crate::ledger) struct Reader(Connection);
+
+impl Reader {
+    /// Opens an existing database, read only.
+    pub(in crate::ledger) fn open(path: &Path) -> Result<Self, SinkError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        Ok(Self(connection))
+    }
+
+    pub(in crate::ledger) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
+    /// All attempts of a generation, in order.
+    pub(in crate::ledger) fn generation(&self, id: &str) -> Result<Vec<Record>, SinkError> {
+        let names = NAMES.join(",");
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT {names} FROM attempt WHERE generation_id = ?1 ORDER BY attempt, epoch, seq"
+        ))?;
+        let rows = statement.query_map([id], columns::read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing;
+    use crate::usage::KINDS;
+    use proptest::prelude::*;
+
+    const NODE: [u8; 16] = [7; 16];
+
+    fn open() -> (tempfile::TempDir, std::path::PathBuf, Sqlite) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("ledger.db");
+        let sqlite = Sqlite::open(&path).unwrap();
+        (place, path, sqlite)
+    }
+
+    fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
+        let price = Price { hash: [9; 32], unit: [3; KINDS] };
+        let cursor = Position { epoch: 1, segment: 2, offset };
+        sqlite.deliver(&Batch { node: NODE, rows, prices: &[price], cursor }).unwrap()
+    }
+
+    #[test]
+    fn rows_cursor_and_prices_are_kept_once() {
+        let (_place, path, mut sqlite) = open();
+        let rows: Vec<_> = (1..=5).map(testing::record).collect();
+        assert_eq!(sqlite.cursor(NODE).unwrap(), None);
+        let first = deliver(&mut sqlite, &rows[..3], 10);
+        assert_eq!(first, Receipt { inserted: 3, ..Receipt::default() });
+        let again = deliver(&mut sqlite, &rows, 20);
+        assert_eq!(again, Receipt { inserted: 2, duplicates: 3, conflicts: 0 });
+        assert_eq!(sqlite.cursor(NODE).unwrap().map(|cursor| cursor.offset), Some(20));
+        let mut other = rows[0].clone();
+        other.cost += 1;
+        assert_eq!(deliver(&mut sqlite, &[other], 30).conflicts, 1);
+        drop(sqlite);
+        let sqlite = Sqlite::open(&path).unwrap();
+        let count = |table| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            sqlite.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((count("attempt"), count("price"), count("cursor")), (5, 1, 1));
+        assert_eq!(Reader::open(&path).unwrap().generation("gen-1").unwrap(), rows[..1]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_record_is_read_as_it_was_stored_or_says_that_it_was_saturated(
+            mut record in testing::records(),
+        ) {
+            // The key and the times of a real record are far from the limit.
+            record.key.epoch >>= 1;
+            record.key.seq >>= 1;
+            let (_place, path, mut sqlite) = open();
+            deliver(&mut sqlite, std::slice::from_ref(&record), 1);
+            let found = Reader::open(&path).unwrap().generation(&record.intent.generation_id).unwrap();
+            prop_assert_eq!(found.len(), 1);
+            if found[0] != record {
+                prop_assert!(found[0].flags & flag::SATURATED != 0);
+                prop_assert_eq!(found[0].intent.model.as_ref(), record.intent.model.as_ref());
+            }
+            prop_assert_eq!(deliver(&mut sqlite, &[record], 2).duplicates, 1);
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_by_name() {
+        let (_place, path, sqlite) = open();
+        sqlite.connection.execute("UPDATE meta SET value = 99", []).unwrap();
+        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 1 })));
+    }
+}

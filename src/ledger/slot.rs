@@ -1,0 +1,249 @@
+//! One slot of the mapped file: the state of one attempt, stored before each byte it explains.
+//!
+//! Life of a slot: free -> claimed (intent written) -> dispatched -> sealed -> free. A claimed slot
+//! that was never dispatched leaves nothing. A process may be killed between any two stores, so
+//! whatever takes several stores is written aside first and then switched to by one store.
+
+use super::codec::Fixed;
+use super::intent;
+use super::record::Intent;
+use crate::bounds::INTENT_BYTES;
+use crate::meter::CLASSES;
+use crate::usage::{KINDS, Usage};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+pub(super) const FREE: u64 = 0;
+pub(super) const CLAIMED: u64 = 1;
+pub(super) const DISPATCHED: u64 = 2;
+pub(super) const SEALED: u64 = 3;
+
+/// Bits of [`Slot::marks`] that are not record flags.
+pub(super) const COMMITTED: u64 = 1 << 32;
+
+/// Format of the slot below; any change to it is a new version.
+pub(super) const SLOT_VERSION: u64 = 1;
+
+/// Plain words without padding; `map` lends mapped memory as this.
+#[repr(C)]
+pub(super) struct Slot {
+    pub(super) state: AtomicU64,
+    pub(super) epoch: AtomicU64,
+    pub(super) seq: AtomicU64,
+    /// [`generation_hash`], so that a search reads one cache line per slot.
+    pub(super) generation: AtomicU64,
+    pub(super) started_us: AtomicU64,
+    pub(super) ended_us: AtomicU64,
+    pub(super) duration_us: AtomicU64,
+    /// 0, or one more than the time.
+    pub(super) first_content: AtomicU64,
+    pub(super) status: AtomicU64,
+    /// [`crate::outcome::Outcome`], 0 while none is set.
+    pub(super) outcome: AtomicU64,
+    pub(super) finish: AtomicU64,
+    /// Record flags, and [`COMMITTED`].
+    pub(super) marks: AtomicU64,
+    /// Which usage is valid: 0 none, 1 or 2.
+    usage_side: AtomicU64,
+    /// Length of the intent, and CRC32C of identity, prices and intent in the high half.
+    check: AtomicU64,
+    usage: [[AtomicU64; KINDS]; 2],
+    delivered: [AtomicU64; CLASSES],
+    /// The attempt's price version: a slot can be settled without any table.
+    unit: [AtomicU64; KINDS],
+    native_finish: Text<8>,
+    upstream_id: Text<16>,
+    intent: [AtomicU64; INTENT_BYTES / 8],
+}
+
+/// A short text: its length is stored last, so that a half-written text reads as none.
+#[repr(C)]
+struct Text<const WORDS: usize> {
+    len: AtomicU64,
+    words: [AtomicU64; WORDS],
+}
+
+impl<const WORDS: usize> Text<WORDS> {
+    fn store(&self, text: &str) {
+        let kept = text.get(..text.floor_char_boundary(WORDS * 8)).unwrap_or_default();
+        self.len.store(0, Release);
+        store_bytes(&self.words, kept.as_bytes());
+        self.len.store(kept.len() as u64, Release);
+    }
+
+    fn load(&self) -> String {
+        let mut bytes = Vec::new();
+        load_bytes(&self.words, self.len.load(Acquire), &mut bytes);
+        String::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
+    for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
+        let mut value = [0; 8];
+        if let Some(room) = value.get_mut(..chunk.len()) {
+            room.copy_from_slice(chunk);
+        }
+        word.store(u64::from_le_bytes(value), Relaxed);
+    }
+}
+
+fn load_bytes(words: &[AtomicU64], len: u64, out: &mut Vec<u8>) {
+    let len = usize::try_from(len).unwrap_or(0).min(words.len() * 8);
+    out.extend(words.iter().take(len.div_ceil(8)).flat_map(|w| w.load(Relaxed).to_le_bytes()));
+    out.truncate(len);
+}
+
+/// What identifies a slot's attempt and when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) epoch: u64,
+    pub(super) seq: u64,
+    pub(super) started_us: u64,
+}
+
+/// All that a slot says, copied out of it.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    pub(super) state: u64,
+    pub(super) identity: Identity,
+    pub(super) ended_us: u64,
+    pub(super) duration_us: u64,
+    pub(super) first_content_us: Option<u64>,
+    pub(super) status: u16,
+    pub(super) outcome: u8,
+    pub(super) finish: u8,
+    pub(super) flags: u32,
+    pub(super) committed: bool,
+    pub(super) reported: Option<Usage>,
+    pub(super) delivered: [u64; CLASSES],
+    pub(super) unit: [u64; KINDS],
+    pub(super) native_finish: String,
+    pub(super) upstream_id: String,
+    /// As [`intent::put`] wrote it.
+    pub(super) intent: Vec<u8>,
+}
+
+impl Slot {
+    /// Prepares a free slot for one attempt. The caller owns it alone until it is claimed here.
+    pub(super) fn claim(&self, identity: Identity, intent: &Intent<'_>, unit: &[u64; KINDS]) {
+        for word in [
+            &self.ended_us,
+            &self.duration_us,
+            &self.first_content,
+            &self.status,
+            &self.outcome,
+            &self.finish,
+            &self.usage_side,
+            &self.native_finish.len,
+            &self.upstream_id.len,
+        ] {
+            word.store(0, Relaxed);
+        }
+        self.delivered.iter().for_each(|word| word.store(0, Relaxed));
+        let mut bytes = Fixed::<INTENT_BYTES>::new();
+        let cut = intent::put(&mut bytes, intent);
+        let bytes = bytes.as_slice();
+        self.marks.store(if cut { u64::from(super::record::flag::CUT_INTENT) } else { 0 }, Relaxed);
+        self.epoch.store(identity.epoch, Relaxed);
+        self.seq.store(identity.seq, Relaxed);
+        self.started_us.store(identity.started_us, Relaxed);
+        self.generation.store(generation_hash(&intent.generation_id), Relaxed);
+        self.unit.iter().zip(unit).for_each(|(word, price)| word.store(*price, Relaxed));
+        store_bytes(&self.intent, bytes);
+        self.check.store(check(identity, unit, bytes), Relaxed);
+        self.state.store(CLAIMED, Release);
+    }
+
+    /// Replaces the reported usage as a whole.
+    pub(super) fn report(&self, usage: &Usage) {
+        let [first, second] = &self.usage;
+        let (side, room) =
+            if self.usage_side.load(Relaxed) == 1 { (2, second) } else { (1, first) };
+        room.iter().zip(&usage.0).for_each(|(word, count)| word.store(*count, Relaxed));
+        self.usage_side.store(side, Release);
+    }
+
+    /// The usage reported last.
+    pub(super) fn reported(&self) -> Option<Usage> {
+        let [first, second] = &self.usage;
+        let room = match self.usage_side.load(Acquire) {
+            1 => first,
+            2 => second,
+            _ => return None,
+        };
+        Some(Usage(room.each_ref().map(|word| word.load(Relaxed))))
+    }
+
+    pub(super) fn deliver(&self, delivered: &[u64; CLASSES]) {
+        self.delivered.iter().zip(delivered).for_each(|(word, total)| word.store(*total, Relaxed));
+    }
+
+    pub(super) fn finish(&self, finish: u8, native: &str) {
+        self.native_finish.store(native);
+        self.finish.store(u64::from(finish), Relaxed);
+    }
+
+    pub(super) fn name(&self, upstream_id: &str) {
+        self.upstream_id.store(upstream_id);
+    }
+
+    pub(super) fn mark(&self, bits: u64) {
+        // One request thread writes a slot at a time: no read-modify-write is needed.
+        self.marks.store(self.marks.load(Relaxed) | bits, Relaxed);
+    }
+
+    /// Copies the slot out. `None` if its check does not hold: torn by a power cut or damaged.
+    pub(super) fn image(&self) -> Option<Image> {
+        let state = self.state.load(Acquire);
+        let identity = Identity {
+            epoch: self.epoch.load(Relaxed),
+            seq: self.seq.load(Relaxed),
+            started_us: self.started_us.load(Relaxed),
+        };
+        let unit = self.unit.each_ref().map(|word| word.load(Relaxed));
+        let stored = self.check.load(Relaxed);
+        let mut intent = Vec::new();
+        load_bytes(&self.intent, stored & 0xffff_ffff, &mut intent);
+        if check(identity, &unit, &intent) != stored {
+            return None;
+        }
+        let marks = self.marks.load(Relaxed);
+        Some(Image {
+            state,
+            identity,
+            ended_us: self.ended_us.load(Relaxed),
+            duration_us: self.duration_us.load(Relaxed),
+            first_content_us: self.first_content.load(Relaxed).checked_sub(1),
+            status: self.status.load(Relaxed) as u16,
+            outcome: self.outcome.load(Relaxed) as u8,
+            finish: self.finish.load(Relaxed) as u8,
+            flags: marks as u32,
+            committed: marks & COMMITTED != 0,
+            reported: self.reported(),
+            delivered: self.delivered.each_ref().map(|word| word.load(Relaxed)),
+            unit,
+            native_finish: self.native_finish.load(),
+            upstream_id: self.upstream_id.load(),
+            intent,
+        })
+    }
+}
+
+/// Length of the intent in the low half, CRC32C in the high half.
+fn check(identity: Identity, unit: &[u64; KINDS], intent: &[u8]) -> u64 {
+    let mut head = [[0; 8]; KINDS + 3];
+    let words = [identity.epoch, identity.seq, identity.started_us];
+    head.iter_mut()
+        .zip(words.iter().chain(unit))
+        .for_each(|(room, word)| *room = word.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(head.as_flattened()), intent);
+    u64::from(crc) << 32 | intent.len() as u64
+}
+
+/// FNV-1a of a generation's id: finds candidates, which are then compared in full.
+pub(super) fn generation_hash(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

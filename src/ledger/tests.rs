@@ -1,0 +1,228 @@
+use super::index_list::IndexList;
+use super::record::{Source, flag};
+use super::testing::{NOW_US, complete, crash, dispatched, intent, options, price, until};
+use super::*;
+use crate::meter::{CLASSES, Delivered, Tally};
+use crate::outcome::Outcome;
+use crate::usage::{Kind, Usage};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+fn rows(found: Found) -> Vec<Record> {
+    match found {
+        Found::Rows(rows) => rows,
+        other => panic!("rows expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn an_attempt_goes_from_slot_to_sink_and_is_found_all_the_way() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    assert_eq!(ledger.find("gen-1"), Found::Unknown);
+    let claim = dispatched(&ledger, "gen-1", 1);
+    let open = |terminal| Found::InFlight { terminal, workspace: "acme".to_owned() };
+    assert_eq!(ledger.find("gen-1"), open(false));
+    claim.terminal();
+    assert_eq!(ledger.find("gen-1"), open(true));
+    claim.outcome(Outcome::ServerError);
+    claim.status(500);
+    drop(claim);
+    complete(&ledger, "gen-1", 2);
+    let sealed = rows(ledger.find("gen-1"));
+    assert_eq!(sealed.len(), 2);
+    assert_eq!(
+        (sealed[0].outcome, sealed[0].status, sealed[0].source),
+        (Outcome::ServerError, 500, Source::None)
+    );
+    let last = &sealed[1];
+    assert_eq!((last.usage.get(Kind::Input), last.cost, last.charge), (10, 55, 55));
+    assert_eq!((last.first_content_us, last.duration_us), (Some(40), 900));
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    drop(ledger);
+
+    let again = Ledger::open(options(place.path())).unwrap();
+    assert_eq!(rows(again.find("gen-1")), sealed);
+    assert_eq!(again.depth().recovered, 0);
+}
+
+#[test]
+fn a_claim_that_was_never_dispatched_leaves_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    drop(ledger.claim(&intent("gen-1", 1), price(), NOW_US).unwrap());
+    assert_eq!((ledger.find("gen-1"), ledger.depth().slots_used), (Found::Unknown, 0));
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+}
+
+#[test]
+fn what_is_open_when_the_process_ends_is_recovered_once() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let _bare = dispatched(&ledger, "gen-bare", 1);
+    let cut = dispatched(&ledger, "gen-cut", 1);
+    (&cut).delivered(&Delivered([100; CLASSES]));
+    cut.committed();
+    let told = dispatched(&ledger, "gen-told", 1);
+    (&told).reported(&Usage::ZERO.with(Kind::Input, 3));
+    (&told).reported(&Usage::ZERO.with(Kind::Input, 7));
+    let _idle = ledger.claim(&intent("gen-idle", 1), price(), NOW_US).unwrap();
+    complete(&ledger, "gen-done", 1);
+    let done = rows(ledger.find("gen-done"));
+
+    let crashed = crash(place.path());
+    let again = Ledger::open(Options { slots: 9, ..options(crashed.path()) }).unwrap();
+    assert_eq!(rows(again.find("gen-done")), done);
+    assert_eq!(again.find("gen-idle"), Found::Unknown);
+    let want = [
+        ("gen-bare", Source::None),
+        ("gen-cut", Source::Estimated),
+        ("gen-told", Source::Reported),
+    ];
+    for (generation, source) in want {
+        let found = rows(again.find(generation));
+        let [row] = &found[..] else { panic!("one row expected: {found:?}") };
+        assert_eq!((row.outcome, row.source), (Outcome::CrashRecovered, source));
+        assert_eq!(row.usage == Usage::ZERO, source == Source::None);
+        assert_eq!(row.cost, price().cost(&row.usage));
+        assert_ne!(row.flags & flag::CRASH_RECOVERED, 0);
+        assert_eq!(row.charge, if row.committed { row.cost } else { 0 });
+        assert_eq!(row.key.epoch, 1);
+    }
+    assert_eq!((again.depth().crash_recovered, again.depth().rows_lost), (3, 0));
+    assert!(again.shutdown(Duration::from_secs(10)));
+    drop(again);
+    let last = Ledger::open(options(crashed.path())).unwrap();
+    assert_eq!((last.depth().recovered, rows(last.find("gen-cut")).len()), (0, 1));
+}
+
+#[test]
+fn a_panic_seals_its_slot_as_internal() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let held = ledger.clone();
+    let panicked = std::thread::spawn(move || {
+        let _claim = dispatched(&held, "gen-1", 1);
+        panic!("on purpose");
+    });
+    assert!(panicked.join().is_err());
+    let rows = rows(ledger.find("gen-1"));
+    assert_eq!((rows[0].outcome, rows[0].flags & flag::CRASH_RECOVERED), (Outcome::Internal, 0));
+}
+
+#[test]
+fn slots_are_claimed_to_the_last_and_not_beyond() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options { slots: 2, ..options(place.path()) }).unwrap();
+    let claim = || ledger.claim(&intent("gen-1", 1), price(), NOW_US);
+    let (one, two) = (claim(), claim());
+    assert!(one.is_some() && two.is_some() && claim().is_none());
+    drop(one);
+    assert!(claim().is_some());
+    assert_eq!(ledger.depth().refused, 1);
+}
+
+#[test]
+fn a_second_process_is_told_who_is_there() {
+    let place = tempfile::tempdir().unwrap();
+    let _first = Ledger::open(options(place.path())).unwrap();
+    let refused = Ledger::open(options(place.path())).err().unwrap();
+    assert!(refused.to_string().contains("another process uses the state directory"));
+}
+
+#[test]
+fn rows_wait_for_a_locked_sink() {
+    let place = tempfile::tempdir().unwrap();
+    let options = options(place.path());
+    let ledger = Ledger::open(options.clone()).unwrap();
+    let other = rusqlite::Connection::open(&options.sqlite).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    (0..200).for_each(|n| {
+        complete(&ledger, &format!("gen-{n}"), 1);
+        if n % 50 == 49 {
+            until("slots are freed while the sink is locked", || ledger.depth().slots_used == 0);
+        }
+    });
+    until("the sink refuses", || ledger.depth().sink_errors > 0);
+    assert_eq!((ledger.depth().rows_pending, ledger.depth().rows_flushed), (200, 0));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    assert_eq!(ledger.depth().rows_flushed, 200);
+}
+
+#[test]
+fn what_the_hot_path_costs() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options { slots: 16_384, ..options(place.path()) }).unwrap();
+    let (intent, price) = (intent("gen-1", 1), price());
+    let mut best = f64::MAX;
+    for _ in 0..20 {
+        let start = Instant::now();
+        for _ in 0..200 {
+            let claim = ledger.claim(&intent, price.clone(), NOW_US).unwrap();
+            claim.dispatched();
+            claim.ended(NOW_US, 1);
+        }
+        best = best.min(start.elapsed().as_nanos() as f64 / 200.0);
+        std::thread::sleep(Duration::from_millis(12));
+    }
+    println!("claim, dispatch, end and seal: {best:.0} ns");
+}
+
+#[test]
+fn the_last_number_in_is_the_first_one_out() {
+    let list = IndexList::new(2);
+    (0..3).for_each(|n| list.push(n));
+    assert_eq!((list.pop(), list.pop(), list.pop()), (Some(1), Some(0), None));
+}
+
+#[test]
+fn threads_never_hold_the_same_number() {
+    const NUMBERS: u32 = 8;
+    let list = IndexList::new(NUMBERS as usize);
+    (0..NUMBERS).for_each(|n| list.push(n));
+    let held: Vec<_> = (0..NUMBERS).map(|_| AtomicU32::new(0)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50_000 {
+                    let Some(n) = list.pop() else { continue };
+                    assert_eq!(held[n as usize].fetch_add(1, Ordering::SeqCst), 0);
+                    held[n as usize].fetch_sub(1, Ordering::SeqCst);
+                    list.push(n);
+                }
+            });
+        }
+    });
+    assert_eq!(std::iter::from_fn(|| list.pop()).count(), NUMBERS as usize);
+}
+
+#[test]
+fn a_number_of_slots_out_of_bounds_is_refused() {
+    for slots in [0, crate::bounds::SLOTS_MAX + 1] {
+        let place = tempfile::tempdir().unwrap();
+        let refused = Ledger::open(Options { slots, ..options(place.path()) }).err().unwrap();
+        assert!(refused.to_string().contains("choose 1 to 1048576"), "{refused}");
+    }
+}
+
+/// Names of any length are kept as far as they fit, and the row says that they were cut.
+#[test]
+fn texts_beyond_their_share_of_the_slot_are_cut_and_flagged() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let mut long = intent("gen-long", 1);
+    long.app = "é".repeat(1_000).into();
+    let claim = ledger.claim(&long, price(), NOW_US).unwrap();
+    claim.dispatched();
+    let mut tally = &claim;
+    tally.upstream_id(&"i".repeat(129));
+    tally.finish(crate::meter::Finish::Length, &"é".repeat(33));
+    tally.suspect();
+    drop(claim);
+    let found = rows(ledger.find("gen-long"));
+    let row = &found[0];
+    assert_eq!(row.flags, flag::CUT_INTENT | flag::SUSPECT_USAGE);
+    assert_eq!(row.intent.app, "é".repeat(64));
+    assert_eq!((row.upstream_id.len(), row.native_finish.as_str()), (128, "é".repeat(32).as_str()));
+    assert_eq!((row.outcome, row.finish), (Outcome::Internal, Some(crate::meter::Finish::Length)));
+}

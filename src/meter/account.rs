@@ -1,0 +1,96 @@
+//! What one attempt's reply has said so far, put into its tally as it comes.
+
+use super::{Delivered, Tally};
+use crate::dialect::{Observation, Report, finish};
+use crate::usage::Usage;
+
+/// Accumulates the observations of one reply. The last valid report wins; nothing is summed (I11).
+#[derive(Debug, Default)]
+pub struct Account {
+    delivered: Delivered,
+    untold: bool,
+    reported: Option<Usage>,
+    named: bool,
+    finished: bool,
+    content: bool,
+}
+
+impl Account {
+    /// Takes in one event, or the whole body.
+    pub fn note(&mut self, seen: &Observation<'_>, tally: &mut dyn Tally) {
+        if seen.content {
+            self.content = true;
+            self.untold = true;
+            self.delivered.add(&seen.delivered);
+        }
+        if let Some(report) = seen.usage {
+            self.report(report, tally);
+        }
+        if let Some(reason) = seen.finish {
+            self.finished = true;
+            let native = seen.native_finish.unwrap_or(reason).decode();
+            tally.finish(finish::normalise(&reason.decode()), &native);
+        }
+        if !self.named
+            && let Some(id) = seen.id
+        {
+            self.named = true;
+            tally.upstream_id(&id.decode());
+        }
+    }
+
+    /// Takes in one usage report.
+    pub fn report(&mut self, report: Report, tally: &mut dyn Tally) {
+        let (usage, sound) = match report {
+            Report::Valid { usage, sound } => (usage, sound),
+            Report::Suspect => return tally.suspect(),
+            Report::Unreadable => return tally.unreadable(),
+        };
+        if self.reported.is_some_and(|before| {
+            usage.prompt() < before.prompt() || usage.completion() < before.completion()
+        }) {
+            return tally.suspect();
+        }
+        if !sound {
+            tally.suspect();
+        }
+        self.reported = Some(usage);
+        tally.reported(&usage);
+    }
+
+    /// Content passed that was too large to be read.
+    pub fn content_unread(&mut self) {
+        self.content = true;
+    }
+
+    /// Tells the tally of content noted since the last call.
+    pub fn tell(&mut self, tally: &mut dyn Tally) {
+        if std::mem::take(&mut self.untold) {
+            tally.delivered(&self.delivered);
+        }
+    }
+
+    /// Content delivered so far.
+    #[must_use]
+    pub fn delivered(&self) -> &Delivered {
+        &self.delivered
+    }
+
+    /// The last valid report.
+    #[must_use]
+    pub fn reported(&self) -> Option<&Usage> {
+        self.reported.as_ref()
+    }
+
+    /// Content was seen.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        self.content
+    }
+
+    /// A finish reason was seen.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.finished
+    }
+}
