@@ -311,10 +311,9 @@ fn unexplained(path: &str) -> Vec<String> {
     let mut above = "";
     for (number, line) in text.lines().enumerate() {
         let said_above = above.starts_with('#') && assigned_key(above).is_none();
-        if let Some(name) = assigned_key(line).filter(|_| !said_above) {
-            if !line.trim_start_matches('#').contains('#') {
-                found.push(format!("{path}:{}: {name} has no word about it", number + 1));
-            }
+        let said_here = line.trim_start_matches('#').contains('#');
+        if let Some(name) = assigned_key(line).filter(|_| !said_above && !said_here) {
+            found.push(format!("{path}:{}: {name} has no word about it", number + 1));
         }
         above = line.trim();
     }

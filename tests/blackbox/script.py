@@ -111,7 +111,8 @@ def _raw_body(step: dict, request: Request, status: int) -> bytes:
 def _whole(out: Plan, step: dict, request: Request, body: bytes) -> None:
     out.headers.append(["content-type", step.get("type", "application/json")])
     out.framing = step.get("framing", "length")
-    usage = step.get("usage", USAGE) if out.status == 200 and "raw" not in step else None
+    made = out.status == 200 and not {"raw", "raw_b64"} & set(step)
+    usage = step.get("usage", USAGE) if made else None
     out.pieces = [Piece(body, step.get("first_delay", 0.0), usage)]
     out.fate = "complete" if out.status == 200 else f"status_{out.status}"
 

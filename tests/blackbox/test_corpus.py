@@ -65,13 +65,16 @@ def request(entry: dict, how: str, asks: bool) -> tuple[str, bytes]:
 
 def replay(weir, entries: list[dict], face: str, how: str, asks: bool = True):
     """Each exchange with its reply and its row."""
-    replies = []
-    with weir.connect(30) as raw:
-        for entry in entries:
-            id, body = request(entry, how, asks)
-            reply = raw.ask("POST", f"{face}/{PATHS[entry['dialect']]}", [weir.bearer], body)
-            assert reply.ended == "clean", (entry["id"], reply.ended)
-            replies.append((entry, id, reply))
+    replies, raw = [], weir.connect(30)
+    for entry in entries:
+        id, body = request(entry, how, asks)
+        reply = raw.ask("POST", f"{face}/{PATHS[entry['dialect']]}", [weir.bearer], body)
+        assert reply.ended == "clean", (entry["id"], reply.ended)
+        replies.append((entry, id, reply))
+        if reply.headers.get("connection") == "close":
+            raw.close()
+            raw = weir.connect(30)
+    raw.close()
     rows = {row["session"]: row for row in weir.ledger.wait(len(entries), seconds=15)}
     assert len(rows) == len(entries)
     return [(entry, reply, rows[id]) for entry, id, reply in replies]
@@ -145,6 +148,8 @@ def test_api_v1_keeps_the_content_and_counts_the_same(run, how, shard):
     weir = run("a", a={"first_content": "20s", "idle": "20s", "total": "60s"})
     wrong = []
     for entry, reply, row in replay(weir, exchanges(shard), "/api/v1", how):
+        if entry["content_type"] == "text/plain":
+            continue  # no JSON at all: there is no shape to put it in
         if reply.status != entry["status"]:
             wrong.append(f"{entry['id']}: status {reply.status}, not {entry['status']}")
         if complaint := counted(entry, row):
