@@ -66,7 +66,8 @@ impl State {
     /// # Errors
     /// As [`Snapshot::build`]: the old one stays.
     pub async fn apply(&self, loaded: Loaded) -> Result<i64, BuildError> {
-        let Loaded { settings, catalog, keys, rules, .. } = loaded;
+        let Loaded { settings, catalog, keys, mut rules, .. } = loaded;
+        rules.inherit(&self.snapshot.load().rules);
         let settings = Arc::new(settings);
         let snapshot = Snapshot::build(settings, &catalog, rules, &self.live, &self.metrics)?;
         self.live.pools.refresh().await;
@@ -141,6 +142,11 @@ impl Status for State {
             lost_total: depth.rows_lost,
             torn_bytes_total: depth.torn_bytes,
         }
+    }
+
+    fn rules(&self) -> Vec<(String, u64)> {
+        let snapshot = self.snapshot.load();
+        snapshot.rules.hits().map(|(name, hits)| (name.to_owned(), hits)).collect()
     }
 
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)> {

@@ -35,6 +35,8 @@ pub trait Status: Send + Sync {
     fn ledger(&self) -> LedgerDepth;
     /// Every configured endpoint with its live state.
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)>;
+    /// How often each rule has matched since it was first loaded.
+    fn rules(&self) -> Vec<(String, u64)>;
 }
 
 /// The application of the operators' listener.
@@ -120,7 +122,10 @@ impl Admin {
     }
 
     fn exposition(&self) -> Answer {
-        match self.metrics.scrape(&self.status.ledger(), self.status.endpoints()) {
+        let counted = self.metrics.rule_hits(&self.status.rules());
+        let scraped = counted
+            .and_then(|()| self.metrics.scrape(&self.status.ledger(), self.status.endpoints()));
+        match scraped {
             Ok(text) => Answer { content_type: TEXT_FORMAT, ..Answer::text(StatusCode::OK, text) },
             Err(error) => {
                 let message = format!("The metrics cannot be written: {error}\n");

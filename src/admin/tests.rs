@@ -19,6 +19,9 @@ impl Status for Process {
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)> {
         Vec::new()
     }
+    fn rules(&self) -> Vec<(String, u64)> {
+        vec![("no-big-models".to_owned(), 7)]
+    }
 }
 
 fn admin(token: Option<&str>) -> (Admin, Arc<Process>) {
@@ -33,6 +36,7 @@ fn metrics_show_the_ledger_of_now() {
     let answer = admin(None).0.answer("GET", "/metrics", None);
     assert_eq!((answer.status, answer.content_type), (StatusCode::OK, TEXT_FORMAT));
     assert!(answer.body.contains("weir_spool_rows 12\n"));
+    assert!(answer.body.contains("weir_rule_hits_total{rule=\"no-big-models\"} 7\n"));
 }
 
 #[test]

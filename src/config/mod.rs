@@ -24,7 +24,7 @@ pub(crate) use value::{slug, title};
 use crate::access::Keys;
 use crate::bounds;
 use crate::catalog::Catalog;
-use crate::rules::Rules;
+use crate::rules::{Mention, Rules};
 use document::{Document, Report, Section};
 use problem::Problem;
 use providers::State;
@@ -96,6 +96,9 @@ fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Opti
         (settings::read(&root, known.as_deref(), environment), rules(&root, report))
     });
     let (settings, rules) = weir?;
+    if let (Some(rules), Some(models), Some(known)) = (&rules, &models, &known) {
+        check_mentions(rules, models, known, report);
+    }
     let live = providers?.into_values().filter_map(|state| match state {
         State::Live(provider) => Some(provider),
         State::Dormant(_) | State::Wrong => None,
@@ -108,6 +111,23 @@ fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Opti
         rules: rules?,
         notices: Vec::new(),
     })
+}
+
+/// Rules may only rely on models and providers that are configured.
+fn check_mentions(rules: &Rules, models: &models::Read, known: &[&str], report: &Report) {
+    let unknown = |mention: Mention<'_>, what: &str| Problem {
+        file: mention.file.to_owned(),
+        line: mention.line,
+        key: mention.key,
+        message: format!("names no configured {what}"),
+    };
+    let renames = rules.model_names().filter(|mention| !models.names.contains(mention.name));
+    let strangers = rules
+        .provider_names()
+        .filter(|mention| !known.iter().any(|name| name.eq_ignore_ascii_case(mention.name)));
+    let problems = renames.map(|mention| unknown(mention, "model"));
+    let problems = problems.chain(strangers.map(|mention| unknown(mention, "provider")));
+    report.problems.borrow_mut().extend(problems);
 }
 
 /// Compiles the `.toml` files of the rules' directory in the order of their names.

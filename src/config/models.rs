@@ -5,7 +5,7 @@ use super::endpoints::Endpoints;
 use super::providers::State;
 use super::value::{self, each_of, positive};
 use crate::catalog::{Dormant, Model};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) const ROOT: &[&str] = &["model"];
@@ -39,6 +39,8 @@ const MODALITIES: [&str; 10] = [
 pub(super) struct Read {
     pub models: Vec<Model>,
     pub dormant: Vec<Dormant>,
+    /// Names and aliases of all models, dormant ones too.
+    pub names: BTreeSet<String>,
     /// Tags of all endpoints, dormant ones too.
     pub tags: Vec<String>,
 }
@@ -48,14 +50,14 @@ pub(super) fn read(root: &Section<'_>, providers: Option<&BTreeMap<String, State
     let mut endpoints = Endpoints::of(providers);
     let sections = root.tables("model", &["slug"], KEYS);
     let models = sections.iter().filter_map(|section| model(section, &mut endpoints)).collect();
-    check_names(&sections);
+    let names = names(&sections);
     let dormant = endpoints.dormant();
-    Read { models, dormant, tags: endpoints.tags.into_iter().collect() }
+    Read { models, dormant, names, tags: endpoints.tags.into_iter().collect() }
 }
 
-/// Reports every slug and alias that two models claim.
-fn check_names(sections: &[Section<'_>]) {
-    let mut names = HashSet::new();
+/// Every name a caller could use, each of which may be given once.
+fn names(sections: &[Section<'_>]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
     for section in sections {
         if !section.text("slug").is_none_or(|slug| names.insert(slug.to_owned())) {
             section.problem("slug", "another model has this slug already");
@@ -67,6 +69,7 @@ fn check_names(sections: &[Section<'_>]) {
             section.problem("aliases", "one of these already is a slug or an alias");
         }
     }
+    names
 }
 
 fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> {

@@ -5,10 +5,13 @@ use super::record::{Record, flag};
 use super::settle::settle;
 use super::shared::Shared;
 use super::sink::sqlite::Reader;
-use super::slot::{CLAIMED, DISPATCHED, Image, SEALED, generation_hash};
+use super::slot::{CLAIMED, DISPATCHED, Image, SEALED, Slot, generation_hash};
 use super::{Found, intent};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::fence;
+
+/// A slot changes its state this often from one attempt to the next.
+const STATES: usize = 4;
 
 impl Shared {
     pub(super) fn find(&self, generation_id: &str) -> Found {
@@ -36,19 +39,7 @@ impl Shared {
     /// Copies of the live slots whose generation has this hash.
     fn images(&self, hash: u64) -> impl Iterator<Item = Image> {
         let used = self.high.load(Relaxed) as usize;
-        self.map.slots().iter().take(used).filter_map(move |slot| {
-            let state = slot.state.load(Acquire);
-            let live = matches!(state, CLAIMED | DISPATCHED | SEALED);
-            if !live || slot.generation.load(Relaxed) != hash {
-                return None;
-            }
-            let image = slot.image()?;
-            // A slot that changed hands meanwhile is not what it was when it was chosen.
-            fence(Acquire);
-            let same = slot.state.load(Relaxed) == image.state
-                && slot.seq.load(Relaxed) == image.identity.seq;
-            same.then_some(image)
-        })
+        self.map.slots().iter().take(used).filter_map(move |slot| stable_image(slot, hash))
     }
 
     fn stored(&self, generation_id: &str) -> Vec<Record> {
@@ -64,6 +55,29 @@ impl Shared {
             Vec::new()
         })
     }
+}
+
+/// A copy of a live slot of this generation that was not taken while the slot changed.
+///
+/// A slot that is sealed meanwhile is copied again: its record is in no other place yet. One that is
+/// released meanwhile can be found in memory, where its record went before.
+fn stable_image(slot: &Slot, hash: u64) -> Option<Image> {
+    for _ in 0..STATES {
+        let state = slot.state.load(Acquire);
+        let live = matches!(state, CLAIMED | DISPATCHED | SEALED);
+        if !live || slot.generation.load(Relaxed) != hash {
+            return None;
+        }
+        let image = slot.image();
+        fence(Acquire);
+        if slot.state.load(Relaxed) == state
+            && let Some(image) = image
+            && slot.seq.load(Relaxed) == image.identity.seq
+        {
+            return Some(image);
+        }
+    }
+    None
 }
 
 /// Sorts by attempt, keeps one of each key, and says how many there are.

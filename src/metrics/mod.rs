@@ -183,6 +183,18 @@ impl Metrics {
         self.usage_parse_errors.inc_by(flagged(flag::UNREADABLE_USAGE));
     }
 
+    /// Brings the counters of rules up to what the rules themselves have counted.
+    ///
+    /// # Errors
+    /// As [`Metrics::rule`].
+    pub fn rule_hits(&self, hits: &[(String, u64)]) -> Result<()> {
+        for (id, total) in hits {
+            let counter = self.rule(id)?;
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        Ok(())
+    }
+
     /// The text exposition of everything, with the ledger as `depth` and the endpoints of
     /// `states` as they are now.
     ///

@@ -11,7 +11,6 @@ use crate::outcome::Outcome;
 use crate::price::Pico;
 use crate::request::route::Operation;
 use crate::snapshot::Target;
-use crate::upstream::attempts::Choice;
 use crate::upstream::credential::Key;
 use crate::usage::Usage;
 use bytes::Bytes;
@@ -34,7 +33,6 @@ pub(super) enum Flow {
 /// A try that holds a slot. Dropped before dispatch it leaves no record.
 pub(super) struct Attempt {
     pub(super) target: Arc<Target>,
-    pub(super) choice: Choice,
     pub(super) address: SocketAddr,
     /// `None` for a keyless provider.
     pub(super) credential: Option<Arc<Key>>,

@@ -23,11 +23,10 @@ const AFTER_TERMINAL: Duration = Duration::from_secs(5);
 /// `upstream_response_filter`: goes on with a reply, passes the caller's own fault, or fails the
 /// attempt so that another can be made.
 pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result<()> {
-    let models = exchange.pools.len();
+    let another_model = exchange.attempts.could_follow(Outcome::ClientFault);
     let Some(attempt) = &mut exchange.attempt else {
         return Err(failed("no attempt to answer"));
     };
-    let another_model = attempt.choice.model + 1 < models;
     let status = head.status.as_u16();
     if head.status.is_informational() && status != 101 {
         return Ok(());
@@ -155,9 +154,13 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
             return Err(failed("an error event before content"));
         }
     }
-    if !attempt.committed && end && (step.empty || step.malformed) {
-        attempt.ends(if step.empty { Outcome::Empty } else { Outcome::Malformed });
-        return Err(failed("nothing usable in a 200"));
+    if !attempt.committed && end && step.empty {
+        let outcome = if step.malformed { Outcome::Malformed } else { Outcome::Empty };
+        attempt.outcome.get_or_insert(outcome);
+        // What nobody else can better passes on `/v1` as it came.
+        if step.out.is_none() || exchange.attempts.could_follow(outcome) {
+            return Err(failed("nothing usable in a 200"));
+        }
     }
     let terminal = relay.is_terminal();
     *body = step.out;

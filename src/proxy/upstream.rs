@@ -10,7 +10,6 @@ use crate::outcome::Outcome;
 use crate::request::rewrite::{Edit, rewrite};
 use crate::snapshot::Target;
 use crate::state::State;
-use crate::upstream::attempts::Choice;
 use crate::upstream::credential::Key;
 use bytes::Bytes;
 use http::{HeaderName, Method, header};
@@ -63,7 +62,7 @@ pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPee
         if peer.options.alpn == ALPN::H1 {
             peer.options.alpn = merge::alpn();
         }
-        begin(state, exchange, choice, target, (address, credential))?;
+        begin(state, exchange, target, (address, credential))?;
         return Ok(Box::new(peer));
     }
 }
@@ -78,7 +77,6 @@ fn skip(state: &State, exchange: &mut Exchange) {
 fn begin(
     state: &State,
     exchange: &mut Exchange,
-    choice: Choice,
     target: Arc<Target>,
     (address, credential): (SocketAddr, Option<Arc<Key>>),
 ) -> Result<()> {
@@ -103,7 +101,6 @@ fn begin(
         injected_usage: injects && exchange.envelope.lacks_usage(),
         _in_flight: target.live.enter(),
         target,
-        choice,
         address,
         credential,
         claim,

@@ -164,6 +164,21 @@ impl Attempts {
         }
     }
 
+    /// Whether another try could follow if the current one ended so, the budget aside: a reply that
+    /// nobody else can better may be passed as it is.
+    #[must_use]
+    pub fn could_follow(&self, outcome: Outcome) -> bool {
+        let later_model = self.orders.iter().skip(self.model + 1).any(|order| !order.is_empty());
+        let later_endpoint = self.dispatched + 1 < ATTEMPTS_PER_MODEL
+            && self.orders.get(self.model).is_some_and(|order| self.cursor + 1 < order.len());
+        match onward(outcome) {
+            _ if self.committed || self.tries >= TRIES_PER_REQUEST => false,
+            Onward::Stay | Onward::NextEndpoint => later_endpoint || later_model,
+            Onward::NextModel => later_model,
+            Onward::Nowhere => false,
+        }
+    }
+
     /// Content has reached the caller: there is no next try (design, invariant 5).
     pub fn commit(&mut self) {
         self.committed = true;
