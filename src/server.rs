@@ -1,7 +1,7 @@
 //! `weir run`: from configuration to a Pingora server, and from a signal to a clean end.
 
-use crate::admin::Admin;
-use crate::config::{self, Address, Loaded, LogFormat, Settings};
+use crate::admin::{self, Admin};
+use crate::config::{self, Loaded, LogFormat, Settings};
 use crate::ledger::{Ledger, Options};
 use crate::listen;
 use crate::log;
@@ -14,7 +14,6 @@ use crate::state::State;
 use crate::systemd::Notifier;
 use crate::upstream::pools::Resolver;
 use async_trait::async_trait;
-use pingora::apps::http_app::HttpServer;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
@@ -154,17 +153,10 @@ fn server_conf(settings: &Settings) -> ServerConf {
     }
 }
 
-/// The operators' listener: one thread, so that a flood of callers cannot starve it.
-fn admin(state: &Arc<State>, settings: &Settings) -> Service<HttpServer<Admin>> {
-    let status: Arc<dyn crate::admin::Status> = Arc::clone(state) as _;
-    let admin = Admin::new(Arc::clone(&state.metrics), status, settings.admin.token.as_ref());
-    let mut service = Service::new("operators".to_owned(), HttpServer::new_app(admin));
-    service.threads = Some(1);
-    match &settings.admin.address {
-        Address::Tcp(address) => service.add_tcp(address),
-        Address::Unix(path) => service.add_uds(&path.to_string_lossy(), None),
-    }
-    service
+fn admin(state: &Arc<State>, settings: &Settings) -> Service<Admin> {
+    let status: Arc<dyn admin::Status> = Arc::clone(state) as _;
+    let app = Admin::new(Arc::clone(&state.metrics), status, settings.admin.token.as_ref());
+    admin::service(app, &settings.admin.address)
 }
 
 /// No huge pages under mimalloc (three times the memory of a stream), and no core file that could
