@@ -33,8 +33,9 @@ def test_F34_tool_arguments_and_reasoning_count_as_delivered(run):
     assert row["output"] >= 1
 
 
-def table(completion: object, prompt: object = 11) -> dict:
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": 1}
+def table(completion: object, prompt: int = 11) -> dict:
+    total = prompt + completion if isinstance(completion, int) else prompt
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
 
 
 REPEATED = [table(7)] * 4

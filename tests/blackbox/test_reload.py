@@ -74,8 +74,7 @@ def test_a_broken_configuration_changes_nothing(run, name):
     hangup(weir)
     weir.settles(1, "reload_total", result="rejected")
     expect.whole(weir.ask())
-    said = weir.log.read_text()[before:]
-    assert file in said, said
+    said = weir.logged(file, before)
     assert "canary-literal-secret" not in said
     assert weir.metric("config_epoch") == 1
     checked = weir.check()

@@ -131,6 +131,14 @@ class Weir:
         command = [binary(), "check", "--conf", self.conf]
         return subprocess.run(command, capture_output=True, text=True, timeout=10)
 
+    def logged(self, text: str, after: int = 0) -> str:
+        """What was logged from this offset on, once it holds the text."""
+        deadline = time.monotonic() + 3
+        while text not in (said := self.log.read_text()[after:]):
+            assert time.monotonic() < deadline, f"{text} is not in the log: {said[-2000:]}"
+            time.sleep(0.02)
+        return said
+
     def no_secret(self, text: str) -> None:
         """Neither prompt nor key nor provider secret may stand in this text (S20)."""
         canaries = [self.canary, self.deployment.key, *(p.secret for p in self.deployment.providers)]
