@@ -28,6 +28,9 @@ use tokio::time::{Instant, Sleep};
 /// Type of the error an attempt fails with when its clock has run out.
 pub const ATTEMPT_DEADLINE: ErrorType = ErrorType::Custom("AttemptDeadline");
 
+/// Type of the error an attempt fails with when its reply has no body at all.
+pub const EMPTY_REPLY: ErrorType = ErrorType::Custom("EmptyReply");
+
 /// What `proxy` keeps to get the real session back.
 pub type Inner = oneshot::Receiver<ServerSession>;
 
@@ -103,8 +106,13 @@ impl Held {
         for task in tasks {
             match task {
                 HttpTask::Header(head, end) => {
-                    let last = head.status.is_informational() || matches!(self.head, Head::Sent);
-                    if !last {
+                    if end && head.status.is_success() {
+                        return Err(
+                            Error::explain(EMPTY_REPLY, "a head and nothing more").into_up()
+                        );
+                    }
+                    let dropped = head.status.is_informational() || matches!(self.head, Head::Sent);
+                    if !dropped {
                         self.head = Head::Kept(head);
                     }
                     if end {

@@ -108,6 +108,7 @@ label! {
     BadJson {
         Syntax = "syntax",
         Encoding = "encoding",
+        Trailing = "trailing",
         Duplicate = "duplicate",
         CaseTwin = "case",
         Depth = "depth",
@@ -123,9 +124,10 @@ label! {
 }
 
 impl BadJson {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Syntax,
         Self::Encoding,
+        Self::Trailing,
         Self::Duplicate,
         Self::CaseTwin,
         Self::Depth,

@@ -5,7 +5,7 @@ use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
 use super::{reply, response};
 use crate::edge::clock::now_ms;
-use crate::edge::held::ATTEMPT_DEADLINE;
+use crate::edge::held::{ATTEMPT_DEADLINE, EMPTY_REPLY};
 use crate::error::Error;
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
@@ -96,6 +96,9 @@ fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
             false => Outcome::FirstContentTimeout,
             true => Outcome::IdleTimeout,
         };
+    }
+    if *error.etype() == EMPTY_REPLY {
+        return Outcome::Empty;
     }
     match error.esource() {
         ErrorSource::Downstream => Outcome::ClientAbort,

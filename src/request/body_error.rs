@@ -37,6 +37,7 @@ impl BodyError {
         match self {
             Self::Json(Fault { flaw: Flaw::Depth, .. }) => "depth",
             Self::Json(Fault { flaw: Flaw::Utf8 | Flaw::Mark | Flaw::Surrogate, .. }) => "encoding",
+            Self::Json(Fault { flaw: Flaw::Trailing, .. }) => "trailing",
             Self::Json(_) => "syntax",
             Self::Repeated(_) => "duplicate",
             Self::Twin(_) => "case",

@@ -3,7 +3,7 @@
 //! Pure: it is told how each try ended and whether the retry budget has room, and answers which
 //! endpoint is next. Nobody else counts tries.
 
-use crate::bounds::{ATTEMPTS_PER_MODEL, TRIES_PER_REQUEST};
+use crate::bounds::{ATTEMPTS_PER_MODEL, COOLDOWN_SECONDS, TRIES_PER_REQUEST};
 use crate::error::{Error, UpstreamFault};
 use crate::outcome::Outcome;
 use crate::selection::RETRY_AFTER_SECONDS;
@@ -140,6 +140,8 @@ impl Attempts {
         self.sums.untried += usize::from(outcome == Outcome::Unresolved);
         self.sums.rate_limited += usize::from(outcome == Outcome::RateLimited);
         self.sums.timeouts += usize::from(is_timeout(outcome, status));
+        let (least, most) = COOLDOWN_SECONDS;
+        let retry_after = retry_after.map(|seconds| seconds.clamp(least, most));
         self.sums.retry_after = match (self.sums.retry_after, retry_after) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

@@ -176,7 +176,7 @@ fn refuses_what_is_not_json_with_the_offset_and_no_content() {
         (b"secret", "syntax", 0),
         (b"\xef\xbb\xbf{\"model\":\"secret\"}", "encoding", 0),
         (b"{\"model\":\"secret\xff\"}", "encoding", 16),
-        (b"{\"model\":\"secret\"}x", "syntax", 18),
+        (b"{\"model\":\"secret\"}x", "trailing", 18),
         (b"{\"model\":\"secret\",}", "syntax", 18),
         (b"{\"model\":\"secret", "syntax", 16),
         (b"", "syntax", 0),
