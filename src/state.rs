@@ -5,7 +5,7 @@ use crate::admin::Status;
 use crate::config::Loaded;
 use crate::edge::clock::now_ms;
 use crate::ledger::{Gate, Ledger};
-use crate::log::Access;
+use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Takes access lines.
-pub type AccessSink = Box<dyn Fn(&Access<'_>) + Send + Sync>;
+pub type AccessSink = Box<dyn Fn(&Access) + Send + Sync>;
 
 /// One per process.
 pub struct State {
@@ -85,10 +85,10 @@ impl State {
     }
 
     /// A request has ended: one line.
-    pub(crate) fn ended(&self, access: &Access<'_>) {
+    pub(crate) fn ended(&self, access: Access) {
         match self.access.get() {
-            Some(sink) => sink(access),
-            None => access.emit(),
+            Some(sink) => sink(&access),
+            None => log::access(access),
         }
     }
 
