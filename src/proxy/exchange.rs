@@ -61,6 +61,8 @@ pub(super) struct Generation {
     /// Unix seconds.
     pub(super) created: u64,
     pub(super) app: String,
+    /// `session_id` of the body, else the `x-session-id` field (contract 2.2).
+    pub(super) session: Option<Arc<str>>,
     /// As it is sent upstream: hashed on `/api/v1`.
     pub(super) user: Option<String>,
 }

@@ -128,7 +128,7 @@ fn intent<'a>(
     credential: Option<&'a Key>,
 ) -> Intent<'a> {
     let endpoint = &target.endpoint;
-    let session = exchange.envelope.session_id.as_deref();
+    let session = exchange.generation.session.as_deref();
     Intent {
         generation_id: Cow::Borrowed(&exchange.generation.id),
         attempt: exchange.dispatched.saturating_add(1),
