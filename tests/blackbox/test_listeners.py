@@ -15,6 +15,7 @@ import httpx
 import pytest
 from client import Raw, head
 from upstream import leaf
+from weir import request
 
 
 @pytest.fixture
@@ -215,3 +216,47 @@ def test_413_reaches_a_caller_who_sends_the_whole_body_first(run):
             headers=dict([weir.bearer]),
         )
     assert reply.status_code == 413 and reply.json()["error"]["code"] == 413
+
+
+# What a broken caller says stays out of the log (P14), and what it sends too early is no request (P22).
+
+
+def test_P14_a_head_that_cannot_be_parsed_is_not_logged(run):
+    weir = run("a")
+    key = weir.deployment.key.encode()
+    for line in (b"authorization Bearer " + key, b"x\x01y: " + key, b"x: " + weir.canary.encode() + b"\x00"):
+        with weir.connect(3) as raw:
+            raw.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: w\r\n" + line + b"\r\n\r\n")
+            closed_after(raw, 3)
+    expect.whole(weir.ask())  # and the end of this test reads the log
+
+
+def pipelined(weir, pace: float) -> tuple[bytes, bytes, str]:
+    """A request that is answered slowly, a second one, and the id of the second."""
+    _, first = weir.body({"a": {"text": ["word "] * 5, "pace": pace}}, stream=True)
+    other, second = weir.body(stream=True)
+    return tuple(request("/v1/chat/completions", [weir.bearer], body) for body in (first, second)) + (other,)
+
+
+def test_P22_a_request_sent_together_with_another_is_dropped_and_the_first_answered(run):
+    weir = run("a")
+    first, second, other = pipelined(weir, 0.05)
+    with weir.connect() as raw:
+        raw.send(first + second)
+        expect.whole(raw.read(), "word " * 5)
+        closed_after(raw, 3)
+    assert weir.chaos.truth.requests(other) == []
+
+
+def test_P22_a_request_sent_during_an_answer_is_never_served(run):
+    """It may cost its caller the answer, and leaves one row all the same."""
+    weir = run("a")
+    first, second, other = pipelined(weir, 0.2)
+    with weir.connect() as raw:
+        raw.send(first)
+        raw.read_until(b"word")
+        raw.send(second)
+        raw.read()
+    assert weir.chaos.truth.requests(other) == []
+    assert len(weir.ledger.wait(1)) == 1
+    weir.settles(0, "in_flight")
