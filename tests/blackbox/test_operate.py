@@ -9,12 +9,16 @@ import socket
 import subprocess
 import threading
 import time
+import tomllib
 import urllib.request
+from pathlib import Path
 
 import expect
 import httpx
 import pytest
 from weir import binary, free_ports
+
+ROOT = Path(__file__).parents[2]
 
 # weir demo
 
@@ -303,3 +307,25 @@ def test_an_address_that_fails_its_probes_is_down_and_no_longer_asked(run):
     secret = weir.deployment.providers[1].secret
     probes = weir.chaos.truth.lines("request", method="GET", target="/v1/models")
     assert any(["authorization", f"Bearer {secret}"] in probe["headers"] for probe in probes)
+
+
+# What is shipped
+
+
+def test_the_shipped_configuration_offers_models_by_several_real_providers():
+    models = tomllib.loads((ROOT / "conf/models.toml").read_text())["model"]
+    providers = {entry["slug"] for entry in tomllib.loads((ROOT / "conf/providers.toml").read_text())["provider"]}
+    assert providers >= {"openai", "groq", "deepinfra", "together", "mistral", "vllm"}
+    offered = [{endpoint["provider"] for endpoint in model["endpoint"]} for model in models]
+    assert any(len(by) > 2 for by in offered) and set().union(*offered) == providers
+    done = subprocess.run([binary(), "check", "--conf", str(ROOT / "conf")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_unit_waits_longer_than_the_drain():
+    lines = [line.partition("=") for line in (ROOT / "systemd/weir.service").read_text().splitlines()]
+    unit = {name: value for name, _, value in lines}
+    assert unit["Type"] == "notify" and unit["ExecReload"].endswith("kill -HUP $MAINPID")
+    assert any(name.lstrip("#") == "LoadCredential" for name in unit)
+    drain = tomllib.loads((ROOT / "conf/weir.toml").read_text())["drain"]
+    assert int(unit["TimeoutStopSec"].rstrip("s")) > int(drain.rstrip("m")) * 60
