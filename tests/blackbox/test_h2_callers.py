@@ -80,7 +80,7 @@ def test_F42_leaving_before_the_head_cancels_the_upstream(run):
 def test_P3_a_stream_whose_window_stays_full_is_let_go(run, path):
     """Its upstream slot is given back, and the connection's other streams go on."""
     weir = run("a", H2C | {"limits": {"write_timeout": "1s", "min_send_rate": "0B"}},
-               a={"total": "60s", "idle": "60s"})
+               a={"total": "60s", "idle": "60s", "first_content": "9s"})
     with H2Caller(weir.port) as caller:
         caller.conn.increment_flow_control_window(1 << 24)
         id, stream = ask(weir, caller, {"a": {"text": ["x" * 30_000] * 40}}, path)

@@ -152,7 +152,7 @@ SLOW = {"a time for each write": {"write_timeout": "1s", "min_send_rate": "0B"},
 @pytest.mark.parametrize("limits", SLOW)
 def test_P3_a_caller_who_does_not_read_is_let_go(run, path, limits):
     """The upstream slot is given back, and what was sent is paid for."""
-    weir = run("a", {"limits": SLOW[limits]}, a={"total": "60s", "idle": "60s"})
+    weir = run("a", {"limits": SLOW[limits]}, a={"total": "60s", "idle": "60s", "first_content": "9s"})
     word = "x" * 65536
     with weir.asking({"a": {"text": [word] * 400}}, path=path) as (id, raw):
         raw.read_until(b"xxx")
