@@ -27,7 +27,8 @@ class Demo:
     """`weir demo` with its output as it comes."""
 
     def __init__(self, place):
-        self.port, self.admin = free_ports(2)
+        self.held: list = []
+        self.port, self.admin = free_ports(2, self.held)
         command = [binary(), "demo", "--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin}"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                         env=os.environ | {"TMPDIR": str(place)})
