@@ -4,7 +4,7 @@
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
 use crate::api;
-use crate::catalog::{Catalog, Endpoint, Model};
+use crate::catalog::{Catalog, Endpoint, Model, Provider};
 use crate::config::Settings;
 use crate::endpoint::{self, Registry};
 use crate::metrics::{EndpointMetrics, EndpointState, Metrics};
@@ -76,6 +76,8 @@ pub struct Pool {
 pub struct Snapshot {
     pub settings: Arc<Settings>,
     pub rules: Rules,
+    /// Provider slugs by display name in lowercase, as older clients send it.
+    slugs: HashMap<String, Arc<str>>,
     /// By slug and by alias.
     pools: HashMap<Arc<str>, Arc<Pool>>,
     /// `GET models`, rendered once.
@@ -116,8 +118,17 @@ impl Snapshot {
             }
             pools.insert(Arc::clone(&model.slug), pool);
         }
+        let slug = |provider: &Arc<Provider>| Arc::clone(&provider.slug);
+        let slugs =
+            catalog.providers().map(|each| (each.name.to_lowercase(), slug(each))).collect();
         let models = api::models::render(catalog.models().map(|model| &**model));
-        Ok(Self { settings, rules, pools, models })
+        Ok(Self { settings, rules, slugs, pools, models })
+    }
+
+    /// The slug of the provider with this display name, in any case.
+    #[must_use]
+    pub fn slug_of(&self, name: &str) -> Option<Arc<str>> {
+        self.slugs.get(&name.to_lowercase()).cloned()
     }
 
     /// The pool of the model named so, by slug or alias.

@@ -6,7 +6,7 @@ use crate::certificate::Certificates;
 use crate::config::Loaded;
 use crate::edge::clock::now_ms;
 use crate::ledger::{Gate, Ledger};
-use crate::log::Access;
+use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Takes access lines.
-pub type AccessSink = Box<dyn Fn(&Access<'_>) + Send + Sync>;
+pub type AccessSink = Box<dyn Fn(&Access) + Send + Sync>;
 
 /// One per process.
 pub struct State {
@@ -94,10 +94,10 @@ impl State {
     }
 
     /// A request has ended: one line.
-    pub(crate) fn ended(&self, access: &Access<'_>) {
+    pub(crate) fn ended(&self, access: Access) {
         match self.access.get() {
-            Some(sink) => sink(access),
-            None => access.emit(),
+            Some(sink) => sink(&access),
+            None => log::access(access),
         }
     }
 

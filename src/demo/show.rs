@@ -3,6 +3,7 @@
 use super::fleet::{ENDPOINTS, MODELS, PROVIDERS};
 use crate::log::Access;
 use crate::metrics::Label as _;
+use crate::price::format_usd;
 use std::fmt::Write;
 
 /// Where a running demonstration can be reached.
@@ -71,16 +72,16 @@ pub fn heading() -> String {
 
 /// One generation, as it ended for its caller.
 #[must_use]
-pub fn line(access: &Access<'_>) -> String {
+pub fn line(access: &Access) -> String {
     let (prompt, completion) = access.tokens;
     let tokens = format!("{prompt} + {completion}");
     let first = access.first_token_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
     format!(
         "{:<14} {:<9} {:>8}  {tokens:>15}  {:>15}  {first:>11}  {}",
-        access.model,
-        access.provider,
+        access.model.as_deref().unwrap_or("-"),
+        access.provider.as_deref().unwrap_or("-"),
         access.attempts,
-        access.cost,
+        format_usd(access.charge),
         access.ending.text(),
     )
 }
@@ -91,21 +92,21 @@ mod tests {
     use crate::metrics::Ending;
     use crate::request::route::{Face, Operation};
 
-    fn access() -> Access<'static> {
+    fn access() -> Access {
         Access {
-            generation: "gen-1-a",
-            workspace: "demo",
-            key: "demo",
+            generation: "gen-1-a".into(),
+            workspace: "demo".into(),
+            key: "demo".into(),
             face: Face::OpenRouter,
             operation: Operation::Chat,
             streamed: true,
-            model: "demo/river",
-            provider: "birch",
+            model: Some("demo/river".into()),
+            provider: Some("birch".into()),
             attempts: 2,
             status: 200,
             ending: Ending::Ok,
             tokens: (15, 120),
-            cost: "0.00007575",
+            charge: 75_750_000,
             first_token_ms: Some(151),
             duration_ms: 900,
         }

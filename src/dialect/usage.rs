@@ -37,25 +37,41 @@ enum Count {
 
 type Counts = [Option<u64>; 12];
 
-/// Parent object (empty: the usage object itself), key, meaning. Where two keys say the same of one
-/// reply (DeepSeek, Moonshot), the larger counts. Mistral's `num_cached_tokens` is no billed count.
-const KEYS: &[(&[u8], &[u8], Count)] = &[
-    (b"", b"prompt_tokens", Count::Prompt),
-    (b"", b"completion_tokens", Count::Completion),
-    (b"", b"total_tokens", Count::Total),
-    (b"", b"prompt_cache_hit_tokens", Count::Cached),
-    (b"", b"cached_tokens", Count::Cached),
-    (b"", b"reasoning_tokens", Count::Reasoning),
-    (b"prompt_tokens_details", b"cached_tokens", Count::Cached),
-    (b"prompt_tokens_details", b"cache_write_tokens", Count::Written),
-    (b"prompt_tokens_details", b"audio_tokens", Count::AudioIn),
-    (b"prompt_tokens_details", b"video_tokens", Count::VideoIn),
-    (b"prompt_tokens_details", b"image_tokens", Count::ImageIn),
-    (b"completion_tokens_details", b"reasoning_tokens", Count::Reasoning),
-    (b"completion_tokens_details", b"audio_tokens", Count::AudioOut),
-    (b"completion_tokens_details", b"image_tokens", Count::ImageOut),
-    (b"server_tool_use_details", b"web_search_requests", Count::Searches),
-    (b"server_tool_use", b"web_search_requests", Count::Searches),
+/// Which object of a report a key stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    Report,
+    Prompt,
+    Completion,
+    Tools,
+}
+
+/// Objects inside a report.
+const PARENTS: &[(&[u8], Parent)] = &[
+    (b"prompt_tokens_details", Parent::Prompt),
+    (b"completion_tokens_details", Parent::Completion),
+    (b"server_tool_use_details", Parent::Tools),
+    (b"server_tool_use", Parent::Tools),
+];
+
+/// Where a key stands, its name, what it counts. Where two keys say the same of one reply (DeepSeek,
+/// Moonshot), the larger counts. Mistral's `num_cached_tokens` is no billed count.
+const KEYS: &[(Parent, &[u8], Count)] = &[
+    (Parent::Report, b"prompt_tokens", Count::Prompt),
+    (Parent::Report, b"completion_tokens", Count::Completion),
+    (Parent::Report, b"total_tokens", Count::Total),
+    (Parent::Report, b"prompt_cache_hit_tokens", Count::Cached),
+    (Parent::Report, b"cached_tokens", Count::Cached),
+    (Parent::Report, b"reasoning_tokens", Count::Reasoning),
+    (Parent::Prompt, b"cached_tokens", Count::Cached),
+    (Parent::Prompt, b"cache_write_tokens", Count::Written),
+    (Parent::Prompt, b"audio_tokens", Count::AudioIn),
+    (Parent::Prompt, b"video_tokens", Count::VideoIn),
+    (Parent::Prompt, b"image_tokens", Count::ImageIn),
+    (Parent::Completion, b"reasoning_tokens", Count::Reasoning),
+    (Parent::Completion, b"audio_tokens", Count::AudioOut),
+    (Parent::Completion, b"image_tokens", Count::ImageOut),
+    (Parent::Tools, b"web_search_requests", Count::Searches),
 ];
 
 /// Reads the value that comes next. `Some(None)`: null or an empty object, no report at all.
@@ -64,7 +80,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Option<Option<Report>> {
         b'{' => {
             let mut counts = Counts::default();
             let mut refused = false;
-            object(cursor, b"", &mut counts, &mut refused)?;
+            object(cursor, Parent::Report, &mut counts, &mut refused)?;
             Some(if refused {
                 Some(Report::Suspect)
             } else if counts == Counts::default() {
@@ -80,13 +96,14 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Option<Option<Report>> {
 
 fn object(
     cursor: &mut Cursor<'_>,
-    parent: &[u8],
+    parent: Parent,
     counts: &mut Counts,
     refused: &mut bool,
 ) -> Option<()> {
     cursor.take(b'{')?;
     while let Some(key) = cursor.key()? {
         let found = KEYS.iter().find(|(of, name, _)| *of == parent && *name == &*key.name);
+        let inner = || PARENTS.iter().find(|(name, _)| *name == &*key.name);
         if let Some((_, _, count)) = found {
             let range = cursor.value()?;
             match number(cursor.slice(&range)) {
@@ -98,11 +115,11 @@ fn object(
                 Ok(None) => {}
                 Err(()) => *refused = true,
             }
-        } else if parent.is_empty()
+        } else if parent == Parent::Report
             && cursor.peek()? == b'{'
-            && let Some((of, ..)) = KEYS.iter().find(|(of, ..)| *of == &*key.name)
+            && let Some((_, of)) = inner()
         {
-            object(cursor, of, counts, refused)?;
+            object(cursor, *of, counts, refused)?;
         } else {
             cursor.skip()?;
         }

@@ -12,6 +12,12 @@ pub fn now_ms() -> u64 {
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The instant that [`now_ms`] will call `ms`. Reads no clock.
+#[must_use]
+pub fn instant(ms: u64) -> Instant {
+    *START.get_or_init(Instant::now) + Duration::from_millis(ms)
+}
+
 /// Microseconds of the wall clock since the Unix epoch, for records.
 #[must_use]
 pub fn wall_us() -> u64 {
@@ -48,13 +54,10 @@ impl Clock {
         self.0.store(NEVER, Ordering::Relaxed);
     }
 
-    /// Time left at `now_ms`; `None` if the clock is stopped.
+    /// The instant ([`now_ms`]) at which it runs out; `None` if it is stopped.
     #[must_use]
-    pub fn left(&self, now_ms: u64) -> Option<Duration> {
-        match self.0.load(Ordering::Relaxed) {
-            NEVER => None,
-            deadline => Some(Duration::from_millis(deadline.saturating_sub(now_ms))),
-        }
+    pub fn deadline(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|deadline| *deadline != NEVER)
     }
 }
 
@@ -65,11 +68,12 @@ mod tests {
     #[test]
     fn the_earlier_of_clock_and_limit_counts() {
         let clock = Clock::default();
-        assert_eq!(clock.left(5), None);
+        assert_eq!(clock.deadline(), None);
         clock.set(1_000, Duration::from_millis(500), Some(1_200));
-        assert_eq!(clock.left(1_000), Some(Duration::from_millis(200)));
-        assert_eq!(clock.left(9_000), Some(Duration::ZERO));
+        assert_eq!(clock.deadline(), Some(1_200));
+        clock.set(1_000, Duration::from_millis(100), Some(1_200));
+        assert_eq!(clock.deadline(), Some(1_100));
         clock.stop();
-        assert_eq!(clock.left(9_000), None);
+        assert_eq!(clock.deadline(), None);
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
-use super::clock::{Clock, now_ms};
+use super::clock::{Clock, instant, now_ms};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// Type of the error an attempt fails with when its clock has run out.
 pub const ATTEMPT_DEADLINE: ErrorType = ErrorType::Custom("AttemptDeadline");
@@ -81,7 +81,7 @@ struct Held {
     body: Bytes,
     head: Head,
     clock: Arc<Clock>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
 }
 
 impl Drop for Held {
@@ -151,23 +151,44 @@ impl Held {
         Ok(())
     }
 
-    /// Completes when the clock has run out. Cancel safe: the timer is kept and only ever moved
-    /// when it fires or would fire too late.
-    async fn run_out(clock: &Clock, timer: &mut Option<Pin<Box<Sleep>>>) {
+    /// Completes when the clock has run out. Cancel safe, and reads no clock until the timer fires:
+    /// it is armed for the deadline it last saw, and moved only when that was too late or has come.
+    async fn run_out(clock: &Clock, timer: &mut Option<Timer>) {
         loop {
-            let Some(left) = clock.left(now_ms()) else {
+            let Some(deadline) = clock.deadline() else {
                 return std::future::pending().await;
             };
-            if left.is_zero() {
-                return;
+            let timer = timer.get_or_insert_with(|| Timer::new(deadline));
+            if timer.armed > deadline {
+                timer.arm(deadline);
             }
-            let wake = Instant::now() + left;
-            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(wake)));
-            if timer.is_elapsed() || timer.deadline() > wake + Duration::from_millis(1) {
-                timer.as_mut().reset(wake);
+            timer.sleep.as_mut().await;
+            match clock.deadline() {
+                Some(later) if later > now_ms() => timer.arm(later),
+                Some(_) => return,
+                None => {}
             }
-            timer.await;
         }
+    }
+}
+
+/// A sleep, and the instant ([`now_ms`]) at which it ends.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    armed: u64,
+}
+
+impl Timer {
+    fn new(deadline: u64) -> Self {
+        Self {
+            sleep: Box::pin(tokio::time::sleep_until(instant(deadline).into())),
+            armed: deadline,
+        }
+    }
+
+    fn arm(&mut self, deadline: u64) {
+        self.sleep.as_mut().reset(instant(deadline).into());
+        self.armed = deadline;
     }
 }
 

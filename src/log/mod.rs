@@ -13,12 +13,15 @@ pub use access::Access;
 use queue::Queue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tracing::Subscriber;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// The queue of this process's log, once it was begun.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// What is logged when `RUST_LOG` does not say: Pingora tells every refused connection at info.
 const DEFAULT_FILTER: &str =
@@ -46,8 +49,11 @@ pub enum InitError {
 pub struct Log(Arc<Queue>);
 
 impl Log {
-    /// Waits until every line sent so far is written, at most a second. For exits that run no drop.
+    /// Waits until every line sent so far is written, at most two seconds. For exits that run no
+    /// drop.
     pub fn flush(&self) {
+        // The first turns access lines into lines behind it, the second waits for those.
+        self.0.flush();
         self.0.flush();
     }
 }
@@ -71,7 +77,16 @@ pub fn init(format: Format) -> Result<Log, InitError> {
         _ => EnvFilter::new(DEFAULT_FILTER),
     };
     subscriber(format, filter, Arc::clone(&queue)).try_init()?;
+    let _first = QUEUE.set(Arc::clone(&queue));
     Ok(Log(queue))
+}
+
+/// Logs the end of a request; its line is made on the log's own thread.
+pub fn access(access: Access) {
+    match QUEUE.get() {
+        Some(queue) => queue.access(access),
+        None => access.emit(),
+    }
 }
 
 fn subscriber<W>(format: Format, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync

@@ -3,7 +3,7 @@
 //! A log that blocks (a stuck journal, a full pipe) must not block a request, and a request should
 //! not pay for a system call of the log. Lines that find the queue full are dropped and counted.
 
-use super::escaped;
+use super::{Access, escaped};
 use crate::bounds::{LOG_LINE_BYTES, LOG_LINES};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 enum Item {
     Line(Box<[u8]>),
+    /// Formatted here, so that no request pays for it.
+    Access(Box<Access>),
     /// Answer once everything before is written.
     Flush(SyncSender<()>),
 }
@@ -54,6 +56,13 @@ impl Queue {
             std::thread::sleep(GATHER);
         }
         let _late_or_gone = written.recv_timeout(until.saturating_duration_since(Instant::now()));
+    }
+
+    /// Takes an access line that is still to be formatted.
+    pub(super) fn access(&self, access: Access) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(Item::Access(Box::new(access))) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn push(&self, line: &str) {
@@ -110,6 +119,11 @@ fn take(item: Item, batch: &mut Vec<u8>, waiting: &mut Option<SyncSender<()>>) -
     match item {
         Item::Line(line) => {
             batch.extend_from_slice(&line);
+            true
+        }
+        // Comes back through the subscriber as a line.
+        Item::Access(access) => {
+            access.emit();
             true
         }
         Item::Flush(done) => {

@@ -38,21 +38,21 @@ fn logged(format: Format, filter: &str, act: impl FnOnce()) -> String {
     sink.text()
 }
 
-fn access() -> Access<'static> {
+fn access() -> Access {
     Access {
-        generation: "gen-1",
-        workspace: "default",
-        key: "laptop",
+        generation: "gen-1".into(),
+        workspace: "default".into(),
+        key: "laptop".into(),
         face: Face::Faithful,
         operation: Operation::Chat,
         streamed: true,
-        model: "acme/small",
-        provider: "north",
+        model: Some("acme/small".into()),
+        provider: Some("north".into()),
         attempts: 2,
         status: 200,
         ending: Ending::Ok,
         tokens: (22, 8),
-        cost: "0.0000045",
+        charge: 4_500_000,
         first_token_ms: None,
         duration_ms: 1_200,
     }

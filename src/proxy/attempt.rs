@@ -45,6 +45,10 @@ pub(super) struct Attempt {
     pub(super) flow: Flow,
     /// When the first request byte was about to be written.
     pub(super) dispatched: Option<Instant>,
+    /// When ([`now_ms`]) it must have ended, unless a stream delivers.
+    pub(super) latest: u64,
+    /// The reply is a stream of events.
+    pub(super) streamed: bool,
     /// On a pooled connection.
     pub(super) reused: bool,
     /// Content reached the caller: no other attempt after this.

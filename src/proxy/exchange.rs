@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::log::Access;
 use crate::metrics::Ending;
 use crate::outcome::Outcome;
-use crate::price::format_usd;
 use crate::request::envelope::Envelope;
 use crate::request::route::{self, Face, Operation};
 use crate::snapshot::{Pool, Snapshot, Target};
@@ -62,6 +61,8 @@ pub(super) struct Generation {
     /// Unix seconds.
     pub(super) created: u64,
     pub(super) app: String,
+    /// `session_id` of the body, else the `x-session-id` field (contract 2.2).
+    pub(super) session: Option<Arc<str>>,
     /// As it is sent upstream: hashed on `/api/v1`.
     pub(super) user: Option<String>,
 }
@@ -107,20 +108,20 @@ impl Drop for Exchange {
         let ended = self.ended.as_ref();
         let target = ended.map(|ended| &ended.target.endpoint);
         let usage = ended.map(|ended| ended.usage).unwrap_or_default();
-        self.state.ended(&Access {
-            generation: &self.generation.id,
-            workspace: &self.caller.workspace,
-            key: &self.caller.name,
+        self.state.ended(Access {
+            generation: Arc::clone(&self.generation.id),
+            workspace: Arc::clone(&self.caller.workspace),
+            key: Arc::clone(&self.caller.name),
             face: self.face,
             operation: self.operation,
             streamed: self.envelope.stream,
-            model: target.map_or("", |endpoint| &endpoint.model),
-            provider: target.map_or("", |endpoint| &endpoint.provider.slug),
+            model: target.map(|endpoint| Arc::clone(&endpoint.model)),
+            provider: target.map(|endpoint| Arc::clone(&endpoint.provider.slug)),
             attempts: self.dispatched,
             status: self.answered,
             ending,
             tokens: (usage.prompt(), usage.completion()),
-            cost: &format_usd(ended.map_or(0, |ended| ended.charge)),
+            charge: ended.map_or(0, |ended| ended.charge),
             first_token_ms: ended.and_then(|ended| ended.first_content_us).map(|us| us / 1_000),
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         });

@@ -92,9 +92,12 @@ fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
         return Outcome::Ok;
     }
     if *error.etype() == ATTEMPT_DEADLINE {
-        return match attempt.committed {
-            false => Outcome::FirstContentTimeout,
-            true => Outcome::IdleTimeout,
+        return match &attempt.flow {
+            _ if attempt.committed => Outcome::IdleTimeout,
+            _ if now_ms() >= attempt.latest => Outcome::TotalTimeout,
+            Flow::Awaiting => Outcome::FirstContentTimeout,
+            _ if attempt.streamed => Outcome::FirstContentTimeout,
+            _ => Outcome::IdleTimeout,
         };
     }
     if *error.etype() == EMPTY_REPLY {

@@ -4,7 +4,7 @@ use super::exchange::{Exchange, Generation};
 use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
-use crate::bounds::DRAIN_TIME;
+use crate::bounds::{DRAIN_TIME, SESSION_ID_BYTES};
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
@@ -30,7 +30,7 @@ pub(super) fn early(state: &State, session: &mut Session) {
     let limits = &snapshot.settings.limits;
     session.set_keepalive(Some(limits.keepalive_idle.as_secs()));
     session.set_write_timeout(Some(limits.write_timeout));
-    session.set_min_send_rate(Some(limits.min_send_rate));
+    session.set_min_send_rate(Some(limits.min_send_rate).filter(|rate| *rate > 0));
     session.set_total_drain_timeout(Some(DRAIN_TIME));
 }
 
@@ -195,7 +195,9 @@ impl Ask<'_> {
         let mut constraint = self.snapshot.settings.constraint.clone();
         constraint.merge(&self.caller.constraint);
         constraint.merge(rules);
-        constraint.merge(&envelope.provider.constraint());
+        let mut asked = envelope.provider.constraint();
+        asked.resolve(|name| self.snapshot.slug_of(name));
+        constraint.merge(&asked);
         constraint
     }
 
@@ -207,8 +209,11 @@ impl Ask<'_> {
             Face::OpenRouter => hex::encode(Sha256::digest(user.as_bytes())),
             Face::Faithful => user.to_owned(),
         });
+        let session = text("x-session-id").filter(|id| id.len() <= SESSION_ID_BYTES);
+        let session = envelope.session_id.clone().or_else(|| session.map(Arc::from));
         Generation {
             id: generation_id(created),
+            session,
             created,
             app: app.unwrap_or("").chars().take(128).collect(),
             user,

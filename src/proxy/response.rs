@@ -33,6 +33,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
     }
     attempt.status = status;
     attempt.claim.status(status);
+    attempt.streamed = is_stream(&head.headers);
     attempt.flow = match classify_status(status) {
         Verdict::Deliver if head.headers.contains_key(header::CONTENT_ENCODING) => {
             attempt.ends(Outcome::Malformed);
@@ -42,7 +43,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             face: exchange.face,
             operation: exchange.operation,
             dialect: attempt.target.endpoint.provider.dialect,
-            streamed: is_stream(&head.headers),
+            streamed: attempt.streamed,
             generation_id: Arc::clone(&exchange.generation.id),
             created: exchange.generation.created,
             model: Arc::clone(&attempt.target.endpoint.model),
@@ -179,14 +180,30 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         commit(attempt);
         exchange.attempts.commit();
     }
-    if step.event || terminal {
-        let idle = attempt.target.endpoint.timeouts.idle;
-        exchange.clock.set(now_ms(), if terminal { AFTER_TERMINAL } else { idle }, None);
+    if let Some((after, latest)) = next_deadline(attempt, step.event, terminal) {
+        exchange.clock.set(now_ms(), after, latest);
     }
     if end && terminal {
         attempt.ends(Outcome::Ok);
     }
     Ok(())
+}
+
+/// What the clock is set to by a read, and the instant it may not pass.
+///
+/// Before its first content a stream has its first-content clock, whatever comes; after it, only the
+/// idle clock. A body in one piece makes progress with every read, but has a total.
+fn next_deadline(
+    attempt: &Attempt,
+    event: bool,
+    terminal: bool,
+) -> Option<(Duration, Option<u64>)> {
+    let idle = attempt.target.endpoint.timeouts.idle;
+    match attempt.streamed {
+        _ if terminal => Some((AFTER_TERMINAL, None)),
+        true => (event && attempt.committed).then_some((idle, None)),
+        false => event.then_some((idle, Some(attempt.latest))),
+    }
 }
 
 /// Content is about to reach the caller: from here on there is no other attempt.

@@ -20,7 +20,7 @@ use pingora_http::RequestHeader;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Caller's header fields an upstream receives; everything else is ours (design, invariant 2).
 const FORWARDED: [HeaderName; 2] =
@@ -109,6 +109,8 @@ fn begin(
         prompt_bytes: exchange.body.len() as u64,
         flow: Flow::Awaiting,
         dispatched: None,
+        latest: u64::MAX,
+        streamed: false,
         reused: false,
         committed: false,
         first_content_us: None,
@@ -126,7 +128,7 @@ fn intent<'a>(
     credential: Option<&'a Key>,
 ) -> Intent<'a> {
     let endpoint = &target.endpoint;
-    let session = exchange.envelope.session_id.as_deref();
+    let session = exchange.generation.session.as_deref();
     Intent {
         generation_id: Cow::Borrowed(&exchange.generation.id),
         attempt: exchange.dispatched.saturating_add(1),
@@ -194,14 +196,15 @@ pub(super) fn head(
     attempt.target.metrics.in_flight.inc();
     let timeouts = &attempt.target.endpoint.timeouts;
     let now = now_ms();
-    exchange.clock.set(now, timeouts.first_content, Some(latest(now, timeouts.total)));
+    attempt.latest = now.saturating_add(milliseconds(timeouts.total));
+    exchange.clock.set(now, timeouts.first_content, Some(attempt.latest));
     attempt.dispatched = Some(Instant::now());
     attempt.claim.dispatched();
     Ok(())
 }
 
-fn latest(now_ms: u64, total: std::time::Duration) -> u64 {
-    now_ms.saturating_add(u64::try_from(total.as_millis()).unwrap_or(u64::MAX))
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `request_body_filter`: the whole body, once per attempt.
