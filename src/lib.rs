@@ -8,6 +8,7 @@ pub mod admin;
 pub mod api;
 pub mod bounds;
 pub mod catalog;
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod demo;

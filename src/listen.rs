@@ -1,5 +1,6 @@
 //! Listeners: which sockets Pingora serves, and an error a person can act on when one is taken.
 
+use crate::certificate::Certificates;
 use crate::config::{Address, Listener, Settings};
 use crate::edge::merge::Merging;
 use crate::proxy::Weir;
@@ -22,8 +23,8 @@ pub type Proxy = Service<HttpProxy<Weir, Merging>>;
 pub enum ListenError {
     #[error("cannot listen on {address}: {reason}; stop what holds it or change the configuration")]
     Taken { address: String, reason: String },
-    #[error("cannot use the certificate {certificate} with the key {key}: {reason}")]
-    Tls { certificate: String, key: String, reason: String },
+    #[error("cannot serve TLS on {address}: {reason}")]
+    Tls { address: String, reason: String },
 }
 
 /// Finds addresses that are taken before Pingora would panic over them.
@@ -59,13 +60,14 @@ fn free(address: &Address) -> Result<(), ListenError> {
 pub fn services(
     conf: &Arc<ServerConf>,
     settings: &Settings,
+    certificates: &Certificates,
     app: impl Fn() -> Weir,
 ) -> Vec<Result<Proxy, ListenError>> {
     [false, true]
         .into_iter()
         .filter_map(|h2c| {
             let of: Vec<_> = settings.listeners.iter().filter(|each| each.h2c == h2c).collect();
-            (!of.is_empty()).then(|| service(conf, settings, app(), (&of, h2c)))
+            (!of.is_empty()).then(|| service(conf, settings, app(), (&of, h2c, certificates)))
         })
         .collect()
 }
@@ -74,7 +76,7 @@ fn service(
     conf: &Arc<ServerConf>,
     settings: &Settings,
     app: Weir,
-    (listeners, h2c): (&[&Listener], bool),
+    (listeners, h2c, certificates): (&[&Listener], bool, &Certificates),
 ) -> Result<Proxy, ListenError> {
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
@@ -90,15 +92,14 @@ fn service(
         .server_options(options)
         .build();
     for listener in listeners {
-        match (&listener.address, &listener.tls) {
+        match (&listener.address, certificates.resolver(&listener.address)) {
             (Address::Unix(path), _) => service.add_uds(&path.to_string_lossy(), None),
             (Address::Tcp(address), None) => service.add_tcp(address),
-            (Address::Tcp(address), Some(files)) => {
-                let certificate = files.certificate.to_string_lossy().into_owned();
-                let key = files.key.to_string_lossy().into_owned();
-                let mut tls = TlsSettings::intermediate(&certificate, &key).map_err(|error| {
-                    ListenError::Tls { certificate, key, reason: error.to_string() }
+            (Address::Tcp(address), Some(resolver)) => {
+                let mut tls = TlsSettings::intermediate("", "").map_err(|error| {
+                    ListenError::Tls { address: address.clone(), reason: error.to_string() }
                 })?;
+                tls.set_cert_resolver(resolver);
                 tls.enable_h2();
                 service.add_tls_with_settings(address, None, tls);
             }

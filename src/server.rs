@@ -18,6 +18,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +104,8 @@ impl Running {
         let conf = Arc::clone(&server.configuration);
         let ready = Ready { state: Arc::clone(&state), notifier: Arc::clone(&notifier) };
         let ready = server.add_service(background_service("ready", ready));
-        for service in listen::services(&conf, &settings, || Weir::new(Arc::clone(&state))) {
+        let app = || Weir::new(Arc::clone(&state));
+        for service in listen::services(&conf, &settings, &state.certificates, app) {
             ready.add_dependency(server.add_service(service?));
         }
         ready.add_dependency(server.add_service(admin(&state, &settings)));
@@ -125,10 +127,21 @@ pub trait Beside {
     fn add_to(self: Box<Self>, server: &mut Server);
 }
 
-/// Hands the last rows to the sink. What does not get there stays in the spool.
+/// Hands the last rows to the sink. What does not get there stays in the spool, unless the whole
+/// directory goes with the process.
 pub fn finish(state: &State) {
-    if !state.ledger.shutdown(LEDGER_LIMIT) {
-        tracing::warn!("the sink did not take every row; the spool keeps them for the next start");
+    let delivered = state.ledger.shutdown(LEDGER_LIMIT);
+    let Some(scratch) = state.scratch.get() else {
+        if !delivered {
+            tracing::warn!("the sink did not take every row; the spool keeps them");
+        }
+        return;
+    };
+    match std::fs::remove_dir_all(scratch) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(%error, "{} stays", scratch.display());
+        }
+        _ => {}
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::access::Keys;
 use crate::admin::Status;
+use crate::certificate::Certificates;
 use crate::config::Loaded;
 use crate::edge::clock::now_ms;
 use crate::ledger::{Gate, Ledger};
@@ -11,6 +12,7 @@ use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
 use arc_swap::ArcSwap;
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -23,11 +25,14 @@ pub struct State {
     /// Apart from the snapshot: a new key rebuilds nothing else.
     pub keys: ArcSwap<Keys>,
     pub live: Live,
+    pub certificates: Certificates,
     pub ledger: Arc<Ledger>,
     pub metrics: Arc<Metrics>,
     pub budget: RetryBudget,
     /// Where access lines go instead of the log.
     access: OnceLock<AccessSink>,
+    /// A directory that goes with the process, as a demonstration's does.
+    pub scratch: OnceLock<PathBuf>,
     active: AtomicUsize,
     serving: AtomicBool,
 }
@@ -44,6 +49,7 @@ impl State {
     ) -> Result<Self, BuildError> {
         let Loaded { settings, catalog, keys, rules, .. } = loaded;
         let live = Live::default();
+        let certificates = Certificates::new(&settings);
         let snapshot = Snapshot::build(Arc::new(settings), &catalog, rules, &live, &metrics)?;
         metrics.config_epoch.set(1);
         let counting = Arc::clone(&metrics);
@@ -52,10 +58,12 @@ impl State {
             snapshot: ArcSwap::from_pointee(snapshot),
             keys: ArcSwap::from_pointee(keys),
             live,
+            certificates,
             ledger,
             metrics,
             budget: RetryBudget::default(),
             access: OnceLock::new(),
+            scratch: OnceLock::new(),
             active: AtomicUsize::new(0),
             serving: AtomicBool::new(false),
         })
@@ -71,6 +79,7 @@ impl State {
         let settings = Arc::new(settings);
         let snapshot = Snapshot::build(settings, &catalog, rules, &self.live, &self.metrics)?;
         self.live.pools.refresh().await;
+        self.certificates.renew(&snapshot.settings);
         self.snapshot.store(Arc::new(snapshot));
         self.keys.store(Arc::new(keys));
         self.live.endpoints.sweep();

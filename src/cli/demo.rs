@@ -30,9 +30,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> ExitCode {
     let place = std::env::temp_dir().join(format!("weir-demo-{}", std::process::id()));
     let result = serve(args, &place);
-    if let Err(error) = std::fs::remove_dir_all(&place) {
-        let said = writeln!(io::stderr(), "weir: {} stays: {error}", place.display());
-        drop(said);
+    if result.is_err() {
+        // Nothing has been served, so nothing in it is missed; nor is it, if it was never made.
+        drop(std::fs::remove_dir_all(&place));
     }
     ended(result)
 }
@@ -45,6 +45,7 @@ fn serve(args: &Args, place: &Path) -> Result<(), StartError> {
     let loaded = config::load(place).map_err(StartError::Configuration)?;
     let log = log::init(Format::Text)?;
     let running = Running::open(loaded, &hangup)?;
+    running.state.scratch.get_or_init(|| place.to_owned());
     running.state.divert_access(Box::new(|access| say(&demo::line(access))));
     say(&demo::banner(&demo::Running { listen: &args.listen, admin: &args.admin, key: &key }));
     let providers = fleet::providers(args.seed).into_iter().zip(listeners);

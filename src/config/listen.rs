@@ -2,25 +2,21 @@
 
 use super::document::Section;
 use super::secret::{self, Environment, Resolved};
+use crate::certificate::{self, CertifiedKey};
 use secrecy::SecretString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where callers connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listener {
     pub address: Address,
-    pub tls: Option<TlsFiles>,
+    /// What it proves itself with, as its files were when the configuration was read.
+    pub tls: Option<Arc<CertifiedKey>>,
     /// HTTP/2 without TLS, by prior knowledge.
     pub h2c: bool,
-}
-
-/// A certificate chain and its key, both PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 /// Where operators connect: metrics, health, explain.
@@ -32,7 +28,7 @@ pub struct Admin {
 }
 
 /// A place to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// `ip:port`.
     Tcp(String),
@@ -70,6 +66,9 @@ pub(super) fn listeners(root: &Section<'_>) -> Vec<Listener> {
         if h2c && section.has("tls") {
             section.problem("h2c", "is for plaintext; with tls, h2 is offered by ALPN anyway");
         }
+        if matches!(address, Address::Unix(_)) && section.has("tls") {
+            section.problem("tls", "a Unix socket is served without TLS; give an \"ip:port\"");
+        }
         listeners.push(Listener { address, tls, h2c });
     }
     if sections.is_empty() && root.has("listener") {
@@ -91,29 +90,29 @@ fn address(section: &Section<'_>, text: String) -> Result<Address, String> {
     }
 }
 
-fn tls(section: &Section<'_>) -> Option<TlsFiles> {
-    let certificate = section.demanded("certificate", |path: PathBuf| {
-        let path = section.resolve(&path);
-        certificates(&path).map(|()| path)
+/// Reads both files, and checks that the key is the certificate's.
+fn tls(section: &Section<'_>) -> Option<Arc<CertifiedKey>> {
+    let chain = section.demanded("certificate", |path: PathBuf| {
+        certificates(&section.resolve(&path)).and_then(|text| certificate::chain(&text))
     });
     let key = section.demanded("key", |path: PathBuf| {
-        let path = section.resolve(&path);
-        match secret::private_file(&path)? {
+        match secret::private_file(&section.resolve(&path))? {
             None => Err(secret::ABSENT.to_owned()),
-            Some(text) => holds(&text, b" PRIVATE KEY-----").map(|()| path),
+            Some(text) => holds(&text, b" PRIVATE KEY-----").and_then(|()| certificate::key(&text)),
         }
     });
-    Some(TlsFiles { certificate: certificate?, key: key? })
+    let pair = certificate::pair(chain?, key?).map(Arc::new);
+    pair.map_err(|message| section.problem("key", message)).ok()
 }
 
-/// Checks that a file can be read and holds PEM certificates.
+/// The text of a file that holds PEM certificates.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(super) fn certificates(path: &Path) -> Result<(), String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<u8>, String> {
     let text = std::fs::read(path)
         .map_err(|error| format!("the file cannot be read: {}", error.kind()))?;
-    holds(&text, b"-----BEGIN CERTIFICATE-----")
+    holds(&text, b"-----BEGIN CERTIFICATE-----").map(|()| text)
 }
 
 fn holds(text: &[u8], mark: &[u8]) -> Result<(), String> {

@@ -16,7 +16,7 @@ mod secret;
 mod settings;
 mod value;
 
-pub use listen::{Address, Admin, Listener, TlsFiles};
+pub use listen::{Address, Admin, Listener};
 pub use secret::Environment;
 pub use settings::{LedgerSettings, Limits, LogFormat, Settings};
 pub(crate) use value::{slug, title};

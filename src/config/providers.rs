@@ -74,7 +74,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
     let (credentials, absent) = credentials(section, slug, environment);
     let ca_file = section.checked("ca_file", |path: PathBuf| {
         let path = section.resolve(&path);
-        listen::certificates(&path).map(|()| path)
+        listen::certificates(&path).map(|_| path)
     });
     let region = section.checked("region", value::slug);
     let probe = probe(section);

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import hashlib
 import json
+import os
 import random
 import socket
 import ssl
 import struct
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import script
 from truth import BODY_KEPT, TruthLog
@@ -290,13 +294,28 @@ def listening(host: str = "127.0.0.1") -> socket.socket:
     for _ in range(200):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = random.randint(12_000, 31_999)
         try:
-            sock.bind((host, random.randint(12_000, 31_999)))
-            sock.listen(1024)
+            with reserved(port):
+                sock.bind((host, port))
+                sock.listen(1024)
             return sock
         except OSError:
             sock.close()
     raise RuntimeError("no free port")
+
+
+def reserved(port: int) -> IO:
+    """Keeps every other test on this machine from taking a port, until closed; OSError if one has it."""
+    place = Path(tempfile.gettempdir()) / f"weir-test-ports-{os.getuid()}"
+    place.mkdir(exist_ok=True)
+    lock = open(place / str(port), "ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 async def _main(args: argparse.Namespace) -> None:

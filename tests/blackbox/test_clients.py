@@ -91,10 +91,13 @@ def test_tools(shared, sdk, stream, face):
 @SDKS
 @MODES
 @BOTH
-def test_a_failover_is_not_seen(run, sdk, stream, face):
+@pytest.mark.parametrize("tools", [False, True], ids=["text", "tools"])
+def test_a_failover_is_not_seen(run, sdk, stream, face, tools):
     weir = run("ab")
-    id, seen = ask(weir, sdk, face, {"a": {"do": "reset"}}, stream=stream)
-    assert seen["error"] is None and seen["text"] == expect.WHOLE
+    asked = {"tools": TOOLS} if tools else {}
+    id, seen = ask(weir, sdk, face, {"a": {"do": "reset"}, "b": {"tools": tools}}, stream=stream, **asked)
+    assert seen["error"] is None
+    assert (seen["text"], seen["tools"]) == (("", '{"city":"Oslo"}') if tools else (expect.WHOLE, ""))
     assert [row["provider"] for row in weir.rows(id, 2)] == ["a", "b"]
 
 

@@ -60,6 +60,8 @@ def test_F35_a_falling_count_is_suspect(run):
     expect.whole(answer)
     (row,) = answer.rows(1)
     assert row["output"] in (3, 7) and row["source"] == "reported"
+    assert row["flags"] & SUSPECT
+    weir.settles(1, "usage_suspect_total")
 
 
 ODD = {
@@ -87,6 +89,7 @@ def test_F35_an_odd_count_bills_nothing_absurd(run, name, stream):
     assert row["cost"] <= weir.deployment.cost("a", 4096, 4096)
     if name in ("huge", "past u64", "negative"):
         assert row["flags"] & ~TERMINAL, "an operator must be able to find it"
+        weir.settles(1, "usage_suspect_total")
 
 
 def test_F35_the_last_report_wins_over_an_odd_one(run):

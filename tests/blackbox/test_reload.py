@@ -103,6 +103,23 @@ def test_sigterm_cuts_no_open_stream_and_loses_no_row(run):
         manager.__exit__(None, None, None)
 
 
+def test_sigterm_ends_many_streams_at_its_limit_with_a_row_each(run):
+    weir = run("a", settings={"drain": "1s"}, a={"first_content": "9s", "idle": "9s", "total": "60s"})
+    step = {"a": {"text": ["word "] * 200, "pace": 0.1}}
+    opened = [weir.asking(step, path=expect.BOTH_FACES[n % 2]) for n in range(20)]
+    streams = [manager.__enter__() for manager in opened]
+    for _, raw in streams:
+        raw.read_until(b"word")
+    weir.process.send_signal(signal.SIGTERM)
+    assert weir.process.wait(timeout=15) == 0
+    for id, _ in streams:
+        (row,) = weir.rows(id, 1)
+        expect.row(row, "a", "shutdown", "estimated")
+        assert row["output"] >= 1 and row["committed"]
+    for manager in opened:
+        manager.__exit__(None, None, None)
+
+
 def test_sigterm_stops_accepting_and_ends_at_its_limit(run):
     weir = run("a", settings={"drain": "1s"}, a={"first_content": "9s", "idle": "9s", "total": "60s"})
     with weir.asking({"a": {"text": ["word "] * 200, "pace": 0.1}}) as (id, raw):

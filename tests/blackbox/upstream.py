@@ -59,10 +59,10 @@ def certificates(directory: Path) -> None:
         "unknown": ("stranger", "localhost", "20990101000000Z"),
     }
     for name, (issuer, host, end) in leaves.items():
-        _leaf(directory, name, issuer, host, end)
+        leaf(directory, name, issuer, host, end)
 
 
-def _leaf(directory: Path, name: str, issuer: str, host: str, end: str) -> None:
+def leaf(directory: Path, name: str, issuer: str, host: str, end: str) -> None:
     conf = directory / f"{name}.conf"
     conf.write_text(
         "[ca]\ndefault_ca=me\n[me]\ndatabase=index.txt\nnew_certs_dir=.\nserial=serial\n"

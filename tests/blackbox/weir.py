@@ -23,6 +23,7 @@ from upstream import Upstream
 
 PROMPT = "canary-prompt-"
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
+FAMILIES = Path(__file__).parents[2] / "src/metrics/families.rs"
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -63,7 +64,8 @@ class Weir:
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
 
     def start(self) -> Weir:
-        self.port, self.admin = _free_ports(2)
+        self.held: list = []
+        self.port, self.admin = free_ports(2, self.held)
         self.conf = conf.write(self.deployment, self.chaos.port, self.port, self.admin, self.directory)
         return self.launch()
 
@@ -202,6 +204,8 @@ class Weir:
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of a family whose labels have these values."""
+        family = re.sub("_(count|sum|bucket)$", "", f"weir_{name}")
+        assert f'"{family}"' in FAMILIES.read_text(), f"there is no metric {family}"
         return sum(
             value for family, at, value in self.metrics()
             if family == f"weir_{name}" and all(at.get(key) == want for key, want in labels.items())
@@ -222,9 +226,15 @@ def request(path: str, headers: list, body: bytes) -> bytes:
     return head("POST", path, [("host", "weir"), *headers, ("content-length", str(len(body)))]) + body
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [chaos_module.listening() for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
+def free_ports(count: int, held: list) -> list[int]:
+    """Ports nobody listens at, and none but the caller will as long as `held` lives."""
+    ports = []
+    while len(ports) < count:
+        with chaos_module.listening() as sock:
+            port = sock.getsockname()[1]
+        try:
+            held.append(chaos_module.reserved(port))
+        except OSError:
+            continue
+        ports.append(port)
     return ports

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// A secret in every place a good configuration has one, and in some where it has none.
 const CANARY: &str = "sk-canary-5f2e7d";
@@ -46,9 +47,33 @@ fn prepare(directory: &Path) {
     write(&directory.join("open"), CANARY, 0o444);
     write(&directory.join("empty"), " \n", 0o400);
     write(&directory.join("two-lines"), &format!("{CANARY}\n{CANARY}\n"), 0o400);
-    write(&directory.join("chain.pem"), "-----BEGIN CERTIFICATE-----\n", 0o444);
-    write(&directory.join("key.pem"), &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\n"), 0o400);
+    let [(chain, key), (_, other)] = pairs();
+    write(&directory.join("chain.pem"), chain, 0o444);
+    write(&directory.join("key.pem"), &format!("{CANARY}\n{key}"), 0o400);
+    write(&directory.join("other.pem"), &format!("{CANARY}\n{other}"), 0o400);
+    let damaged = format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n");
+    write(&directory.join("damaged.pem"), &damaged, 0o400);
     fs::create_dir(directory.join("rules")).unwrap();
+}
+
+/// Two certificates with their keys, made once.
+fn pairs() -> &'static [(String, String); 2] {
+    static MADE: OnceLock<[(String, String); 2]> = OnceLock::new();
+    MADE.get_or_init(|| [pair(), pair()])
+}
+
+fn pair() -> (String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=good.test"])
+        .args(["-keyout", "key.pem", "-out", "chain.pem"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    (read("chain.pem"), read("key.pem"))
 }
 
 fn check(directory: &Path) -> Output {
