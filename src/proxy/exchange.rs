@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::request::envelope::Envelope;
 use crate::request::route::{self, Face, Operation};
 use crate::snapshot::{Pool, Snapshot, Target};
-use crate::state::{Active, State};
+use crate::state::State;
 use crate::upstream::attempts::{Attempts, Choice};
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -51,7 +51,6 @@ pub(super) struct Exchange {
     pub(super) ended: Option<Ended>,
     /// The status the caller was answered with; 0 while there is none.
     pub(super) answered: u16,
-    pub(super) _active: Active,
 }
 
 /// Identity of a generation and what its records say of the caller.

@@ -12,7 +12,7 @@ mod request;
 mod response;
 mod upstream;
 
-use crate::state::State;
+use crate::state::{Active, State};
 use async_trait::async_trait;
 use bytes::Bytes;
 use exchange::Exchange;
@@ -37,14 +37,18 @@ impl Weir {
     }
 }
 
-/// What a request has become so far. Boxed: most of it exists only once a plan does.
-#[derive(Default)]
-pub struct Context(Option<Box<Exchange>>);
+/// What a request has become so far.
+pub struct Context {
+    /// Boxed: most of it exists only once a plan does.
+    exchange: Option<Box<Exchange>>,
+    /// From its whole head to its end a request keeps a drain waiting.
+    _active: Active,
+}
 
 impl Context {
     /// The exchange, which exists in every hook after `request_filter` let the request go on.
     fn exchange(&mut self) -> Result<&mut Exchange> {
-        self.0.as_deref_mut().ok_or_else(|| {
+        self.exchange.as_deref_mut().ok_or_else(|| {
             pingora::Error::explain(pingora::ErrorType::InternalError, "no exchange in this phase")
         })
     }
@@ -55,7 +59,7 @@ impl ProxyHttp for Weir {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::default()
+        Context { exchange: None, _active: self.state.enter() }
     }
 
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
@@ -66,7 +70,7 @@ impl ProxyHttp for Weir {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         match request::filter(&self.state, session).await {
             Ok(Some(exchange)) => {
-                ctx.0 = Some(exchange);
+                ctx.exchange = Some(exchange);
                 Ok(false)
             }
             Ok(None) => Ok(true),
@@ -166,7 +170,7 @@ impl ProxyHttp for Weir {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&pingora::Error>, ctx: &mut Context) {
-        if let Some(mut exchange) = ctx.0.take() {
+        if let Some(mut exchange) = ctx.exchange.take() {
             exchange.give_back(session);
         }
     }

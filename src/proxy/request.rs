@@ -77,7 +77,6 @@ pub(super) async fn filter(
     let clock = Arc::new(Clock::default());
     let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock));
     Ok(Some(Box::new(Exchange {
-        _active: state.enter(),
         state: Arc::clone(state),
         _snapshot: snapshot,
         caller,
