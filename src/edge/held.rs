@@ -7,9 +7,10 @@
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
-use super::clock::{Clock, instant, now_ms};
+use super::clock::{Clock, TICK_MS, instant, now_ms};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, header};
 use pingora::protocols::Digest;
 use pingora::protocols::http::HttpTask;
@@ -106,7 +107,11 @@ impl Held {
         for task in tasks {
             match task {
                 HttpTask::Header(head, end) => {
-                    if end && head.status.is_success() {
+                    let unsaid = !head.headers.contains_key(header::CONTENT_LENGTH);
+                    if end
+                        && !head.status.is_informational()
+                        && (head.status.is_success() || unsaid)
+                    {
                         return Err(
                             Error::explain(EMPTY_REPLY, "a head and nothing more").into_up()
                         );
@@ -142,7 +147,13 @@ impl Held {
     /// Queues the kept head. A body that comes in one piece gets its length instead of chunks.
     fn send_head(&mut self, out: &mut Vec<HttpTask>, whole: Option<usize>) -> Result<()> {
         if let Head::Kept(mut head) = std::mem::replace(&mut self.head, Head::Sent) {
-            if let Some(length) = whole {
+            if head.headers.get(header::CONNECTION).is_some_and(|value| value == "close") {
+                self.inner.set_keepalive(None);
+            }
+            let streamed = head.headers.get(header::CONTENT_TYPE);
+            let streamed =
+                streamed.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+            if let Some(length) = whole.filter(|_| !streamed) {
                 head.remove_header(&header::TRANSFER_ENCODING);
                 head.insert_header(header::CONTENT_LENGTH, length)?;
             }
@@ -164,7 +175,7 @@ impl Held {
             }
             timer.sleep.as_mut().await;
             match clock.deadline() {
-                Some(later) if later > now_ms() => timer.arm(later),
+                Some(later) if later > now_ms() + TICK_MS => timer.arm(later),
                 Some(_) => return,
                 None => {}
             }
@@ -233,7 +244,16 @@ impl Custom for Held {
         if tasks.is_empty() {
             return Ok(false);
         }
-        self.inner.response_duplex_vec(tasks).await
+        let Self { inner, clock, .. } = self;
+        let mut write = std::pin::pin!(inner.response_duplex_vec(tasks));
+        if let Some(done) = write.as_mut().now_or_never() {
+            return done;
+        }
+        // While the caller does not read, nobody reads the upstream: its clock stands still.
+        let began = now_ms();
+        let done = write.await;
+        clock.forgive(now_ms().saturating_sub(began));
+        done
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {

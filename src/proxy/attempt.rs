@@ -113,7 +113,9 @@ impl Attempt {
             ended.charge =
                 if self.committed { self.target.endpoint.price.cost(&ended.usage) } else { 0 };
         }
-        self.tell(outcome);
+        if self.dispatched.is_some() || !outcome.dispatched() {
+            self.tell(outcome);
+        }
         ended
     }
 

@@ -45,12 +45,16 @@ pub(super) struct Exchange {
     pub(super) clock: Arc<Clock>,
     pub(super) inner: Inner,
     pub(super) started: Instant,
+    /// When the whole body was there.
+    pub(super) received: Instant,
     /// What went wrong in Weir itself, shown instead of the attempts' verdict.
     pub(super) refusal: Option<Error>,
     /// The last attempt, once it has ended.
     pub(super) ended: Option<Ended>,
     /// The status the caller was answered with; 0 while there is none.
     pub(super) answered: u16,
+    /// What the end of a body that ended in trailers came to.
+    pub(super) last_bytes: Option<Bytes>,
 }
 
 /// Identity of a generation and what its records say of the caller.

@@ -171,7 +171,8 @@ async fn break_off(session: &mut Session, attempt: &mut Attempt, error: &pingora
         // Empty for an unstreamed body: breaking off is all that can be said there.
         Some(relay.fail(&why)).filter(|last| !last.is_empty())
     };
-    if last.is_none() && !relay.is_terminal() {
+    let told = attempt.outcome == Some(Outcome::InBand);
+    if last.is_none() && !relay.is_terminal() && !told {
         return;
     }
     if let Err(error) = session.write_response_body(last, true).await {

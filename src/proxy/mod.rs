@@ -121,11 +121,15 @@ impl ProxyHttp for Weir {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        response::head(ctx.exchange()?, head)
+        response::head(ctx.exchange()?, head)?;
+        if session.is_process_shutting_down() {
+            head.insert_header(http::header::CONNECTION, "close")?;
+        }
+        Ok(())
     }
 
     fn upstream_response_body_filter(
@@ -137,6 +141,24 @@ impl ProxyHttp for Weir {
     ) -> Result<Option<Duration>> {
         response::body(ctx.exchange()?, body, end)?;
         Ok(None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        _: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        response::trailers(ctx.exchange()?)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        _: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        Ok(ctx.exchange()?.last_bytes.take())
     }
 
     fn fail_to_connect(

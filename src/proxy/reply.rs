@@ -14,17 +14,27 @@ pub(super) struct Refusal {
     pub(super) error: Error,
     /// The request was read whole, so the connection may serve the next one.
     keep: bool,
+    /// The method that would have done.
+    allow: Option<&'static str>,
 }
 
 impl Refusal {
     /// Answered with the request's bytes still unread: the connection closes.
     pub(super) fn closing(error: Error) -> Self {
-        Self { error, keep: false }
+        Self { error, keep: false, allow: None }
     }
 
     /// Answered after the whole request was read.
     pub(super) fn kept(error: Error) -> Self {
-        Self { error, keep: true }
+        Self { error, keep: true, allow: None }
+    }
+}
+
+impl Refusal {
+    /// Names the method the path is served to (RFC 9110, section 15.5.6).
+    pub(super) fn allowing(mut self, method: &'static str) -> Self {
+        self.allow = Some(method);
+        self
     }
 }
 
@@ -33,18 +43,33 @@ pub(super) async fn refuse(session: &mut Session, refusal: &Refusal) -> Result<(
     if !refusal.keep {
         session.set_keepalive(None);
     }
-    error(session, &refusal.error, None).await
+    answer(session, &refusal.error, None, refusal.allow).await?;
+    if !refusal.keep && !session.req_header().headers.contains_key(header::EXPECT) {
+        // Closing on unread bytes would be a reset, which costs many callers the answer. Bounded by
+        // the session's drain timeout; what is wrong with the rest does not matter any more.
+        drop(session.downstream_session.drain_request_body().await);
+    }
+    Ok(())
 }
 
 /// An error with its status, as long as no head has been written.
 pub(super) async fn error(session: &mut Session, error: &Error, id: Option<&str>) -> Result<()> {
+    answer(session, error, id, None).await
+}
+
+async fn answer(
+    session: &mut Session,
+    error: &Error,
+    id: Option<&str>,
+    allow: Option<&'static str>,
+) -> Result<()> {
     let body = face::error_body(error, id);
     let mut head = json_head(error.status, body.len())?;
     if let Some(seconds) = error.retry_after {
         head.insert_header(header::RETRY_AFTER, seconds)?;
     }
-    if error.status == 405 {
-        head.insert_header(header::ALLOW, "GET, POST")?;
+    if let Some(method) = allow {
+        head.insert_header(header::ALLOW, method)?;
     }
     if let Some(id) = id {
         head.insert_header("X-Generation-Id", id)?;

@@ -28,7 +28,9 @@ use std::time::Instant;
 pub(super) fn early(state: &State, session: &mut Session) {
     let snapshot = state.snapshot.load();
     let limits = &snapshot.settings.limits;
-    session.set_keepalive(Some(limits.keepalive_idle.as_secs()));
+    // A connection that is to be closed says so; zero seconds would mean for ever.
+    let open = !session.is_process_shutting_down();
+    session.set_keepalive(open.then(|| limits.keepalive_idle.as_secs().max(1)));
     session.set_write_timeout(Some(limits.write_timeout));
     session.set_min_send_rate(Some(limits.min_send_rate).filter(|rate| *rate > 0));
     session.set_total_drain_timeout(Some(DRAIN_TIME));
@@ -63,6 +65,7 @@ pub(super) async fn filter(
         }
         Refusal::closing(error)
     })?;
+    let received = Instant::now();
     let envelope = envelope::read(&body, operation).map_err(|error| {
         state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
         Refusal::kept(error.into())
@@ -77,6 +80,7 @@ pub(super) async fn filter(
     let clock = Arc::new(Clock::default());
     let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock));
     Ok(Some(Box::new(Exchange {
+        last_bytes: None,
         state: Arc::clone(state),
         _snapshot: snapshot,
         caller,
@@ -95,6 +99,7 @@ pub(super) async fn filter(
         clock,
         inner,
         started,
+        received,
         refusal: None,
         ended: None,
         answered: 0,
@@ -112,7 +117,8 @@ fn missed(miss: &Miss) -> Refusal {
     Refusal::closing(match miss {
         Miss::Path => Error::caller(404, "Not Found"),
         Miss::Method(allowed) => {
-            Error::caller(405, format!("Method Not Allowed: this path is served to {allowed}"))
+            let message = format!("Method Not Allowed: this path is served to {allowed}");
+            return Refusal::closing(Error::caller(405, message)).allowing(allowed);
         }
     })
 }

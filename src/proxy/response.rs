@@ -110,6 +110,14 @@ fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result
     Ok(head)
 }
 
+/// `upstream_response_trailer_filter`: a body that ends in trailers has no last piece of its own.
+pub(super) fn trailers(exchange: &mut Exchange) -> Result<()> {
+    let mut last = None;
+    body(exchange, &mut last, true)?;
+    exchange.last_bytes = Some(last.unwrap_or_default());
+    Ok(())
+}
+
 /// `upstream_response_body_filter`.
 pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) -> Result<()> {
     let Some(attempt) = &mut exchange.attempt else {
@@ -200,7 +208,7 @@ fn next_deadline(
 ) -> Option<(Duration, Option<u64>)> {
     let idle = attempt.target.endpoint.timeouts.idle;
     match attempt.streamed {
-        _ if terminal => Some((AFTER_TERMINAL, None)),
+        _ if terminal || attempt.outcome == Some(Outcome::InBand) => Some((AFTER_TERMINAL, None)),
         true => (event && attempt.committed).then_some((idle, None)),
         false => event.then_some((idle, Some(attempt.latest))),
     }

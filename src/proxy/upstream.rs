@@ -20,14 +20,15 @@ use pingora_http::RequestHeader;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Caller's header fields an upstream receives; everything else is ours (design, invariant 2).
 const FORWARDED: [HeaderName; 2] =
     [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 
-/// A connection pool of its own, so that a replay does not meet another stale connection.
-const FRESH: u64 = 1 << 63;
+/// Makes a pool key that no connection is kept under, so that a replay does not meet another stale one.
+static FRESH: AtomicU64 = AtomicU64::new(1);
 
 /// `upstream_peer`: the next endpoint that can be tried, with a slot claimed for it.
 pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -57,7 +58,8 @@ pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPee
             continue;
         };
         if exchange.fresh {
-            peer.group_key |= FRESH;
+            peer.group_key = peer.group_key.wrapping_add(FRESH.fetch_add(1, Ordering::Relaxed));
+            peer.options.idle_timeout = Some(Duration::ZERO);
         }
         if peer.options.alpn == ALPN::H1 {
             peer.options.alpn = merge::alpn();
@@ -157,6 +159,9 @@ fn intent<'a>(
 pub(super) fn connected(exchange: &mut Exchange, reused: bool) {
     if let Some(attempt) = &mut exchange.attempt {
         attempt.reused = reused;
+        if !reused {
+            attempt.target.upstream.pool.connected(attempt.address);
+        }
     }
 }
 
@@ -191,7 +196,7 @@ pub(super) fn head(
     *out = head;
     exchange.dispatched = exchange.dispatched.saturating_add(1);
     if exchange.dispatched == 1 {
-        exchange.state.metrics.added_latency(exchange.face, exchange.started.elapsed());
+        exchange.state.metrics.added_latency(exchange.face, exchange.received.elapsed());
     }
     attempt.target.metrics.in_flight.inc();
     let timeouts = &attempt.target.endpoint.timeouts;

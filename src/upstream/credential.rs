@@ -4,6 +4,7 @@ use crate::catalog::Provider;
 use crate::endpoint::{CredentialLive, Registry};
 use http::HeaderValue;
 use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -44,7 +45,10 @@ impl Credentials {
                 return Err(Unsendable { id });
             };
             authorization.set_sensitive(true);
-            Ok(Arc::new(Key { live: registry.credential(&id), id, authorization }))
+            // Another secret under the same id has not failed yet.
+            let digest = hex::encode(Sha256::digest(credential.secret.expose_secret()));
+            let live = registry.credential(&Arc::from(format!("{id} {digest}")));
+            Ok(Arc::new(Key { live, id, authorization }))
         };
         provider.credentials.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
