@@ -210,3 +210,19 @@ impl BackgroundService for Ready {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_counted_and_its_thread_alone_ends() {
+        let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
+        let before = std::panic::take_hook();
+        count_panics(&metrics);
+        let ended = std::thread::spawn(|| panic!("a filter's bug")).join();
+        std::panic::set_hook(before);
+        assert!(ended.is_err());
+        assert!(metrics.panics.get() >= 1);
+    }
+}
