@@ -1,28 +1,37 @@
 //! Listeners: which sockets Pingora serves, and an error a person can act on when one is taken.
 
+use crate::bounds::HEAD_BYTES;
 use crate::certificate::Certificates;
 use crate::config::{Address, Listener, Settings};
+use crate::edge::app::{Connections, Edge};
+use crate::edge::extract;
 use crate::edge::merge::Merging;
 use crate::proxy::Weir;
+use crate::state::State;
 use pingora::apps::HttpServerOptions;
-use pingora::connectors::ConnectorOptions;
 use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
-use pingora_proxy::{HttpProxy, ProxyServiceBuilder};
+use pingora_proxy::HttpProxy;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Weir as a Pingora service.
-pub type Proxy = Service<HttpProxy<Weir, Merging>>;
+/// Weir as a Pingora application.
+type Proxy = HttpProxy<Weir, Merging>;
+
+/// Weir as a Pingora service, behind its caps.
+pub type Callers = Service<Edge<Proxy>>;
 
 /// Why a socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error("cannot listen on {address}: {reason}; stop what holds it or change the configuration")]
     Taken { address: String, reason: String },
+    #[error("cannot set up the proxy, which needs a loopback socket for a moment: {0}")]
+    Proxy(#[from] std::io::Error),
     #[error("cannot serve TLS on {address}: {reason}")]
     Tls { address: String, reason: String },
 }
@@ -57,40 +66,40 @@ fn free(address: &Address) -> Result<(), ListenError> {
 
 /// One service for the plain listeners and one for those that also speak h2c: Pingora's option is
 /// per service, and a service has threads of its own.
-pub fn services(
-    conf: &Arc<ServerConf>,
-    settings: &Settings,
-    certificates: &Certificates,
-    app: impl Fn() -> Weir,
-) -> Vec<Result<Proxy, ListenError>> {
+pub fn services(conf: &Arc<ServerConf>, state: &Arc<State>) -> Vec<Result<Callers, ListenError>> {
+    let connections = Connections::default();
+    let settings = Arc::clone(&state.snapshot.load().settings);
     [false, true]
         .into_iter()
         .filter_map(|h2c| {
             let of: Vec<_> = settings.listeners.iter().filter(|each| each.h2c == h2c).collect();
-            (!of.is_empty()).then(|| service(conf, settings, app(), (&of, h2c, certificates)))
+            (!of.is_empty()).then(|| {
+                let edge =
+                    Edge::new(proxy(conf, state, h2c)?, Arc::clone(state), connections.clone());
+                let name = if h2c { "callers-h2c" } else { "callers" };
+                service(Service::new(name.to_owned(), edge), &of, &state.certificates)
+            })
         })
         .collect()
 }
 
-fn service(
-    conf: &Arc<ServerConf>,
-    settings: &Settings,
-    app: Weir,
-    (listeners, h2c, certificates): (&[&Listener], bool, &Certificates),
-) -> Result<Proxy, ListenError> {
+fn proxy(conf: &Arc<ServerConf>, state: &Arc<State>, h2c: bool) -> Result<Proxy, ListenError> {
+    let mut proxy = extract::proxy(conf, Weir::new(Arc::clone(state)))?;
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
-    options.h2_idle_timeout = Some(settings.limits.keepalive_idle);
-    let name = if h2c { "callers-h2c" } else { "callers" };
-    let connector = Merging::new(Some(ConnectorOptions::from_server_conf(conf)));
-    // No listener negotiates a custom protocol, so nothing ever comes this way.
-    let none: pingora_proxy::ProcessCustomSession<Weir, Merging> =
-        Arc::new(|_, _, _| Box::pin(std::future::ready(None)));
-    let mut service = ProxyServiceBuilder::new(conf, app)
-        .custom(connector, none)
-        .name(name)
-        .server_options(options)
-        .build();
+    options.h2_idle_timeout = Some(state.snapshot.load().settings.limits.keepalive_idle);
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
+    proxy.h2_options = Some(h2);
+    Ok(proxy)
+}
+
+fn service(
+    mut service: Callers,
+    listeners: &[&Listener],
+    certificates: &Certificates,
+) -> Result<Callers, ListenError> {
     for listener in listeners {
         match (&listener.address, certificates.resolver(&listener.address)) {
             (Address::Unix(path), _) => service.add_uds(&path.to_string_lossy(), None),

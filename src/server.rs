@@ -6,7 +6,6 @@ use crate::ledger::{Ledger, Options};
 use crate::listen;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::proxy::Weir;
 use crate::reload::Hangup;
 use crate::shutdown::Shutdown;
 use crate::snapshot::BuildError;
@@ -104,8 +103,7 @@ impl Running {
         let conf = Arc::clone(&server.configuration);
         let ready = Ready { state: Arc::clone(&state), notifier: Arc::clone(&notifier) };
         let ready = server.add_service(background_service("ready", ready));
-        let app = || Weir::new(Arc::clone(&state));
-        for service in listen::services(&conf, &settings, &state.certificates, app) {
+        for service in listen::services(&conf, &state) {
             ready.add_dependency(server.add_service(service?));
         }
         ready.add_dependency(server.add_service(admin(&state, &settings)));

@@ -12,6 +12,7 @@ mod request;
 mod response;
 mod upstream;
 
+use crate::edge::io::Serving;
 use crate::state::{Active, State};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub struct Context {
     exchange: Option<Box<Exchange>>,
     /// From its whole head to its end a request keeps a drain waiting.
     _active: Active,
+    /// What arrives meanwhile is no head. Only where each connection has one request at a time.
+    serving: Option<Serving>,
 }
 
 impl Context {
@@ -59,10 +62,11 @@ impl ProxyHttp for Weir {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context { exchange: None, _active: self.state.enter() }
+        Context { exchange: None, _active: self.state.enter(), serving: None }
     }
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        ctx.serving = session.stream().and_then(Serving::begin);
         request::early(&self.state, session);
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::exchange::{Exchange, Generation};
 use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
-use crate::bounds::{DRAIN_TIME, SESSION_ID_BYTES};
+use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
@@ -43,6 +43,10 @@ pub(super) async fn filter(
 ) -> Result<Option<Box<Exchange>>, Refusal> {
     let started = Instant::now();
     let head = session.req_header();
+    if head.headers.len() > HEAD_FIELDS {
+        let says = format!("Request Header Fields Too Large: at most {HEAD_FIELDS} are read");
+        return Err(Refusal::closing(Error::caller(431, says)));
+    }
     let (face, target) = route(&head.method, head.uri.path()).map_err(|miss| missed(&miss))?;
     if head.headers.contains_key(header::UPGRADE) {
         return Err(Refusal::closing(Error::caller(400, "Upgrades are not served")));
