@@ -9,6 +9,7 @@ use crate::log::Access;
 use crate::metrics::Ending;
 use crate::outcome::Outcome;
 use crate::request::envelope::Envelope;
+use crate::request::held_bytes::Held;
 use crate::request::route::{self, Face, Operation};
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
@@ -29,6 +30,8 @@ pub(super) struct Exchange {
     pub(super) operation: Operation,
     pub(super) generation: Generation,
     pub(super) body: Bytes,
+    /// Its share of what all bodies may take.
+    pub(super) _held: Held,
     pub(super) envelope: Envelope,
     /// One pool per model asked for, in order.
     pub(super) pools: Vec<Arc<Pool>>,

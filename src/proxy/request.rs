@@ -5,18 +5,21 @@ use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
 use crate::bounds::{DRAIN_TIME, SESSION_ID_BYTES};
+use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
 use crate::metrics::{BadJson, Ending};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
+use crate::request::held_bytes::Held;
 use crate::request::route::{Face, Miss, Target, route};
 use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint};
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use pingora_proxy::Session;
 use rand::RngCore;
@@ -55,14 +58,8 @@ pub(super) async fn filter(
     };
     let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
-    let limits = &snapshot.settings.limits;
-    let bounds = Bounds { bytes: limits.body_bytes, time: limits.body_timeout };
-    let body = body::read(session, bounds).await.map_err(|error| {
-        if error.status == 413 {
-            state.metrics.body_too_large.inc();
-        }
-        Refusal::closing(error)
-    })?;
+    let mut held = state.bodies.hold();
+    let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
     let envelope = envelope::read(&body, operation).map_err(|error| {
         state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
         Refusal::kept(error.into())
@@ -84,6 +81,7 @@ pub(super) async fn filter(
         operation,
         generation,
         body,
+        _held: held,
         envelope,
         pools,
         attempts,
@@ -99,6 +97,27 @@ pub(super) async fn filter(
         ended: None,
         answered: 0,
     })))
+}
+
+async fn whole_body(
+    state: &State,
+    session: &mut Session,
+    limits: &Limits,
+    held: &mut Held,
+) -> Result<Bytes, Refusal> {
+    let bounds = Bounds {
+        bytes: limits.body_bytes,
+        buffered: limits.buffered_bytes,
+        time: limits.body_timeout,
+    };
+    body::read(session, bounds, held).await.map_err(|error| {
+        match error.status {
+            413 => state.metrics.body_too_large.inc(),
+            503 => state.metrics.body_shed.inc(),
+            _ => {}
+        }
+        Refusal::closing(error)
+    })
 }
 
 /// Counts a request that Weir itself has refused.
