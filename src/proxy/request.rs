@@ -20,12 +20,12 @@ use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Version, header};
 use pingora_proxy::Session;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Deadlines of the caller's connection. In every request: each parsed head resets keep-alive (P2).
 pub(super) fn early(state: &State, session: &mut Session) {
@@ -71,8 +71,16 @@ pub(super) async fn filter(
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
-    let clock = Arc::new(Clock::default());
-    let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock));
+    let silence = match face {
+        // A comment needs a stream, and a way to tell its end other than closing.
+        Face::OpenRouter if envelope.stream && session.req_header().version >= Version::HTTP_11 => {
+            snapshot.settings.keepalive_comment
+        }
+        _ => Duration::ZERO,
+    };
+    let clock = Arc::new(Clock::commenting(now_ms(), silence));
+    let id = Arc::clone(&generation.id);
+    let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock), id);
     Ok(Some(Box::new(Exchange {
         state: Arc::clone(state),
         _snapshot: snapshot,
