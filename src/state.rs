@@ -8,6 +8,7 @@ use crate::edge::clock::now_ms;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
+use crate::request::held_bytes::HeldBytes;
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
 use arc_swap::ArcSwap;
@@ -29,6 +30,8 @@ pub struct State {
     pub ledger: Arc<Ledger>,
     pub metrics: Arc<Metrics>,
     pub budget: RetryBudget,
+    /// Request bodies held.
+    pub bodies: Arc<HeldBytes>,
     /// Where access lines go instead of the log.
     access: OnceLock<AccessSink>,
     /// A directory that goes with the process, as a demonstration's does.
@@ -62,6 +65,7 @@ impl State {
             ledger,
             metrics,
             budget: RetryBudget::default(),
+            bodies: Arc::default(),
             access: OnceLock::new(),
             scratch: OnceLock::new(),
             active: AtomicUsize::new(0),

@@ -4,7 +4,7 @@ use super::document::Section;
 use super::listen::{self, Admin, Listener};
 use super::policy;
 use super::secret::Environment;
-use super::value::Bytes;
+use super::value::{Bytes, Pause};
 use crate::bounds;
 use crate::selection::Constraint;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Settings {
     pub limits: Limits,
     pub ledger: LedgerSettings,
     pub log: LogFormat,
-    /// Silence on a committed `/api/v1` stream after which a comment is sent.
+    /// Silence on an `/api/v1` stream after which a comment is sent; zero for never.
     pub keepalive_comment: Duration,
     /// Deployment-wide policy; merged into every request's.
     pub constraint: Constraint,
@@ -119,7 +119,7 @@ pub(super) fn read(
         drain: root.or("drain", Duration::from_secs(300)),
         limits: limits(&root.table("limits", LIMITS)),
         log: root.choice("log", &words).unwrap_or(LogFormat::Text),
-        keepalive_comment: root.or("keepalive_comment", Duration::from_secs(10)),
+        keepalive_comment: root.or("keepalive_comment", Pause(Duration::from_secs(10))).0,
         constraint: policy::read(&root.table("policy", policy::KEYS), known),
         state_directory,
         ledger,

@@ -53,9 +53,19 @@ impl Value for Vec<String> {
 impl Value for Duration {
     const EXPECTED: &'static str = "a time over zero such as \"250ms\", \"10s\" or \"2m\"";
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        let millis = quantity(value.as_str()?, &DURATIONS)?;
-        let time = Self::from_millis(millis);
-        (millis > 0 && time <= bounds::DURATION_MAX).then_some(time)
+        Pause::read(value).map(|Pause(time)| time).filter(|time| !time.is_zero())
+    }
+}
+
+/// A time that may be zero, where that says "never".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pause(pub Duration);
+
+impl Value for Pause {
+    const EXPECTED: &'static str = "a time such as \"250ms\" or \"10s\", or \"0s\" for never";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let time = Duration::from_millis(quantity(value.as_str()?, &DURATIONS)?);
+        (time <= bounds::DURATION_MAX).then_some(Self(time))
     }
 }
 

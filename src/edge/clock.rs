@@ -1,8 +1,8 @@
-//! The clock of one attempt: a deadline that hooks move and the held session watches.
+//! The clock of a request: what hooks move and the held session watches.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The beginning on both clocks: the fine one, and the coarse one in milliseconds.
@@ -38,43 +38,105 @@ pub fn wall_us() -> u64 {
 
 const NEVER: u64 = u64::MAX;
 
-/// The instant ([`now_ms`]) at which the current attempt has failed.
+/// The instants ([`now_ms`]) at which the current attempt has failed and at which the caller is due
+/// a comment.
 ///
-/// Moved by every event and read by a timer that sleeps to the deadline it last saw, so that an
-/// event costs one store and no timer work.
+/// Moved by every event and read by a timer that sleeps to the earlier one it last saw, so that an
+/// event costs a store for each and no timer work.
 #[derive(Debug)]
-pub struct Clock(AtomicU64);
+pub struct Clock {
+    deadline: AtomicU64,
+    comment: AtomicU64,
+    /// Milliseconds of silence that call for a comment.
+    silence: u64,
+    commented: AtomicBool,
+}
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(AtomicU64::new(NEVER))
+        Self {
+            deadline: AtomicU64::new(NEVER),
+            comment: AtomicU64::new(NEVER),
+            silence: NEVER,
+            commented: AtomicBool::new(false),
+        }
     }
 }
 
 impl Clock {
+    /// A clock that calls for a comment after so much silence, from now on; never after none.
+    #[must_use]
+    pub fn commenting(now_ms: u64, silence: Duration) -> Self {
+        let silence = u64::try_from(silence.as_millis()).unwrap_or(NEVER);
+        let clock = Self { silence: if silence == 0 { NEVER } else { silence }, ..Self::default() };
+        clock.spoke(now_ms);
+        clock
+    }
+
+    /// Whether it ever calls for a comment.
+    #[must_use]
+    pub fn comments(&self) -> bool {
+        self.silence != NEVER
+    }
+
+    /// The caller hears something now: silence counts from here.
+    pub fn spoke(&self, now_ms: u64) {
+        self.comment.store(now_ms.saturating_add(self.silence), Ordering::Relaxed);
+    }
+
+    /// No comment may come where the reply is now.
+    pub fn hush(&self) {
+        self.comment.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Comments may come again, if they ever may.
+    pub fn unhush(&self, now_ms: u64) {
+        if self.comment.load(Ordering::Relaxed) == NEVER {
+            self.spoke(now_ms);
+        }
+    }
+
+    /// The reply has begun with a comment: status and head are beyond recall.
+    pub fn begin_with_comment(&self) {
+        self.commented.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the reply began with a comment.
+    #[must_use]
+    pub fn began_with_comment(&self) -> bool {
+        self.commented.load(Ordering::Relaxed)
+    }
+
     /// Runs out `after` from now, but not later than `latest` ([`now_ms`]).
     pub fn set(&self, now_ms: u64, after: Duration, latest: Option<u64>) {
         let after = u64::try_from(after.as_millis()).unwrap_or(NEVER);
         let deadline = now_ms.saturating_add(after).min(latest.unwrap_or(NEVER));
-        self.0.store(deadline, Ordering::Relaxed);
+        self.deadline.store(deadline, Ordering::Relaxed);
     }
 
-    /// Never runs out.
+    /// Never runs out; comments are no matter of it.
     pub fn stop(&self) {
-        self.0.store(NEVER, Ordering::Relaxed);
+        self.deadline.store(NEVER, Ordering::Relaxed);
     }
 
     /// Gives back time in which nobody could read the upstream.
     pub fn forgive(&self, ms: u64) {
         if let Some(deadline) = self.deadline() {
-            self.0.store(deadline.saturating_add(ms), Ordering::Relaxed);
+            self.deadline.store(deadline.saturating_add(ms), Ordering::Relaxed);
         }
     }
 
     /// The instant ([`now_ms`]) at which it runs out; `None` if it is stopped.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|deadline| *deadline != NEVER)
+        Some(self.deadline.load(Ordering::Relaxed)).filter(|deadline| *deadline != NEVER)
+    }
+
+    /// The earlier of deadline and comment.
+    #[must_use]
+    pub fn due(&self) -> Option<u64> {
+        let comment = self.comment.load(Ordering::Relaxed);
+        Some(comment.min(self.deadline.load(Ordering::Relaxed))).filter(|due| *due != NEVER)
     }
 }
 
@@ -92,5 +154,32 @@ mod tests {
         assert_eq!(clock.deadline(), Some(1_100));
         clock.stop();
         assert_eq!(clock.deadline(), None);
+    }
+
+    #[test]
+    fn a_comment_is_due_after_silence() {
+        let clock = Clock::commenting(1_000, Duration::from_millis(300));
+        assert_eq!((clock.due(), clock.deadline()), (Some(1_300), None));
+        clock.set(1_000, Duration::from_millis(200), None);
+        assert_eq!(clock.due(), Some(1_200));
+        clock.stop();
+        clock.spoke(1_100);
+        assert_eq!(clock.due(), Some(1_400));
+        clock.unhush(1_200);
+        assert_eq!(clock.due(), Some(1_400), "it was not hushed");
+        clock.hush();
+        assert_eq!(clock.due(), None);
+        clock.unhush(1_500);
+        assert_eq!(clock.due(), Some(1_800));
+    }
+
+    #[test]
+    fn no_comment_is_ever_due_after_no_silence() {
+        for clock in [Clock::default(), Clock::commenting(1_000, Duration::ZERO)] {
+            clock.spoke(2_000);
+            clock.unhush(3_000);
+            assert!(!clock.comments());
+            assert_eq!(clock.due(), None);
+        }
     }
 }

@@ -3,11 +3,13 @@
 //! Wrapped around the real session once its body has been read, it answers Pingora's proxy loop as
 //! a session whose whole body is in the retry buffer, so every attempt sends all of it whatever its
 //! size or framing; keeps a final reply head back until the first body bytes, so a failure before
-//! them is still a real status; and fails the attempt when its [`Clock`] runs out.
+//! them is still a real status; fails the attempt when its [`Clock`] runs out; and writes a comment
+//! when the clock calls for one.
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
 use super::clock::{Clock, TICK_MS, instant, now_ms};
+use super::silence::Comments;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -36,8 +38,8 @@ pub const EMPTY_REPLY: ErrorType = ErrorType::Custom("EmptyReply");
 pub type Inner = oneshot::Receiver<ServerSession>;
 
 /// Wraps the session in place. Everything that is a no-op on a custom session (keep-alive, send
-/// rate, pipelining) must have been set before.
-pub fn hold(session: &mut ServerSession, body: Bytes, clock: Arc<Clock>) -> Inner {
+/// rate, pipelining) must have been set before. `id` is the generation's.
+pub fn hold(session: &mut ServerSession, body: Bytes, clock: Arc<Clock>, id: Arc<str>) -> Inner {
     let (home, inner) = oneshot::channel();
     let real = std::mem::replace(session, placeholder());
     *session = ServerSession::Custom(Box::new(Held {
@@ -47,6 +49,7 @@ pub fn hold(session: &mut ServerSession, body: Bytes, clock: Arc<Clock>) -> Inne
         head: Head::Awaited,
         clock,
         timer: None,
+        comments: Comments::new(id),
     }));
     inner
 }
@@ -83,6 +86,7 @@ struct Held {
     head: Head,
     clock: Arc<Clock>,
     timer: Option<Timer>,
+    comments: Comments,
 }
 
 impl Drop for Held {
@@ -108,10 +112,8 @@ impl Held {
             match task {
                 HttpTask::Header(head, end) => {
                     let unsaid = !head.headers.contains_key(header::CONTENT_LENGTH);
-                    if end
-                        && !head.status.is_informational()
-                        && (head.status.is_success() || unsaid)
-                    {
+                    let unusable = head.status.is_success() || unsaid || self.comments.begun();
+                    if end && !head.status.is_informational() && unusable {
                         return Err(
                             Error::explain(EMPTY_REPLY, "a head and nothing more").into_up()
                         );
@@ -162,19 +164,32 @@ impl Held {
         Ok(())
     }
 
-    /// Completes when the clock has run out. Cancel safe, and reads no clock until the timer fires:
-    /// it is armed for the deadline it last saw, and moved only when that was too late or has come.
-    async fn run_out(clock: &Clock, timer: &mut Option<Timer>) {
+    /// Writes a comment, with a head of Weir's own before the first thing of all.
+    fn comment(&mut self) -> Result<()> {
+        let now = now_ms();
+        self.clock.spoke(now);
+        let is_sent = matches!(self.head, Head::Sent);
+        self.comments.write(&mut self.inner, is_sent).map_err(|error| error.into_down())?;
+        if !is_sent {
+            self.clock.begin_with_comment();
+            self.head = Head::Sent;
+        }
+        Ok(())
+    }
+
+    /// Completes when something is due. Cancel safe, and reads no clock until the timer fires:
+    /// it is armed for the instant it last saw, and moved only when that was too late or has come.
+    async fn due(clock: &Clock, timer: &mut Option<Timer>) {
         loop {
-            let Some(deadline) = clock.deadline() else {
+            let Some(due) = clock.due() else {
                 return std::future::pending().await;
             };
-            let timer = timer.get_or_insert_with(|| Timer::new(deadline));
-            if timer.armed > deadline {
-                timer.arm(deadline);
+            let timer = timer.get_or_insert_with(|| Timer::new(due));
+            if timer.armed > due {
+                timer.arm(due);
             }
             timer.sleep.as_mut().await;
-            match clock.deadline() {
+            match clock.due() {
                 Some(later) if later > now_ms() + TICK_MS => timer.arm(later),
                 Some(_) => return,
                 None => {}
@@ -222,20 +237,24 @@ impl Custom for Held {
     }
 
     async fn write_response_header(&mut self, resp: Box<ResponseHeader>, _end: bool) -> Result<()> {
+        self.comments.settle(&mut self.inner).await?;
         self.head = Head::Sent;
         self.inner.write_response_header(resp).await
     }
 
     async fn write_response_header_ref(&mut self, resp: &ResponseHeader, _end: bool) -> Result<()> {
+        self.comments.settle(&mut self.inner).await?;
         self.head = Head::Sent;
         self.inner.write_response_header_ref(resp).await
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.comments.settle(&mut self.inner).await?;
         self.inner.write_response_body(data, end).await
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.comments.settle(&mut self.inner).await?;
         self.inner.write_response_trailers(trailers).await
     }
 
@@ -244,7 +263,8 @@ impl Custom for Held {
         if tasks.is_empty() {
             return Ok(false);
         }
-        let Self { inner, clock, .. } = self;
+        let Self { inner, clock, comments, .. } = self;
+        comments.settle(inner).await.map_err(|error| error.into_down())?;
         let mut write = std::pin::pin!(inner.response_duplex_vec(tasks));
         if let Some(done) = write.as_mut().now_or_never() {
             return done;
@@ -297,6 +317,7 @@ impl Custom for Held {
     }
 
     async fn finish(&mut self) -> Result<()> {
+        self.comments.settle(&mut self.inner).await?;
         self.inner.finish_body().await
     }
 
@@ -305,10 +326,16 @@ impl Custom for Held {
     }
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
-        let Self { inner, clock, timer, .. } = self;
-        tokio::select! {
-            idle = inner.read_body_or_idle(true) => idle,
-            () = Self::run_out(clock, timer) => Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline"),
+        loop {
+            let Self { inner, clock, timer, .. } = &mut *self;
+            tokio::select! {
+                idle = inner.read_body_or_idle(true) => return idle,
+                () = Self::due(clock, timer) => {}
+            }
+            if self.clock.deadline().is_some_and(|deadline| deadline <= now_ms()) {
+                return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
+            }
+            self.comment()?;
         }
     }
 

@@ -3,8 +3,9 @@
 //! [`app`] counts connections and gives each the stream of [`io`], which watches over request heads.
 //!
 //! Pingora has no phase that reads a whole body, keeps a reply head back until content comes, or
-//! times an attempt. One session type of ours gives all three and the rest of the code never sees
-//! it: `proxy` calls [`held::hold`] and [`held::give_back`] only.
+//! times an attempt, and no way to write while an upstream is silent. One session type of ours gives
+//! all four and the rest of the code never sees it: `proxy` calls [`held::hold`] and
+//! [`held::give_back`] only.
 
 pub mod app;
 pub mod clock;
@@ -14,3 +15,4 @@ pub mod io;
 #[cfg(test)]
 mod io_tests;
 pub mod merge;
+mod silence;

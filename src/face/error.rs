@@ -33,10 +33,41 @@ pub fn wrap_upstream_error(status: u16, body: &[u8], provider_name: &str) -> Err
     error.fault(UpstreamFault { provider_name: provider_name.to_owned(), raw })
 }
 
+/// What a stream's events say of themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    pub operation: Operation,
+    /// `gen-...`.
+    pub generation_id: &'a str,
+    /// Unix seconds.
+    pub created: u64,
+    /// The catalogue slug.
+    pub model: &'a str,
+    /// Display name.
+    pub provider: &'a str,
+}
+
+/// The only event of a stream whose attempts all failed after it had begun (contract 4.4).
+#[must_use]
+pub fn error_event(named: Named<'_>, error: &Error) -> Bytes {
+    Bytes::from(format!("data: {}\n\n", cut(named, error)))
+}
+
 /// The JSON of a stream's last event after a cut.
 pub(super) fn last_event(core: &Core, error: &Error) -> String {
     let reply = &core.reply;
-    let (object_name, mut choice) = match reply.operation {
+    let named = Named {
+        operation: reply.operation,
+        generation_id: &reply.generation_id,
+        created: core.created,
+        model: &reply.model,
+        provider: &reply.provider,
+    };
+    cut(named, error)
+}
+
+fn cut(named: Named<'_>, error: &Error) -> String {
+    let (object_name, mut choice) = match named.operation {
         Operation::Completion => ("text_completion", json!({ "index": 0, "text": "" })),
         Operation::Chat | Operation::Embedding => {
             ("chat.completion.chunk", json!({ "index": 0, "delta": { "content": "" } }))
@@ -47,11 +78,11 @@ pub(super) fn last_event(core: &Core, error: &Error) -> String {
         members.insert("native_finish_reason".into(), Value::Null);
     }
     json!({
-        "id": &*reply.generation_id,
+        "id": named.generation_id,
         "object": object_name,
-        "created": core.created,
-        "model": &*reply.model,
-        "provider": &*reply.provider,
+        "created": named.created,
+        "model": named.model,
+        "provider": named.provider,
         "error": object(error),
         "choices": [choice],
     })
@@ -120,6 +151,20 @@ mod tests {
         let error =
             wrap_upstream_error(400, br#"{"error":"no"}"#, "DeepInfra").retry_after(Some(7));
         insta::assert_snapshot!(text(&error, Some("gen-1")), @r#"{"error":{"code":400,"message":"Provider returned error","metadata":{"error_type":"invalid_request","generation_id":"gen-1","headers":{"Retry-After":"7"},"is_byok":false,"provider_name":"DeepInfra","raw":"{\"error\":\"no\"}","retry_after_seconds":7},"param":null,"type":"invalid_request_error"}}"#);
+    }
+
+    #[test]
+    fn the_only_event_of_a_stream_that_failed() {
+        let named = Named {
+            operation: Operation::Chat,
+            generation_id: "gen-1",
+            created: 7,
+            model: "a/m",
+            provider: "P",
+        };
+        let event = error_event(named, &Error::upstream(502, "Provider returned error"));
+        let data = event.strip_suffix(b"\n\n").unwrap();
+        insta::assert_snapshot!(std::str::from_utf8(data).unwrap(), @r#"data: {"choices":[{"delta":{"content":""},"finish_reason":"error","index":0,"native_finish_reason":null}],"created":7,"error":{"code":502,"message":"Provider returned error","metadata":{"error_type":"provider_unavailable"},"param":null,"type":"server_error"},"id":"gen-1","model":"a/m","object":"chat.completion.chunk","provider":"P"}"#);
     }
 
     #[test]

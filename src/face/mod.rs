@@ -12,7 +12,7 @@ mod usage;
 mod whole;
 
 pub use crate::dialect::InBandFault;
-pub use error::{error_body, wrap_upstream_error};
+pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use usage::decimal;
 
 use crate::dialect::{Dialect, Observer};
@@ -123,6 +123,16 @@ impl Relay {
         match &mut self.body {
             Body::Stream(stream) => stream.fail(&self.core, error),
             Body::Whole(_) => Bytes::new(),
+        }
+    }
+
+    /// Whether a comment could stand where the reply is now: on `/api/v1` events leave whole, but for
+    /// those too long to be held.
+    #[must_use]
+    pub fn is_between_events(&self) -> bool {
+        match &self.body {
+            Body::Stream(stream) => stream.is_between_events(),
+            Body::Whole(_) => false,
         }
     }
 

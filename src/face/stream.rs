@@ -109,13 +109,17 @@ impl Stream {
         if std::mem::replace(&mut self.state.faulted, true) {
             return Bytes::new();
         }
-        let half_sent = match self.state.mode {
+        let separator = if !self.is_between_events() && self.state.released { "\n\n" } else { "" };
+        Bytes::from(format!("{separator}data: {}\n\n", error::last_event(core, error)))
+    }
+
+    /// See [`super::Relay::is_between_events`].
+    pub(super) fn is_between_events(&self) -> bool {
+        !match self.state.mode {
             Mode::Pass => self.framer.in_block(),
             Mode::Filter if self.state.ended => self.framer.in_block(),
             Mode::Filter | Mode::Shape(_) => self.framer.in_oversized(),
-        };
-        let separator = if half_sent && self.state.released { "\n\n" } else { "" };
-        Bytes::from(format!("{separator}data: {}\n\n", error::last_event(core, error)))
+        }
     }
 
     /// See [`super::Relay::is_terminal`].

@@ -672,3 +672,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_comment_has_no_place_in_an_event_too_long_to_be_held() {
+    let mut relay = Relay::new(reply(Face::OpenRouter, true));
+    let mut sheet = Sheet::default();
+    let mut push = |bytes: Vec<u8>| {
+        let out = relay.push(Some(bytes.into()), false, &mut sheet).out;
+        (out.is_some(), relay.is_between_events())
+    };
+    assert_eq!(push(b"data: {\"choices\":[{\"index\":0,".to_vec()), (false, true), "held");
+    assert_eq!(push(vec![b' '; EVENT_BYTES]), (true, false), "half sent");
+    assert_eq!(push(b"\"delta\":{}}]}\n\n".to_vec()), (true, true));
+    assert!(!Relay::new(reply(Face::OpenRouter, false)).is_between_events());
+}

@@ -55,6 +55,8 @@ families! {
         "Bodies refused before anything was sent upstream.";
     BODY_TOO_LARGE: Counter "weir_body_too_large_total" []
         "Bodies over the configured limit.";
+    BODY_SHED: Counter "weir_body_shed_total" []
+        "Requests refused because all bodies together took limits.buffered_bytes.";
     FORBIDDEN_FIELDS: Counter "weir_forbidden_fields_total" []
         "Body fields spliced out because they try to choose a URL, host or key.";
     CLIENT_ABORT: Counter "weir_client_abort_total" ["phase"]

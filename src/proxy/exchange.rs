@@ -5,10 +5,12 @@ use crate::access::Caller;
 use crate::edge::clock::Clock;
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
+use crate::face::Named;
 use crate::log::Access;
 use crate::metrics::Ending;
 use crate::outcome::Outcome;
 use crate::request::envelope::Envelope;
+use crate::request::held_bytes::Held;
 use crate::request::route::{self, Face, Operation};
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
@@ -29,6 +31,8 @@ pub(super) struct Exchange {
     pub(super) operation: Operation,
     pub(super) generation: Generation,
     pub(super) body: Bytes,
+    /// Its share of what all bodies may take.
+    pub(super) _held: Held,
     pub(super) envelope: Envelope,
     /// One pool per model asked for, in order.
     pub(super) pools: Vec<Arc<Pool>>,
@@ -51,7 +55,8 @@ pub(super) struct Exchange {
     pub(super) refusal: Option<Error>,
     /// The last attempt, once it has ended.
     pub(super) ended: Option<Ended>,
-    /// The status the caller was answered with; 0 while there is none.
+    /// The status the caller was answered with, be it in the last event of a stream that had begun
+    /// with a comment; 0 while there is none.
     pub(super) answered: u16,
     /// What the end of a body that ended in trailers came to.
     pub(super) last_bytes: Option<Bytes>,
@@ -80,6 +85,20 @@ impl Exchange {
     pub(super) fn end_attempt(&mut self) {
         if let Some(mut attempt) = self.attempt.take() {
             self.ended = Some(attempt.settle());
+        }
+    }
+
+    /// What an event of Weir's own says of itself, for an attempt under way or ended, or none at all.
+    pub(super) fn named(&self) -> Named<'_> {
+        let attempt = self.attempt.as_ref().map(|attempt| &attempt.target);
+        let target = attempt.or(self.ended.as_ref().map(|ended| &ended.target));
+        let asked = self.pools.first().map_or("", |pool| &*pool.model.slug);
+        Named {
+            operation: self.operation,
+            generation_id: &self.generation.id,
+            created: self.generation.created,
+            model: target.map_or(asked, |target| &*target.endpoint.model),
+            provider: target.map_or("", |target| &*target.endpoint.provider.name),
         }
     }
 

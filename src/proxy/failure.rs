@@ -7,9 +7,11 @@ use super::{reply, response};
 use crate::edge::clock::now_ms;
 use crate::edge::held::{ATTEMPT_DEADLINE, EMPTY_REPLY};
 use crate::error::Error;
+use crate::face;
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::state::State;
+use bytes::Bytes;
 use pingora::{ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
@@ -126,21 +128,31 @@ pub(super) async fn last_word(
         let said = reply::error(session, &Error::weir(500, "Internal Server Error"), None).await;
         return over(if said.is_ok() { 500 } else { 0 });
     };
-    exchange.give_back(session);
     let outcome = exchange.attempt.as_ref().and_then(|attempt| attempt.outcome);
     if outcome == Some(Outcome::ClientAbort) {
+        exchange.give_back(session);
         return over(0);
     }
-    if session.response_written().is_none() {
+    let began_with_comment = exchange.clock.began_with_comment();
+    if session.response_written().is_none() && !began_with_comment {
+        exchange.give_back(session);
         let verdict = verdict(exchange);
         exchange.answered = verdict.status;
         session.set_keepalive(None);
         let said = reply::error(session, &verdict, Some(&exchange.generation.id)).await;
         return over(if said.is_ok() { verdict.status } else { 0 });
     }
-    if let Some(attempt) = &mut exchange.attempt {
-        break_off(session, attempt, error).await;
+    // The held session finishes a comment that is half written.
+    match &mut exchange.attempt {
+        Some(attempt) => break_off(session, attempt, error).await,
+        None if began_with_comment => {
+            let verdict = verdict(exchange);
+            exchange.answered = verdict.status;
+            end(session, Some(face::error_event(exchange.named(), &verdict))).await;
+        }
+        None => {}
     }
+    exchange.give_back(session);
     over(502)
 }
 
@@ -175,6 +187,10 @@ async fn break_off(session: &mut Session, attempt: &mut Attempt, error: &pingora
     if last.is_none() && !relay.is_terminal() && !told {
         return;
     }
+    end(session, last).await;
+}
+
+async fn end(session: &mut Session, last: Option<Bytes>) {
     if let Err(error) = session.write_response_body(last, true).await {
         tracing::debug!(%error, "the caller left before the last event");
     }

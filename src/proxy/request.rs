@@ -5,24 +5,27 @@ use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
 use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
+use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
 use crate::metrics::{BadJson, Ending};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
+use crate::request::held_bytes::Held;
 use crate::request::route::{Face, Miss, Target, route};
 use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint};
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
-use http::{HeaderMap, header};
+use bytes::Bytes;
+use http::{HeaderMap, Version, header};
 use pingora_proxy::Session;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Deadlines of the caller's connection. In every request: each parsed head resets keep-alive (P2).
 pub(super) fn early(state: &State, session: &mut Session) {
@@ -61,14 +64,8 @@ pub(super) async fn filter(
     };
     let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
-    let limits = &snapshot.settings.limits;
-    let bounds = Bounds { bytes: limits.body_bytes, time: limits.body_timeout };
-    let body = body::read(session, bounds).await.map_err(|error| {
-        if error.status == 413 {
-            state.metrics.body_too_large.inc();
-        }
-        Refusal::closing(error)
-    })?;
+    let mut held = state.bodies.hold();
+    let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
     let received = Instant::now();
     let envelope = envelope::read(&body, operation).map_err(|error| {
         state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
@@ -81,8 +78,16 @@ pub(super) async fn filter(
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
-    let clock = Arc::new(Clock::default());
-    let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock));
+    let silence = match face {
+        // A comment needs a stream, and a way to tell its end other than closing.
+        Face::OpenRouter if envelope.stream && session.req_header().version >= Version::HTTP_11 => {
+            snapshot.settings.keepalive_comment
+        }
+        _ => Duration::ZERO,
+    };
+    let clock = Arc::new(Clock::commenting(now_ms(), silence));
+    let id = Arc::clone(&generation.id);
+    let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock), id);
     Ok(Some(Box::new(Exchange {
         last_bytes: None,
         state: Arc::clone(state),
@@ -92,6 +97,7 @@ pub(super) async fn filter(
         operation,
         generation,
         body,
+        _held: held,
         envelope,
         pools,
         attempts,
@@ -108,6 +114,27 @@ pub(super) async fn filter(
         ended: None,
         answered: 0,
     })))
+}
+
+async fn whole_body(
+    state: &State,
+    session: &mut Session,
+    limits: &Limits,
+    held: &mut Held,
+) -> Result<Bytes, Refusal> {
+    let bounds = Bounds {
+        bytes: limits.body_bytes,
+        buffered: limits.buffered_bytes,
+        time: limits.body_timeout,
+    };
+    body::read(session, bounds, held).await.map_err(|error| {
+        match error.status {
+            413 => state.metrics.body_too_large.inc(),
+            503 => state.metrics.body_shed.inc(),
+            _ => {}
+        }
+        Refusal::closing(error)
+    })
 }
 
 /// Counts a request that Weir itself has refused.

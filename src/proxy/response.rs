@@ -3,7 +3,7 @@
 use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
 use crate::bounds::ERROR_BODY_BYTES;
-use crate::edge::clock::now_ms;
+use crate::edge::clock::{Clock, now_ms};
 use crate::error::Error;
 use crate::face::{self, Relay, Reply, Step};
 use crate::metrics::Phase;
@@ -39,6 +39,10 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             attempt.ends(Outcome::Malformed);
             return Err(failed("compressed though identity was asked"));
         }
+        Verdict::Deliver if exchange.clock.began_with_comment() && !attempt.streamed => {
+            attempt.ends(Outcome::Malformed);
+            return Err(failed("not a stream, and the caller reads one"));
+        }
         Verdict::Deliver => Flow::Reply(Box::new(Relay::new(Reply {
             face: exchange.face,
             operation: exchange.operation,
@@ -61,6 +65,9 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             if exchange.face == Face::OpenRouter { Flow::Wrap(Vec::new()) } else { Flow::Pass }
         }
     };
+    if !attempt.streamed || !matches!(attempt.flow, Flow::Reply(_)) {
+        exchange.clock.hush();
+    }
     exchange.answered = status;
     *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
     Ok(())
@@ -134,7 +141,10 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
             if end {
                 let name = &attempt.target.endpoint.provider.name;
                 let error = face::wrap_upstream_error(attempt.status, kept, name);
-                *body = Some(face::error_body(&error, Some(&exchange.generation.id)));
+                *body = Some(match exchange.clock.began_with_comment() {
+                    true => face::error_event(exchange.named(), &error),
+                    false => face::error_body(&error, Some(&exchange.generation.id)),
+                });
             }
             Ok(())
         }
@@ -172,6 +182,7 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         }
     }
     let terminal = relay.is_terminal();
+    let may_comment = step.fault.is_none() && !terminal && relay.is_between_events();
     *body = step.out;
     if terminal {
         attempt.claim.terminal();
@@ -188,13 +199,31 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         commit(attempt);
         exchange.attempts.commit();
     }
-    if let Some((after, latest)) = next_deadline(attempt, step.event, terminal) {
-        exchange.clock.set(now_ms(), after, latest);
-    }
+    let deadline = next_deadline(attempt, step.event, terminal);
+    let heard = body.is_some().then_some(may_comment);
+    rearm(&exchange.clock, deadline, heard);
     if end && terminal {
         attempt.ends(Outcome::Ok);
     }
     Ok(())
+}
+
+/// Moves the clock: a new deadline, and where the caller `heard` something, whether a comment may
+/// follow it.
+fn rearm(clock: &Clock, deadline: Option<(Duration, Option<u64>)>, heard: Option<bool>) {
+    let heard = heard.filter(|_| clock.comments());
+    if deadline.is_none() && heard.is_none() {
+        return;
+    }
+    let now = now_ms();
+    if let Some((after, latest)) = deadline {
+        clock.set(now, after, latest);
+    }
+    match heard {
+        Some(true) => clock.spoke(now),
+        Some(false) => clock.hush(),
+        None => {}
+    }
 }
 
 /// What the clock is set to by a read, and the instant it may not pass.

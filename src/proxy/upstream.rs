@@ -203,6 +203,7 @@ pub(super) fn head(
     let now = now_ms();
     attempt.latest = now.saturating_add(milliseconds(timeouts.total));
     exchange.clock.set(now, timeouts.first_content, Some(attempt.latest));
+    exchange.clock.unhush(now);
     attempt.dispatched = Some(Instant::now());
     attempt.claim.dispatched();
     Ok(())

@@ -1,5 +1,6 @@
 //! Reads the whole request body, bounded in size and time, before anything is sent upstream.
 
+use super::held_bytes::Held;
 use crate::error::Error;
 use bytes::{Bytes, BytesMut};
 use http::header;
@@ -13,25 +14,29 @@ const PREALLOCATE: usize = 1 << 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub bytes: usize,
+    /// Of all bodies together.
+    pub buffered: usize,
     pub time: Duration,
 }
 
-/// The body in one piece.
+/// The body in one piece; `held` covers it when it has come.
 ///
 /// # Errors
-/// 413 as soon as the size is known to be too large, 408 when `bounds.time` has passed, 415 for a
+/// 413 as soon as the size is known to be too large, 503 when all bodies together are, 408 when `bounds.time` has passed, 415 for a
 /// compressed body (F57), 400 when the caller's framing breaks off.
-pub async fn read(session: &mut Session, bounds: Bounds) -> Result<Bytes, Error> {
+pub async fn read(session: &mut Session, bounds: Bounds, held: &mut Held) -> Result<Bytes, Error> {
     let declared = declared(session)?;
     if declared.is_some_and(|length| length > bounds.bytes) {
         return Err(too_large(bounds.bytes));
     }
+    let mut room = Room { declared, bounds, held };
+    room.make(1)?;
     if session.req_header().headers.contains_key(header::EXPECT) {
         session.write_continue_response().await.map_err(|_| cut())?;
         session.req_header_mut().remove_header(&header::EXPECT);
     }
-    match tokio::time::timeout(bounds.time, collect(session, declared, bounds.bytes)).await {
-        Ok(body) => body,
+    match tokio::time::timeout(bounds.time, collect(session, &mut room)).await {
+        Ok(body) => body.inspect(|body| room.held.settle(body.len())),
         Err(_) => Err(Error::caller(408, "The request body did not arrive in time")),
     }
 }
@@ -46,24 +51,40 @@ fn declared(session: &Session) -> Result<Option<usize>, Error> {
     Ok(length.and_then(|length| length.parse().ok()))
 }
 
-async fn collect(
-    session: &mut Session,
+/// What a body may take while it arrives.
+struct Room<'a> {
     declared: Option<usize>,
-    most: usize,
-) -> Result<Bytes, Error> {
+    bounds: Bounds,
+    held: &'a mut Held,
+}
+
+impl Room<'_> {
+    /// Room for so many bytes in all.
+    fn make(&mut self, bytes: usize) -> Result<(), Error> {
+        if bytes > self.bounds.bytes {
+            return Err(too_large(self.bounds.bytes));
+        }
+        if self.held.cover(bytes, self.declared, self.bounds.buffered) {
+            return Ok(());
+        }
+        let full = "Too many request bodies are held now";
+        Err(Error::weir(503, full).retry_after(Some(1)))
+    }
+}
+
+async fn collect(session: &mut Session, room: &mut Room<'_>) -> Result<Bytes, Error> {
     let Some(first) = next(session).await? else {
         return Ok(Bytes::new());
     };
-    if Some(first.len()) == declared {
+    if Some(first.len()) == room.declared {
+        room.make(first.len())?;
         return Ok(first);
     }
-    let mut whole =
-        BytesMut::with_capacity(declared.unwrap_or(0).min(PREALLOCATE).max(first.len()));
+    let ahead = room.declared.unwrap_or(0).min(PREALLOCATE);
+    let mut whole = BytesMut::with_capacity(ahead.max(first.len()));
     let mut piece = Some(first);
     while let Some(bytes) = piece {
-        if whole.len() + bytes.len() > most {
-            return Err(too_large(most));
-        }
+        room.make(whole.len() + bytes.len())?;
         whole.extend_from_slice(&bytes);
         piece = next(session).await?;
     }

@@ -4,6 +4,7 @@ pub mod body;
 pub mod body_error;
 pub mod envelope;
 mod fields;
+pub mod held_bytes;
 pub mod keys;
 pub mod rewrite;
 pub mod route;
