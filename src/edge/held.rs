@@ -8,8 +8,9 @@
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
-use super::clock::{Clock, TICK_MS, instant, now_ms};
+use super::clock::{Clock, TICK_MS, now_ms};
 use super::silence::Comments;
+use super::timer::Timer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -22,11 +23,9 @@ use pingora::protocols::http::custom::server::Session as Custom;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
 
 /// Type of the error an attempt fails with when its clock has run out.
 pub const ATTEMPT_DEADLINE: ErrorType = ErrorType::Custom("AttemptDeadline");
@@ -48,7 +47,7 @@ pub fn hold(session: &mut ServerSession, body: Bytes, clock: Arc<Clock>, id: Arc
         body,
         head: Head::Awaited,
         clock,
-        timer: None,
+        timer: Timer::default(),
         comments: Comments::new(id),
     }));
     inner
@@ -85,7 +84,7 @@ struct Held {
     body: Bytes,
     head: Head,
     clock: Arc<Clock>,
-    timer: Option<Timer>,
+    timer: Timer,
     comments: Comments,
 }
 
@@ -175,46 +174,6 @@ impl Held {
             self.head = Head::Sent;
         }
         Ok(())
-    }
-
-    /// Completes when something is due. Cancel safe, and reads no clock until the timer fires:
-    /// it is armed for the instant it last saw, and moved only when that was too late or has come.
-    async fn due(clock: &Clock, timer: &mut Option<Timer>) {
-        loop {
-            let Some(due) = clock.due() else {
-                return std::future::pending().await;
-            };
-            let timer = timer.get_or_insert_with(|| Timer::new(due));
-            if timer.armed > due {
-                timer.arm(due);
-            }
-            timer.sleep.as_mut().await;
-            match clock.due() {
-                Some(later) if later > now_ms() + TICK_MS => timer.arm(later),
-                Some(_) => return,
-                None => {}
-            }
-        }
-    }
-}
-
-/// A sleep, and the instant ([`now_ms`]) at which it ends.
-struct Timer {
-    sleep: Pin<Box<Sleep>>,
-    armed: u64,
-}
-
-impl Timer {
-    fn new(deadline: u64) -> Self {
-        Self {
-            sleep: Box::pin(tokio::time::sleep_until(instant(deadline).into())),
-            armed: deadline,
-        }
-    }
-
-    fn arm(&mut self, deadline: u64) {
-        self.sleep.as_mut().reset(instant(deadline).into());
-        self.armed = deadline;
     }
 }
 
@@ -330,9 +289,9 @@ impl Custom for Held {
             let Self { inner, clock, timer, .. } = &mut *self;
             tokio::select! {
                 idle = inner.read_body_or_idle(true) => return idle,
-                () = Self::due(clock, timer) => {}
+                () = timer.due(clock) => {}
             }
-            if self.clock.deadline().is_some_and(|deadline| deadline <= now_ms()) {
+            if self.clock.deadline().is_some_and(|deadline| deadline <= now_ms() + TICK_MS) {
                 return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
             }
             self.comment()?;

@@ -16,3 +16,4 @@ pub mod io;
 mod io_tests;
 pub mod merge;
 mod silence;
+mod timer;

@@ -21,6 +21,7 @@ use crate::state::State;
 use crate::upstream::attempts::Attempts;
 use bytes::Bytes;
 use http::{HeaderMap, Version, header};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -46,14 +47,7 @@ pub(super) async fn filter(
 ) -> Result<Option<Box<Exchange>>, Refusal> {
     let started = Instant::now();
     let head = session.req_header();
-    if head.headers.len() > HEAD_FIELDS {
-        let says = format!("Request Header Fields Too Large: at most {HEAD_FIELDS} are read");
-        return Err(Refusal::closing(Error::caller(431, says)));
-    }
-    let (face, target) = route(&head.method, head.uri.path()).map_err(|miss| missed(&miss))?;
-    if head.headers.contains_key(header::UPGRADE) {
-        return Err(Refusal::closing(Error::caller(400, "Upgrades are not served")));
-    }
+    let (face, target) = destination(head)?;
     let operation = match target {
         Target::Inference(operation) => operation,
         other => {
@@ -78,13 +72,11 @@ pub(super) async fn filter(
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
-    let silence = match face {
-        // A comment needs a stream, and a way to tell its end other than closing.
-        Face::OpenRouter if envelope.stream && session.req_header().version >= Version::HTTP_11 => {
-            snapshot.settings.keepalive_comment
-        }
-        _ => Duration::ZERO,
-    };
+    // A comment needs a stream, and a way to tell its end other than closing.
+    let comments = face == Face::OpenRouter
+        && envelope.stream
+        && session.req_header().version >= Version::HTTP_11;
+    let silence = if comments { snapshot.settings.keepalive_comment } else { Duration::ZERO };
     let clock = Arc::new(Clock::commenting(now_ms(), silence));
     let id = Arc::clone(&generation.id);
     let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock), id);
@@ -114,6 +106,19 @@ pub(super) async fn filter(
         ended: None,
         answered: 0,
     })))
+}
+
+/// Where a head asks to go, if it is one that Weir serves at all.
+fn destination(head: &RequestHeader) -> Result<(Face, Target), Refusal> {
+    if head.headers.len() > HEAD_FIELDS {
+        let says = format!("Request Header Fields Too Large: at most {HEAD_FIELDS} are read");
+        return Err(Refusal::closing(Error::caller(431, says)));
+    }
+    let place = route(&head.method, head.uri.path()).map_err(|miss| missed(&miss))?;
+    if head.headers.contains_key(header::UPGRADE) {
+        return Err(Refusal::closing(Error::caller(400, "Upgrades are not served")));
+    }
+    Ok(place)
 }
 
 async fn whole_body(
