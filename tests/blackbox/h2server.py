@@ -22,11 +22,12 @@ from script import TEXT, USAGE
 
 @dataclass
 class H2Upstream:
-    """`status` 0 resets the stream instead of answering."""
+    """`status` 0 resets the stream instead of answering; `trailers` end it instead of its last data."""
 
     certificate: Path
     key: Path
     status: int = 200
+    trailers: bool = False
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     connections: int = 0
 
@@ -85,7 +86,10 @@ class H2Upstream:
         conn.send_headers(stream, [(":status", str(self.status)), ("content-type", kind), ("set-cookie", "a=b")])
         for part in _parts(asked) if self.status == 200 else [b'{"error":{"message":"no"}}']:
             conn.send_data(stream, part)
-        conn.end_stream(stream)
+        if self.trailers:
+            conn.send_headers(stream, [("x-checksum", "0")], end_stream=True)
+        else:
+            conn.end_stream(stream)
 
 
 def _parts(asked: dict) -> list[bytes]:

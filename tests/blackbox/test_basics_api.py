@@ -187,7 +187,9 @@ def test_nothing_to_do(shared):
 def test_paths_and_methods(shared):
     expect.refused(get(shared, "/v2/nothing", shared.bearer), 404)
     reply = get(shared, "/v1/chat/completions", shared.bearer)
-    assert reply.status == 405 and "POST" in reply.headers["allow"]
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    reply = ask_with(shared, shared.bearer, path="/api/v1/models")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET")
 
 
 def test_only_and_ignore_and_order(run):
@@ -201,6 +203,28 @@ def test_only_and_ignore_and_order(run):
     answer = weir.ask(provider={"only": ["nobody"]})
     error = expect.refused(answer, 404)
     assert error["message"].startswith("No allowed providers are available for the selected model.")
+
+
+def test_a_provider_is_also_meant_by_the_name_it_is_shown_under(run):
+    """Also where the operator's own list has the slugs."""
+    policy = {"policy": {"only": ["a", "b", "c"]}}
+    weir = run("abc", policy, **{slug: {"extra": {"name": f"Provider {slug * 2}"}} for slug in "abc"})
+    for provider, role in (({"only": ["Provider bb"]}, "b"), ({"ignore": ["Provider aa"]}, "b"),
+                           ({"order": ["Provider cc"]}, "c")):
+        answer = weir.ask(provider=provider)
+        expect.whole(answer)
+        assert [request["role"] for request in answer.seen()] == [role]
+        assert answer.chunks[0]["provider"] == f"Provider {role * 2}"
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_the_session_is_the_bodys_or_else_the_headers(run, path):
+    weir = run("a")
+    header = ("x-session-id", "from-the-header")
+    for said in (None, "from-the-body"):
+        expect.whole(weir.ask(path=path, headers=[header], session_id=said))
+    for session in ("from-the-header", "from-the-body"):
+        expect.row(weir.rows(session, 1)[0], "a", "ok", "reported")
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)

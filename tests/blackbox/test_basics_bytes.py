@@ -110,10 +110,10 @@ def test_h2_streams_and_errors(run):
 
 def test_usage_is_spliced_in_and_nothing_else(run):
     weir = run("a")
-    _, sent = weir.body(stream=True, session_id=None)
+    id, sent = weir.body(stream=True, session_id=None)
     with weir.connect() as raw:
         expect.whole(raw.ask("POST", "/v1/chat/completions", [weir.bearer], sent))
-    (request,) = [r for r in weir.chaos.truth.lines("request", role="a") if r["id"] in sent.decode()]
+    (request,) = weir.chaos.truth.requests(id, "a")
     got, want = json.loads(request["body"].encode("latin-1")), json.loads(sent)
     assert got == want | {"model": "up-a", "stream_options": {"include_usage": True}}
 

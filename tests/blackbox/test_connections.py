@@ -14,6 +14,7 @@ import expect
 import pytest
 from chaos import listening
 from client import head
+from weir import free_ports
 
 CHAT = "/v1/chat/completions"
 H2 = {"listener": {"h2c": True}}
@@ -53,10 +54,11 @@ def test_the_next_request_is_served_or_the_answer_said_close(run, what):
 
 
 @contextmanager
-def curl(weir, body: bytes):
-    """A caller that speaks HTTP/2 without TLS."""
-    command = ["curl", "-sS", "--http2-prior-knowledge", "-H", f"authorization: {weir.bearer[1]}",
-               f"http://127.0.0.1:{weir.port}{CHAT}", "--data-binary", "@-"]
+def curl(weir, body: bytes, path: str = CHAT, authorization: str | None = None):
+    """A caller that speaks HTTP/2 without TLS; prints the body and then the status."""
+    command = ["curl", "-sS", "--http2-prior-knowledge", "-m", "20", "-w", "\n%{http_code}",
+               "-H", f"authorization: {authorization or weir.bearer[1]}",
+               f"http://127.0.0.1:{weir.port}{path}", "--data-binary", "@-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdin.write(body)
     process.stdin.close()
@@ -65,6 +67,19 @@ def curl(weir, body: bytes):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("path, authorization, status", [
+    (CHAT, "Bearer sk-or-v1-nope", 401), ("/api/v1/nope", None, 404), ("/api" + CHAT, None, 413),
+])
+def test_a_refusal_reaches_an_http2_caller_who_is_still_sending(run, path, authorization, status):
+    """A reset that overtakes the answer would cost it: curl exits with 92 then."""
+    weir = run("a", H2 | {"limits": {"body_bytes": "1MiB"}})
+    for size in [100_000, 4 << 20] if status != 413 else [4 << 20]:
+        with curl(weir, b" " * size, path, authorization) as caller:
+            body, _, said = caller.stdout.read().rpartition(b"\n")
+            assert (caller.wait(10), int(said)) == (0, status)
+        assert json.loads(body)["error"]["code"] == status
 
 
 @pytest.mark.parametrize("step", [{"head_delay": 3.0}, {"pace": 0.3, "text": ["x"] * 30}])
@@ -87,7 +102,7 @@ def test_an_http2_stream_under_way_survives_sigterm(run):
         weir.chaos.truth.wait("request", id=id)
         weir.process.send_signal(signal.SIGTERM)
         said = caller.stdout.read()
-    assert b"[DONE]" in said[-20:]
+    assert said.endswith(b"data: [DONE]\n\n\n200")
     assert weir.process.wait(10) == 0
     expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")
 
@@ -113,9 +128,9 @@ def test_the_drain_limit_cuts_a_stream_and_keeps_its_row(run):
 
 
 @contextmanager
-def serving(answer):
+def serving(answer, port: int = 0):
     """An upstream that calls `answer` with each connection; its base URL."""
-    sock = listening()
+    sock = socket.create_server(("127.0.0.1", port)) if port else listening()
 
     def serve():
         while True:
@@ -150,17 +165,73 @@ def test_an_upstream_that_refuses_before_it_has_read_the_body_is_heard(run):
         expect.row(said.rows(1)[0], "a", "client_fault", status=413)
 
 
-@pytest.mark.parametrize("end", ["with the data", "in a frame of its own"])
+@pytest.mark.parametrize("end", ["with the data", "in a frame of its own", "in trailers"])
 def test_an_http2_upstream_serves(run, end):
     command = [sys.executable, str(Path(__file__).with_name("upstream_h2.py")), end]
     upstream = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         base = f"http://127.0.0.1:{int(upstream.stdout.readline())}/v1"
         weir = run("a", a={"base_url": base, "extra": {"http": "h2"}})
-        for _ in range(2):
-            answer = weir.ask(stream=False)
+        for path in expect.BOTH_FACES:
+            answer = weir.ask(path=path, stream=False)
             assert (answer.status, answer.text) == (200, "hi")
             expect.row(answer.rows(1)[0], "a", "ok", "reported", input=3, output=2)
     finally:
         upstream.kill()
         upstream.wait()
+
+
+DOCUMENT = json.dumps({
+    "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}).encode()
+DOCUMENT_HEAD = (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
+                 b"content-length: %d\r\n\r\n" % len(DOCUMENT))
+
+
+def test_an_address_that_was_reached_again_starts_over(run):
+    """It is avoided for a second after each stumble, not twice as long as after the one before."""
+
+    def answer(conn):
+        conn.recv(65536)
+        conn.sendall(DOCUMENT_HEAD + DOCUMENT)
+
+    def served_by(weir):
+        return weir.ask(stream=False).rows(1)[0]["provider"]
+
+    held = []
+    (port,) = free_ports(1, held)
+    weir = run("ab", a={"base_url": f"http://127.0.0.1:{port}/v1"})
+    for _ in range(3):
+        assert served_by(weir) == "b", "nobody listens"
+        failed = time.monotonic()
+        with serving(answer, port):
+            while served_by(weir) == "b":
+                assert time.monotonic() - failed < 1.8
+                time.sleep(0.05)
+            for _ in range(3):  # half of its attempts at least are good: no outage
+                assert served_by(weir) == "a"
+
+
+@pytest.mark.parametrize("pause_after, outcome", [(None, "total_timeout"), (20, "idle_timeout")])
+def test_an_unstreamed_reply_that_dribbles_ends_at_its_clock(run, pause_after, outcome):
+    """Each byte moves the idle clock, and none of them the total."""
+
+    def answer(conn):
+        conn.recv(65536)
+        try:
+            conn.sendall(DOCUMENT_HEAD)
+            for at in range(len(DOCUMENT) - 1):
+                conn.sendall(DOCUMENT[at : at + 1])
+                time.sleep(5 if at == pause_after else 0.05)
+        except OSError:
+            pass
+
+    with serving(answer) as base:
+        total = "1500ms" if outcome == "total_timeout" else "20s"
+        weir = run("a", a={"base_url": base, "total": total})
+        said = weir.ask(stream=False)
+        expect.refused(said, 504)
+        assert 1 < said.ended_at < 3.5
+        expect.row(said.rows(1)[0], "a", outcome, status=200)

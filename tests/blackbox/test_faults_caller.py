@@ -171,3 +171,20 @@ def test_F52_no_100_for_a_body_over_the_cap(run):
         reply = raw.read()
     assert reply.interim == []
     expect.refused(reply, 413)
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_a_caller_who_pauses_is_not_an_idle_upstream(run, path):
+    """While nobody can read the upstream, its idle clock stands still."""
+    weir = run("a", a={"total": "60s", "first_content": "5s"})
+    word, count, got = "y" * 4000, 6000, bytearray()
+    with weir.asking({"a": {"text": [word] * count}}, path=path) as (id, raw):
+        for megabytes in (0, 6):
+            while len(got) < megabytes << 20:
+                got += raw.sock.recv(1 << 20)
+            time.sleep(1.8)  # twice the idle clock
+        while b"[DONE]" not in got[-100:] and b'"error"' not in got[-2000:]:
+            got += raw.sock.recv(1 << 20) or b"[DONE] never came"
+    end = bytes(got[-100:])
+    assert b"data: [DONE]" in end and len(got) > len(word) * count
+    expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")

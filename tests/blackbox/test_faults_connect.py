@@ -70,6 +70,24 @@ def test_F07_a_stale_connection_is_replayed_once_on_a_fresh_one(run):
     weir.settles(1, "stale_conn_total")
 
 
+@pytest.mark.parametrize("slug", list("abcd"))
+def test_F07_a_replay_meets_no_other_stale_connection(run, slug):
+    """Neither one kept for requests nor one of an earlier replay, whatever the provider's slug hashes to."""
+    weir = run(slug)
+    stale = {slug: {"then": "reset_next", "first_delay": 0.3}}
+    with weir.asking(stale) as (_, one), weir.asking(stale) as (_, other):
+        expect.whole(one.read())
+        expect.whole(other.read())
+    for _ in range(2):
+        time.sleep(0.2)  # the connection goes back to the pool after its caller has the last byte
+        answer = weir.ask({slug: {"then": "reset_next"}})
+        expect.whole(answer)
+        lost, good = answer.rows(2)
+        expect.row(lost, slug, "reset", attempt=1)
+        expect.row(good, slug, "ok", "reported", attempt=2)
+    weir.settles(2, "stale_conn_total")
+
+
 def test_F07_a_connection_closed_while_idle_is_not_used(run):
     weir = run("a")
     expect.whole(weir.ask({"a": {"then": {"close_after": 0.05}}}))

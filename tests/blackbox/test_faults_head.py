@@ -82,6 +82,13 @@ def test_F14_comments_are_no_content(run):
     failover(run, step, "first_content_timeout", status=200)
 
 
+def test_F14_a_role_and_empty_deltas_are_no_content(run):
+    role = '{"choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}'
+    step = {"text": [""] * 50, "bad_event": {"at": 0, "data": role}, "pace": 0.2}
+    _, answer = failover(run, step, "first_content_timeout", status=200)
+    assert 0.55 < answer.head_at < 2.5, "none of them winds the clock up again"
+
+
 def test_F14_only_heads_are_504(run):
     hopeless(run, HEAD_ONLY, "first_content_timeout", 504)
 
@@ -170,6 +177,18 @@ def test_F19_the_callers_fault_is_wrapped_on_api_v1(run, status):
     assert error["metadata"]["provider_name"] == "A"
     assert answer.seen("b") == []
     expect.row(answer.rows(1)[0], "a", "client_fault", status=status)
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F19_a_refusal_without_a_body_is_one_too(run, path):
+    weir = run("ab")
+    answer = weir.ask({"a": {"status": 400, "raw": ""}}, path=path)
+    if path.startswith("/api"):
+        error = expect.refused(answer, 400, "Provider returned error")
+        assert error["metadata"]["provider_name"] == "A"
+    assert (answer.status, answer.ended) == (400, "clean")
+    assert answer.seen("b") == []
+    expect.row(answer.rows(1)[0], "a", "client_fault", status=400)
 
 
 def test_F19_the_next_model_is_tried(run):

@@ -123,6 +123,27 @@ def test_F28_an_error_event_after_content_is_passed_on(run, path):
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F28_an_error_event_ends_the_answer_though_the_upstream_stays(run, path):
+    """Soon, whatever the idle clock, and with a clean end."""
+    weir = run("a", a={"idle": "20s", "total": "30s"})
+    error = {"at": 2, "error": {"code": 503, "message": "engine died"}}
+    answer = weir.ask({"a": {"error": error, "cut": {"event": 3, "how": "stall"}}}, path=path)
+    assert (answer.status, answer.ended) == (200, "clean")
+    assert answer.ended_at < 9
+    errors = [chunk["error"] for chunk in answer.chunks if "error" in chunk]
+    assert [error["code"] for error in errors] == [503], "said once"
+    expect.row(answer.rows(1)[0], "a", "in_band_error", "estimated")
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_a_stream_that_comes_in_one_piece_has_no_length(run, path):
+    weir = run("a")
+    answer = weir.ask({"a": {"split": "whole", "framing": "length"}}, path=path)
+    expect.whole(answer)
+    assert answer.headers["transfer-encoding"] == "chunked" and "content-length" not in answer.headers
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
 @pytest.mark.parametrize("split", ["byte", "whole", {"seed": 3}])
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
 def test_F31_any_split_gives_the_same_answer_and_row(run, path, split, eol):

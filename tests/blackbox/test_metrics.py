@@ -1,9 +1,11 @@
 """What is scraped against what is billed: counters agree with the ledger's rows (I7)."""
 
+import time
 from collections import Counter
 
 import expect
 from ledger import KINDS
+from weir import request
 
 MIX = [
     {},
@@ -64,6 +66,18 @@ def test_every_request_is_counted_once_by_its_end(run):
     dispatched = len({row["generation_id"] for row in rows})
     weir.settles(dispatched, "added_latency_seconds_count")
     assert 0 < weir.metric("added_latency_seconds_sum") < dispatched * 0.1
+
+
+def test_added_latency_is_not_the_callers_upload(run):
+    weir = run("a")
+    _, body = weir.body(stream=True)
+    with weir.connect() as raw:
+        raw.send(request("/v1/chat/completions", [weir.bearer], body)[: -len(body)])
+        time.sleep(1)
+        raw.send(body)
+        expect.whole(raw.read())
+    weir.settles(1, "added_latency_seconds_count")
+    assert weir.metric("added_latency_seconds_sum") < 0.3
 
 
 def cut(answer) -> bool:

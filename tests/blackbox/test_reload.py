@@ -6,6 +6,7 @@ import time
 import expect
 import pytest
 from load import Load
+from weir import request
 
 
 def hangup(weir) -> None:
@@ -34,6 +35,23 @@ def test_a_new_key_and_model_are_served_after_a_reload(run):
     weir.settles(1, "reload_total", result="applied")
     expect.whole(weir.ask(model="test/renamed"))
     expect.refused(weir.ask(model="test/m"), 400, "test/m is not a valid model ID")
+
+
+def test_a_new_secret_serves_at_once_though_the_old_one_was_refused(run):
+    """The cooldown is the old secret's: another one under its name has not failed yet."""
+    weir = run("a")
+    expect.refused(weir.ask({"a": {"status": 401}}), 502)
+    refused = weir.ask()
+    assert refused.status != 200 and refused.seen() == []
+    secret = weir.conf / "a.secret"
+    secret.unlink()
+    secret.write_text("canary-provider-rotated")
+    secret.chmod(0o400)
+    hangup(weir)
+    weir.settles(1, "reload_total", result="applied")
+    answer = weir.ask()
+    expect.whole(answer)
+    assert dict(answer.seen("a")[0]["headers"])["authorization"] == "Bearer canary-provider-rotated"
 
 
 def test_a_running_stream_keeps_its_snapshot(run):
@@ -101,6 +119,40 @@ def test_sigterm_cuts_no_open_stream_and_loses_no_row(run):
         expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")
     for manager in opened:
         manager.__exit__(None, None, None)
+
+
+def test_sigterm_waits_for_a_body_on_its_way_and_answers_it(run):
+    """A request is under way from its head on, not from its plan on."""
+    weir = run("a", settings={"drain": "20s"})
+    id, body = weir.body(stream=True)
+    whole, half = request("/v1/chat/completions", [weir.bearer], body), len(body) // 2
+    with weir.connect() as raw:
+        raw.send(whole[:-half])
+        time.sleep(0.3)
+        weir.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        raw.send(whole[-half:])
+        expect.whole(raw.read())
+    assert weir.process.wait(timeout=10) == 0
+    expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")
+
+
+def test_an_answer_during_a_drain_says_close(run):
+    """So that no caller sends its next request on a connection that is about to end."""
+    weir = run("a", settings={"drain": "20s"}, a={"first_content": "5s"})
+    kinds = [({}, True), ({}, False), ({"status": 400}, True), ({"status": 500}, False)]
+    opened = [weir.asking({"a": step | {"head_delay": 0.8}}, path=path, stream=stream)
+              for path in expect.BOTH_FACES for step, stream in kinds]
+    asked = [manager.__enter__() for manager in opened]
+    for id, _ in asked:
+        weir.chaos.truth.wait("request", id=id)
+    weir.process.send_signal(signal.SIGTERM)
+    replies = [raw.read() for _, raw in asked]
+    assert [reply.status for reply in replies] == [200, 200, 400, 502] * 2
+    assert [(reply.ended, reply.headers.get("connection")) for reply in replies] == [("clean", "close")] * 8
+    for manager in opened:
+        manager.__exit__(None, None, None)
+    assert weir.process.wait(timeout=10) == 0
 
 
 def test_sigterm_ends_many_streams_at_its_limit_with_a_row_each(run):

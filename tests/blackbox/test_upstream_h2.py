@@ -38,6 +38,17 @@ def test_h2_serves(run, chaos, upstream, http, path, stream):
     assert not set(head) & {"host", "connection", "transfer-encoding"}
 
 
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_h2_streams_may_end_in_trailers(run, chaos, upstream, path):
+    upstream.trailers = True
+    weir = run("ab", a=provider(chaos, upstream, "h2"))
+    for _ in range(2):
+        answer = weir.ask(path=path)
+        expect.whole(answer)
+        assert "x-checksum" not in answer.headers
+        expect.row(answer.rows(1)[0], "a", "ok", "reported", input=expect.INPUT, output=expect.OUTPUT)
+
+
 @pytest.mark.parametrize("status, outcome", [(0, "reset"), (503, "server_error"), (429, "rate_limited")])
 @pytest.mark.parametrize("size", [10, 1 << 20])
 def test_h2_fails_over(run, chaos, upstream, status, outcome, size):
