@@ -46,6 +46,22 @@ impl Kind {
         (Self::Searches, "searches"),
     ];
 
+    /// The kinds that make up `prompt_tokens` of the contract.
+    pub const PROMPT: [Self; 8] = [
+        Self::Input,
+        Self::CacheRead,
+        Self::CacheWrite5m,
+        Self::CacheWrite1h,
+        Self::InputAudio,
+        Self::InputAudioCached,
+        Self::InputImage,
+        Self::InputVideo,
+    ];
+
+    /// The kinds that make up `completion_tokens`.
+    pub const COMPLETION: [Self; 4] =
+        [Self::Output, Self::Reasoning, Self::OutputAudio, Self::OutputImage];
+
     /// Position of this kind's counter.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -84,22 +100,13 @@ impl Usage {
     /// All prompt-side tokens, cached and media ones included (`prompt_tokens` of the contract).
     #[must_use]
     pub fn prompt(&self) -> u64 {
-        self.sum(&[
-            Kind::Input,
-            Kind::CacheRead,
-            Kind::CacheWrite5m,
-            Kind::CacheWrite1h,
-            Kind::InputAudio,
-            Kind::InputAudioCached,
-            Kind::InputImage,
-            Kind::InputVideo,
-        ])
+        self.sum(&Kind::PROMPT)
     }
 
     /// All completion-side tokens, reasoning and media included (`completion_tokens`).
     #[must_use]
     pub fn completion(&self) -> u64 {
-        self.sum(&[Kind::Output, Kind::Reasoning, Kind::OutputAudio, Kind::OutputImage])
+        self.sum(&Kind::COMPLETION)
     }
 
     fn sum(&self, kinds: &[Kind]) -> u64 {

@@ -13,7 +13,6 @@ mod whole;
 
 pub use crate::dialect::InBandFault;
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
-pub use usage::decimal;
 
 use crate::dialect::{Dialect, Observer};
 use crate::error::Error;

@@ -1,31 +1,9 @@
 //! The usage object of the contract (section 4.2), exact to the pico-dollar.
 
-use crate::price::{Pico, PriceVersion};
+use crate::price::{PriceVersion, format_usd};
 use crate::request::route::Operation;
 use crate::usage::{KINDS, Kind, Usage};
 use std::fmt::Write;
-
-const PROMPT: [Kind; 8] = [
-    Kind::Input,
-    Kind::CacheRead,
-    Kind::CacheWrite5m,
-    Kind::CacheWrite1h,
-    Kind::InputAudio,
-    Kind::InputAudioCached,
-    Kind::InputImage,
-    Kind::InputVideo,
-];
-const COMPLETION: [Kind; 4] = [Kind::Output, Kind::Reasoning, Kind::OutputAudio, Kind::OutputImage];
-
-/// Pico-dollars as dollars in plain decimals, as short as exact allows, without exponent.
-#[must_use]
-pub fn decimal(pico: Pico) -> String {
-    const DOLLAR: u128 = 1_000_000_000_000;
-    let sign = if pico < 0 { "-" } else { "" };
-    let (whole, part) = (pico.unsigned_abs() / DOLLAR, pico.unsigned_abs() % DOLLAR);
-    let text = format!("{sign}{whole}.{part:012}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
 
 /// The usage object of a reply on `/api/v1`.
 pub(super) fn object(usage: &Usage, price: &PriceVersion, operation: Operation) -> String {
@@ -33,7 +11,7 @@ pub(super) fn object(usage: &Usage, price: &PriceVersion, operation: Operation) 
         |kinds: &[Kind]| kinds.iter().map(|kind| usage.get(*kind)).fold(0, u64::saturating_add);
     let (prompt, completion) = (usage.prompt(), usage.completion());
     let total = prompt.saturating_add(completion);
-    let cost = decimal(price.cost(usage));
+    let cost = format_usd(price.cost(usage));
     let mut text = String::with_capacity(512);
     if operation == Operation::Embedding {
         let _ =
@@ -55,8 +33,8 @@ pub(super) fn object(usage: &Usage, price: &PriceVersion, operation: Operation) 
     let _ = write!(
         text,
         r#""cost_details":{{"upstream_inference_cost":null,"upstream_inference_prompt_cost":{},"upstream_inference_completions_cost":{}}},"#,
-        decimal(price.cost(&only(usage, &PROMPT))),
-        decimal(price.cost(&only(usage, &COMPLETION))),
+        format_usd(price.cost(&only(usage, &Kind::PROMPT))),
+        format_usd(price.cost(&only(usage, &Kind::COMPLETION))),
     );
     let _ = write!(
         text,
@@ -91,10 +69,10 @@ mod tests {
             (10_000_000_000_000, "10"),
             (1_234_567_890_123, "1.234567890123"),
             (-1_500_000_000_000, "-1.5"),
-            (Pico::MAX, "170141183460469231731687303.715884105727"),
+            (crate::price::Pico::MAX, "170141183460469231731687303.715884105727"),
         ];
         for (pico, text) in cases {
-            assert_eq!(decimal(pico), text);
+            assert_eq!(format_usd(pico), text);
         }
     }
 
@@ -109,7 +87,8 @@ mod tests {
         for (kind, _) in Kind::ALL.iter().take(12) {
             usage.set(*kind, 7);
         }
-        let parts = price.cost(&only(&usage, &PROMPT)) + price.cost(&only(&usage, &COMPLETION));
+        let parts =
+            price.cost(&only(&usage, &Kind::PROMPT)) + price.cost(&only(&usage, &Kind::COMPLETION));
         assert_eq!(parts, price.cost(&usage));
     }
 
