@@ -8,6 +8,7 @@
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
+use super::burst::Burst;
 use super::clock::{Clock, TICK_MS, now_ms};
 use super::silence::Comments;
 use super::timer::Timer;
@@ -48,6 +49,7 @@ pub fn hold(session: &mut ServerSession, body: Bytes, clock: Arc<Clock>, id: Arc
         head: Head::Awaited,
         clock,
         timer: Timer::default(),
+        burst: Burst::default(),
         comments: Comments::new(id),
     }));
     inner
@@ -85,6 +87,7 @@ struct Held {
     head: Head,
     clock: Arc<Clock>,
     timer: Timer,
+    burst: Burst,
     comments: Comments,
 }
 
@@ -163,6 +166,24 @@ impl Held {
         Ok(())
     }
 
+    /// Writes what was gathered. Cancel safe: what the caller has not taken is written before
+    /// anything else is.
+    async fn flush(&mut self) -> Result<()> {
+        if let Some(kept) = self.burst.take() {
+            self.inner.send_downstream_proxy_task(kept);
+            let began = now_ms();
+            self.inner.write_downstream_proxy_tasks().await?;
+            self.clock.forgive(now_ms().saturating_sub(began));
+        }
+        Ok(())
+    }
+
+    /// Finishes what was begun and what was gathered, before any other write.
+    async fn settle(&mut self) -> Result<()> {
+        self.comments.settle(&mut self.inner).await?;
+        self.flush().await
+    }
+
     /// Writes a comment, with a head of Weir's own before the first thing of all.
     fn comment(&mut self) -> Result<()> {
         let now = now_ms();
@@ -196,35 +217,42 @@ impl Custom for Held {
     }
 
     async fn write_response_header(&mut self, resp: Box<ResponseHeader>, _end: bool) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.head = Head::Sent;
         self.inner.write_response_header(resp).await
     }
 
     async fn write_response_header_ref(&mut self, resp: &ResponseHeader, _end: bool) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.head = Head::Sent;
         self.inner.write_response_header_ref(resp).await
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.inner.write_response_body(data, end).await
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.inner.write_response_trailers(trailers).await
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        let tasks = self.release(tasks)?;
+        let mut tasks = self.release(tasks)?;
+        let writing = self.inner.has_pending_downstream_proxy_tasks();
+        let h1 = matches!(self.inner, ServerSession::H1(_));
+        if h1 && !writing && matches!(self.head, Head::Sent) {
+            tasks = self.burst.gather(tasks);
+        }
         if tasks.is_empty() {
             return Ok(false);
         }
         let Self { inner, clock, comments, .. } = self;
-        comments.settle(inner).await.map_err(|error| error.into_down())?;
-        let mut write = std::pin::pin!(inner.response_duplex_vec(tasks));
+        let mut write = std::pin::pin!(async {
+            comments.settle(inner).await.map_err(|error| error.into_down())?;
+            inner.response_duplex_vec(tasks).await
+        });
         if let Some(done) = write.as_mut().now_or_never() {
             return done;
         }
@@ -276,7 +304,7 @@ impl Custom for Held {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.inner.finish_body().await
     }
 
@@ -286,6 +314,8 @@ impl Custom for Held {
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
         loop {
+            self.burst.over().await;
+            self.flush().await?;
             let Self { inner, clock, timer, .. } = &mut *self;
             tokio::select! {
                 idle = inner.read_body_or_idle(true) => return idle,

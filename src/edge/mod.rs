@@ -8,6 +8,7 @@
 //! [`held::give_back`] only.
 
 pub mod app;
+mod burst;
 pub mod clock;
 pub mod extract;
 pub mod held;
