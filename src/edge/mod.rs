@@ -11,6 +11,7 @@ pub mod app;
 mod burst;
 pub mod clock;
 pub mod extract;
+pub mod head;
 pub mod held;
 pub mod io;
 #[cfg(test)]
