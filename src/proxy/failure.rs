@@ -8,7 +8,7 @@ use crate::edge::clock::now_ms;
 use crate::edge::held::{ATTEMPT_DEADLINE, EMPTY_REPLY};
 use crate::error::Error;
 use crate::face;
-use crate::metrics::Phase;
+use crate::metrics::{Deadline, Phase};
 use crate::outcome::Outcome;
 use crate::state::State;
 use bytes::Bytes;
@@ -57,6 +57,10 @@ pub(super) fn proxying(state: &State, ctx: &mut Context, mut error: Failure) -> 
     if outcome == Outcome::ClientAbort {
         let phase = if attempt.committed { Phase::After } else { Phase::Before };
         state.metrics.client_abort.inc(phase);
+        // Of one HTTP/2 stream; a whole connection's is counted where its bytes wait.
+        if *error.etype() == ErrorType::WriteTimedout {
+            state.metrics.deadlines.inc(Deadline::Write);
+        }
     }
     if attempt.committed || outcome == Outcome::ClientAbort {
         return error;
