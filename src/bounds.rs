@@ -54,6 +54,8 @@ pub const RULE_NAME_BYTES: usize = 64;
 pub const EVENT_BYTES: usize = 256 << 10;
 /// Longest stream event remembered to read the next by.
 pub const TEMPLATE_BYTES: usize = 4 << 10;
+/// Bytes of a burst of events that leave in one write.
+pub const BURST_BYTES: usize = 16 << 10;
 /// Most bytes held back before first content, in one attempt.
 pub const HELD_BYTES: usize = 256 << 10;
 /// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.

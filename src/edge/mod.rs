@@ -10,8 +10,10 @@
 
 pub mod accept;
 pub mod app;
+mod burst;
 pub mod clock;
 pub mod extract;
+pub mod head;
 pub mod held;
 pub mod io;
 #[cfg(test)]
