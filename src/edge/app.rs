@@ -58,7 +58,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let reset = wire.reset();
         let stream = match &self.tls {
             None => Box::new(wire),
-            Some(tls) => self.handshake(tls, wire, limits.handshake_timeout).await?,
+            // Boxed, so that its kilobytes end with it and not with the connection.
+            Some(tls) => Box::pin(self.handshake(tls, wire, limits.handshake_timeout)).await?,
         };
         let guarded = Guarded::new(stream, &limits, Arc::clone(metrics), place).resetting(reset);
         self.app.process_new(Box::new(guarded), shutdown).await
