@@ -3,12 +3,12 @@
 //! Wrapped around the real session once its body has been read, it answers Pingora's proxy loop as
 //! a session whose whole body is in the retry buffer, so every attempt sends all of it whatever its
 //! size or framing; keeps a final reply head back until the first body bytes, so a failure before
-//! them is still a real status; fails the attempt when its [`Clock`] runs out; and writes a comment
-//! when the clock calls for one.
+//! them is still a real status; fails the attempt when its [`Clock`] runs out; writes a comment when
+//! the clock calls for one; and, where that is wanted, lets an attempt go on without its caller.
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
-use super::clock::{Clock, TICK_MS, now_ms};
+use super::clock::{Clock, now_ms};
 use super::silence::Comments;
 use super::timer::Timer;
 use async_trait::async_trait;
@@ -163,6 +163,29 @@ impl Held {
         Ok(())
     }
 
+    async fn write(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let Self { inner, clock, comments, .. } = self;
+        comments.settle(inner).await.map_err(|error| error.into_down())?;
+        let mut write = std::pin::pin!(inner.response_duplex_vec(tasks));
+        if let Some(done) = write.as_mut().now_or_never() {
+            return done;
+        }
+        // While the caller does not read, nobody reads the upstream: its clock stands still.
+        let began = now_ms();
+        let done = write.await;
+        clock.forgive(now_ms().saturating_sub(began));
+        done
+    }
+
+    /// The caller is gone. Tells whether the attempt goes on without it.
+    fn leaves(&mut self) -> bool {
+        let goes_on = self.clock.leave(now_ms());
+        if goes_on {
+            self.inner.set_keepalive(None);
+        }
+        goes_on
+    }
+
     /// Writes a comment, with a head of Weir's own before the first thing of all.
     fn comment(&mut self) -> Result<()> {
         let now = now_ms();
@@ -222,17 +245,15 @@ impl Custom for Held {
         if tasks.is_empty() {
             return Ok(false);
         }
-        let Self { inner, clock, comments, .. } = self;
-        comments.settle(inner).await.map_err(|error| error.into_down())?;
-        let mut write = std::pin::pin!(inner.response_duplex_vec(tasks));
-        if let Some(done) = write.as_mut().now_or_never() {
-            return done;
+        let end = tasks.iter().any(HttpTask::is_end);
+        if self.clock.has_left() {
+            let failed = |task| if let HttpTask::Failed(error) = task { Some(error) } else { None };
+            return tasks.into_iter().find_map(failed).map_or(Ok(end), Err);
         }
-        // While the caller does not read, nobody reads the upstream: its clock stands still.
-        let began = now_ms();
-        let done = write.await;
-        clock.forgive(now_ms().saturating_sub(began));
-        done
+        match self.write(tasks).await {
+            Err(_) if self.leaves() => Ok(end),
+            done => done,
+        }
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
@@ -276,6 +297,9 @@ impl Custom for Held {
     }
 
     async fn finish(&mut self) -> Result<()> {
+        if self.clock.has_left() {
+            return Ok(());
+        }
         self.comments.settle(&mut self.inner).await?;
         self.inner.finish_body().await
     }
@@ -287,14 +311,23 @@ impl Custom for Held {
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
         loop {
             let Self { inner, clock, timer, .. } = &mut *self;
-            tokio::select! {
-                idle = inner.read_body_or_idle(true) => return idle,
-                () = timer.due(clock) => {}
+            let idle = tokio::select! {
+                idle = inner.read_body_or_idle(true), if !clock.has_left() => Some(idle),
+                () = timer.due(clock) => None,
+            };
+            match idle {
+                Some(Err(_)) if self.leaves() => {}
+                Some(idle) => return idle,
+                None if self.clock.has_run_out(now_ms()) => {
+                    return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
+                }
+                None if !self.clock.wants_comment(now_ms()) => {}
+                None => self.comment().or_else(
+                    |error| {
+                        if self.leaves() { Ok(()) } else { Err(error) }
+                    },
+                )?,
             }
-            if self.clock.deadline().is_some_and(|deadline| deadline <= now_ms() + TICK_MS) {
-                return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
-            }
-            self.comment()?;
         }
     }
 
