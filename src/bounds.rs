@@ -72,6 +72,9 @@ pub const IDLE_UPSTREAM_CONNECTIONS_PERCENT: usize = 10;
 /// Time spent on reading off a body that nobody wants, so that its sender sees the answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 
+/// Longest time an attempt is read on after its caller has left.
+pub const ABANDONED_TIME: Duration = Duration::from_secs(30);
+
 /// Dispatched attempts per model and request.
 pub const ATTEMPTS_PER_MODEL: usize = 3;
 /// Tries of any sort, connect failures included, per request: Pingora's own loop bound.
@@ -82,6 +85,14 @@ pub const RETRY_BUDGET_PERCENT: u64 = 20;
 pub const RETRY_BUDGET_FLOOR: u64 = 10;
 /// Window of the retry budget.
 pub const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
+
+/// Longest pause before the same host is asked again after it failed (F16).
+pub const RETRY_BACKOFF: Duration = Duration::from_millis(250);
+/// Answers that say nothing of overload beyond those that say so, at which a provider is throttled:
+/// below so many requests in the window chance decides too much (F17).
+pub const THROTTLE_FLOOR: u64 = 10;
+/// Most informational heads before a final one, in one attempt (F21).
+pub const INTERIM_HEADS: u8 = 8;
 
 /// Shortest and longest cooldown an upstream's Retry-After can cause, seconds (F15).
 pub const COOLDOWN_SECONDS: (u32, u32) = (1, 300);

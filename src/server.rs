@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_counted_and_its_thread_alone_ends() {
+    fn f74_a_panic_is_counted_and_its_thread_alone_ends() {
         let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
         let before = std::panic::take_hook();
         count_panics(&metrics);

@@ -4,17 +4,18 @@ use crate::access::Keys;
 use crate::admin::Status;
 use crate::certificate::Certificates;
 use crate::config::Loaded;
-use crate::edge::clock::now_ms;
+use crate::edge::clock::{self, now_ms};
+use crate::edge::merge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
-use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
+use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
 use crate::request::held_bytes::HeldBytes;
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
 use arc_swap::ArcSwap;
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Takes access lines.
@@ -155,6 +156,19 @@ impl Status for State {
             conflicts_total: depth.conflicts,
             lost_total: depth.rows_lost,
             torn_bytes_total: depth.torn_bytes,
+        }
+    }
+
+    fn upstream(&self) -> UpstreamDepth {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let pools = &self.live.pools;
+        let stale = pools.live().iter().filter(|pool| pool.addresses().stale()).count();
+        UpstreamDepth {
+            lookups_stale: stale as u64,
+            lookup_errors_total: read(&pools.lookups.failed),
+            addresses_refused_total: read(&pools.lookups.refused),
+            unexpected_data_total: merge::unexpected_data(),
+            stalls_total: clock::stalls(),
         }
     }
 

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
+use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
 use async_trait::async_trait;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, Response, StatusCode};
@@ -27,6 +27,8 @@ pub trait Status: Send + Sync {
     fn ready(&self) -> Result<(), Cow<'static, str>>;
     /// The ledger as it is now.
     fn ledger(&self) -> LedgerDepth;
+    /// The upstream side as it is now.
+    fn upstream(&self) -> UpstreamDepth;
     /// Every configured endpoint with its live state.
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)>;
     /// How often each rule has matched since it was first loaded.
@@ -101,6 +103,7 @@ impl Admin {
     }
 
     fn exposition(&self) -> Answer {
+        self.metrics.upstream(&self.status.upstream());
         let counted = self.metrics.rule_hits(&self.status.rules());
         let scraped = counted
             .and_then(|()| self.metrics.scrape(&self.status.ledger(), self.status.endpoints()));

@@ -3,13 +3,13 @@
 //! Wrapped around the real session once its body has been read, it answers Pingora's proxy loop as
 //! a session whose whole body is in the retry buffer, so every attempt sends all of it whatever its
 //! size or framing; keeps a final reply head back until the first body bytes, so a failure before
-//! them is still a real status; fails the attempt when its [`Clock`] runs out; and writes a comment
-//! when the clock calls for one.
+//! them is still a real status; fails the attempt when its [`Clock`] runs out; writes a comment when
+//! the clock calls for one; and, where that is wanted, lets an attempt go on without its caller.
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
 use super::burst::Burst;
-use super::clock::{Clock, TICK_MS, now_ms};
+use super::clock::{Clock, now_ms};
 use super::head::{self, Head};
 use super::silence::Comments;
 use super::timer::Timer;
@@ -23,7 +23,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session as Custom;
 use pingora::protocols::l4::socket::SocketAddr;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +109,32 @@ impl Held {
         self.flush().await
     }
 
+    async fn write(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let Self { inner, clock, comments, .. } = self;
+        let mut write = std::pin::pin!(async {
+            comments.settle(inner).await.map_err(|error| error.into_down())?;
+            inner.response_duplex_vec(tasks).await
+        });
+        if let Some(done) = write.as_mut().now_or_never() {
+            return done;
+        }
+        // While the caller does not read, nobody reads the upstream: its clock stands still.
+        let began = now_ms();
+        let done = write.await;
+        clock.forgive(now_ms().saturating_sub(began));
+        done
+    }
+
+    /// Whether the attempt goes on though the caller is gone, as this error of its connection says.
+    fn leaves(&mut self) -> bool {
+        let goes_on = self.clock.leave(now_ms());
+        if goes_on {
+            self.inner.set_keepalive(None);
+            self.burst.take();
+        }
+        goes_on
+    }
+
     /// Writes a comment, with a head of Weir's own before the first thing of all.
     fn comment(&mut self) -> Result<()> {
         let now = now_ms();
@@ -169,6 +195,11 @@ impl Custom for Held {
         if !had_head && head::closes(&tasks) {
             self.inner.set_keepalive(None);
         }
+        let end = tasks.iter().any(HttpTask::is_end);
+        if self.clock.has_left() {
+            let failed = |task| if let HttpTask::Failed(error) = task { Some(error) } else { None };
+            return tasks.into_iter().find_map(failed).map_or(Ok(end), Err);
+        }
         let writing = self.inner.has_pending_downstream_proxy_tasks();
         let h1 = matches!(self.inner, ServerSession::H1(_));
         if h1 && !writing && self.head.is_sent() {
@@ -177,19 +208,10 @@ impl Custom for Held {
         if tasks.is_empty() {
             return Ok(false);
         }
-        let Self { inner, clock, comments, .. } = self;
-        let mut write = std::pin::pin!(async {
-            comments.settle(inner).await.map_err(|error| error.into_down())?;
-            inner.response_duplex_vec(tasks).await
-        });
-        if let Some(done) = write.as_mut().now_or_never() {
-            return done;
+        match self.write(tasks).await {
+            Err(error) if *error.esource() == ErrorSource::Downstream && self.leaves() => Ok(end),
+            done => done,
         }
-        // While the caller does not read, nobody reads the upstream: its clock stands still.
-        let began = now_ms();
-        let done = write.await;
-        clock.forgive(now_ms().saturating_sub(began));
-        done
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
@@ -233,6 +255,9 @@ impl Custom for Held {
     }
 
     async fn finish(&mut self) -> Result<()> {
+        if self.clock.has_left() {
+            return Ok(());
+        }
         self.settle().await?;
         self.inner.finish_body().await
     }
@@ -244,16 +269,28 @@ impl Custom for Held {
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
         loop {
             self.burst.over().await;
-            self.flush().await?;
+            match self.flush().await {
+                Err(_) if self.leaves() => {}
+                flushed => flushed?,
+            }
             let Self { inner, clock, timer, .. } = &mut *self;
-            tokio::select! {
-                idle = inner.read_body_or_idle(true) => return idle,
-                () = timer.due(clock) => {}
+            let idle = tokio::select! {
+                idle = inner.read_body_or_idle(true), if !clock.has_left() => Some(idle),
+                () = timer.due(clock) => None,
+            };
+            match idle {
+                Some(Err(_)) if self.leaves() => {}
+                Some(idle) => return idle,
+                None if self.clock.has_run_out(now_ms()) => {
+                    return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
+                }
+                None if !self.clock.wants_comment(now_ms()) => {}
+                None => self.comment().or_else(
+                    |error| {
+                        if self.leaves() { Ok(()) } else { Err(error) }
+                    },
+                )?,
             }
-            if self.clock.deadline().is_some_and(|deadline| deadline <= now_ms() + TICK_MS) {
-                return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
-            }
-            self.comment()?;
         }
     }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod register;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 pub use endpoint::{EndpointMetrics, ProviderMetrics};
 pub use families::{FAMILIES, Family, Type};
@@ -19,6 +20,7 @@ pub use labels::{
     Label, Phase, Reload, RequestCap,
 };
 pub use ledger::LedgerDepth;
+pub use upstream::UpstreamDepth;
 
 use crate::bounds;
 use crate::ledger::record::{Record, Source, flag};
@@ -32,6 +34,7 @@ use register::Register;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use upstream::UpstreamFamilies;
 
 /// Value of a label whose set is full, and of the face and operation of an unserved path.
 const OTHER: &str = "other";
@@ -58,6 +61,7 @@ pub struct Metrics {
     pub usage_suspect: IntCounter,
     pub usage_parse_errors: IntCounter,
     pub stale_conn: IntCounter,
+    pub post_done: IntCounter,
     pub conn_refused: Counters<ConnectionCap>,
     pub shed: Counters<RequestCap>,
     pub deadlines: Counters<Deadline>,
@@ -74,6 +78,7 @@ pub struct Metrics {
     rules: IntCounterVec,
     rule_handles: Mutex<HashMap<Arc<str>, IntCounter>>,
     ledger: LedgerFamilies,
+    upstream: UpstreamFamilies,
     handles: Handles,
     registry: Registry,
     /// One scrape at a time: totals of the ledger are carried over as differences.
@@ -106,6 +111,7 @@ impl Metrics {
             usage_suspect: new.counter(&f::USAGE_SUSPECT)?,
             usage_parse_errors: new.counter(&f::USAGE_PARSE_ERRORS)?,
             stale_conn: new.counter(&f::STALE_CONN)?,
+            post_done: new.counter(&f::POST_DONE)?,
             conn_refused: Counters::resolve(&new.counters(&f::CONN_REFUSED)?, &[])?,
             shed: Counters::resolve(&new.counters(&f::SHED)?, &[])?,
             deadlines: Counters::resolve(&new.counters(&f::DEADLINES)?, &[])?,
@@ -124,6 +130,7 @@ impl Metrics {
             rules: new.counters(&f::RULE_HITS)?,
             rule_handles: Mutex::default(),
             ledger: LedgerFamilies::new(&new)?,
+            upstream: UpstreamFamilies::new(&new)?,
             handles: Handles::new(&new)?,
             registry: registry.clone(),
             scraping: Mutex::default(),
@@ -204,6 +211,11 @@ impl Metrics {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
         Ok(())
+    }
+
+    /// Brings the figures of the upstream side up to what it has counted itself.
+    pub fn upstream(&self, depth: &UpstreamDepth) {
+        self.upstream.set(depth);
     }
 
     /// The text exposition of everything, with the ledger as `depth` and the endpoints of

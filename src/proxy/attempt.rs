@@ -26,8 +26,8 @@ pub(super) enum Flow {
     Reply(Box<Relay>),
     /// An error the caller made, passed as it came (`/v1`).
     Pass,
-    /// The same, collected to be wrapped (`/api/v1`).
-    Wrap(Vec<u8>),
+    /// The same, collected to be wrapped (`/api/v1`); not if it is compressed.
+    Wrap(Option<Vec<u8>>),
 }
 
 /// A try that holds a slot. Dropped before dispatch it leaves no record.
@@ -51,6 +51,12 @@ pub(super) struct Attempt {
     pub(super) streamed: bool,
     /// On a pooled connection.
     pub(super) reused: bool,
+    /// Informational heads so far.
+    pub(super) interim: u8,
+    /// The terminal event, or an error in its place, has come.
+    pub(super) over: bool,
+    /// Something came after that.
+    pub(super) went_on: bool,
     /// Content reached the caller: no other attempt after this.
     pub(super) committed: bool,
     pub(super) first_content_us: Option<u64>,
@@ -137,7 +143,10 @@ impl Attempt {
     fn tell(&self, outcome: Outcome) {
         let now = now_ms();
         self.target.metrics.attempt(outcome);
-        self.target.live.record(outcome, now, self.retry_after);
+        self.target.upstream.throttle.record(outcome, self.status, now);
+        if self.target.live.record(outcome, now, self.retry_after) {
+            self.target.metrics.ejection();
+        }
         match endpoint::scope(outcome) {
             Scope::Address => {
                 self.target.upstream.pool.connect_failed(self.address, now);

@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 use crate::request::envelope::Envelope;
 use crate::request::held_bytes::Held;
 use crate::request::route::{self, Face, Operation};
+use crate::selection::SplitMix64;
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
 use crate::upstream::attempts::{Attempts, Choice};
@@ -43,6 +44,7 @@ pub(super) struct Exchange {
     pub(super) next: Option<Choice>,
     /// The next try needs a connection that was not pooled: the last one was stale (F07).
     pub(super) fresh: bool,
+    pub(super) dice: SplitMix64,
     /// Addresses that could not be connected to in this request.
     pub(super) refused: Vec<SocketAddr>,
     pub(super) attempt: Option<Attempt>,
@@ -114,6 +116,7 @@ impl Exchange {
             return Ending::of_status(self.answered);
         };
         match ended.outcome {
+            _ if self.clock.has_left() => Ending::ClientAbort,
             Outcome::ClientAbort => Ending::ClientAbort,
             Outcome::Ok => Ending::Ok,
             _ if ended.committed => Ending::Cut,

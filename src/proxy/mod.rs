@@ -87,7 +87,12 @@ impl ProxyHttp for Weir {
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        upstream::peer(&self.state, ctx.exchange()?)
+        let exchange = ctx.exchange()?;
+        let pause = upstream::pause(exchange);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        upstream::peer(&self.state, exchange)
     }
 
     async fn connected_to_upstream(

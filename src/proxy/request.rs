@@ -15,7 +15,7 @@ use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
 use crate::request::route::{Face, Miss, Target, route};
 use crate::rules::{self, Decision};
-use crate::selection::{self, Candidate, Constraint};
+use crate::selection::{self, Candidate, Constraint, SplitMix64};
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
@@ -98,6 +98,7 @@ pub(super) async fn filter(
         attempts,
         next: None,
         fresh: false,
+        dice: SplitMix64::new(rand::random()),
         refused: Vec::new(),
         attempt: None,
         dispatched: 0,

@@ -33,7 +33,7 @@ class Provider:
 
 @dataclass
 class Model:
-    """One model; its endpoints in order of price."""
+    """One model; its endpoints in order of price. A provider named again is another variant of it."""
 
     slug: str
     providers: list[str]
@@ -120,7 +120,8 @@ def _model(model: Model) -> str:
     text = _table("[[model]]", {"slug": model.slug, "name": model.slug, "context_length": 131072})
     for index, slug in enumerate(model.providers):
         prompt, completion = PRICES[index]
-        endpoint = {
+        again = {"tag": f"{slug}/v{index}"} if slug in model.providers[:index] else {}
+        endpoint = again | {
             "provider": slug,
             "model": f"up-{slug}",
             "price": {"input": str(prompt), "output": str(completion)},

@@ -183,6 +183,7 @@ def test_S6_the_upstream_head_is_built_from_nothing(run):
                "traceparent"}
     assert set(names) <= allowed, set(names) - allowed
     values = dict(headers)
+    assert values["accept-encoding"] == "identity"
     assert values["authorization"] == f"Bearer {weir.deployment.providers[0].secret}"
     assert values["host"] == f"127.0.0.1:{weir.chaos.port}"
 

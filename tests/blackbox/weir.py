@@ -64,6 +64,11 @@ class Weir:
     prefix: list[str] = field(default_factory=list)
     """What the binary is started through, such as prlimit."""
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
+    launches: int = 0
+    token: str | None = None
+    """Of the operators' listener."""
+    asked_for: set[str] = field(default_factory=set)
+    """Ids of bodies whose rows carry them as session."""
 
     def start(self) -> Weir:
         self.held: list = []
@@ -73,6 +78,7 @@ class Weir:
 
     def launch(self, wait: bool = True) -> Weir:
         """Starts the process, on the files as they are now."""
+        self.launches += 1
         self.log = self.directory / "stderr.log"
         self.ledger = Ledger(self.directory / "state" / "ledger.sqlite")
         environment = {"RUST_LOG": "trace"} | os.environ | self.environment
@@ -151,7 +157,10 @@ class Weir:
             assert at < 0, f"a secret got out: ...{text[max(0, at - 200):at]}"
 
     def get_admin(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as reply:
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.admin}{path}")
+        if self.token:
+            asked.add_header("authorization", f"Bearer {self.token}")
+        with urllib.request.urlopen(asked, timeout=5) as reply:
             return reply.read().decode()
 
     # Asking
@@ -172,6 +181,8 @@ class Weir:
             "session_id": id,
         } | fields | {"x_chaos": {"id": id} | (roles or {})}
         document = {key: value for key, value in document.items() if value is not None}
+        if document.get("session_id") == id:
+            self.asked_for.add(id)
         return id, json.dumps(document, ensure_ascii=False).encode()
 
     def ask(self, roles: dict | None = None, *, path: str = "/api/v1/chat/completions",
