@@ -63,7 +63,7 @@ def row(found: dict, provider: str, outcome: str, source: str = "none", **column
     """One attempt of the ledger."""
     want = {"provider": provider, "outcome": outcome, "source": source} | columns
     have = {column: found[column] for column in want}
-    assert have == want
+    assert have == want, f"{have}, not {want}"
 
 
 def free(found: dict) -> None:

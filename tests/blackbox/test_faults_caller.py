@@ -86,7 +86,7 @@ def test_F43_a_provider_that_is_drained_is_read_to_its_usage(run, path, leave, e
     expect.whole(weir.ask(path=path))
 
 
-@pytest.mark.parametrize("step", [{"status": 500, "head_delay": 0.4}, {"cut": {"event": 2, "how": "stall"}}],
+@pytest.mark.parametrize("step", [{"status": 500, "head_delay": 0.4}, {"cut": {"event": 2, "how": "stall"}, "first_delay": 0.4}],
                          ids=["an error", "a stall"])
 def test_F42_a_drained_provider_that_fails_is_not_followed_by_another(run, step):
     weir = run("ab", a={"extra": {"disconnect": "drain"}})

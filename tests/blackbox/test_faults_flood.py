@@ -75,7 +75,7 @@ def test_F30_a_line_of_64_mib_passes_and_is_not_kept(run, path):
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
 def test_F30_a_comment_without_end_passes_and_is_not_kept(run, path):
-    weir = run("ab", a={"first_content": "3s"})
+    weir = run("ab", a={"first_content": "30s", "idle": "30s", "total": "90s"})
     step = wire(SSE + "connection: close\r\n\r\n: ", {"fill": "y" * PIECE, "times": 64 * MIB // PIECE}, then="close")
     with growth(weir, 24 * MIB), weir.asking({"a": step}, path=path) as (id, raw):
         digest = read_all(raw)

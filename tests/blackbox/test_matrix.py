@@ -12,7 +12,7 @@ PYTHON = re.compile(r"^def test_((?:F\d\d_)+)", re.MULTILINE)
 RUST = re.compile(r"^\s*(?:async )?fn ((?:f\d\d_)+)", re.MULTILINE)
 
 
-def tested() -> dict[str, set[str]]:
+def covered() -> dict[str, set[str]]:
     """The files that have a test of a fault."""
     found: dict[str, set[str]] = {}
     sources = [(path, PYTHON) for path in (ROOT / "tests").rglob("*.py")]
@@ -33,7 +33,7 @@ def rows() -> dict[str, list[str]]:
 
 
 def test_every_fault_has_a_test():
-    without = set(FAULTS) - tested().keys()
+    without = set(FAULTS) - covered().keys()
     assert without <= MISSING, f"no test carries the name of {sorted(without - MISSING)}"
     done = MISSING - without
     assert not done, f"{sorted(done)} have tests now: take them off the list, and fill in tests/FAULTS.md"
@@ -43,12 +43,12 @@ def test_the_table_names_every_fault_and_where_its_tests_are():
     table = rows()
     assert list(table) == FAULTS
     wrong = []
-    for id, files in tested().items():
+    for id, files in covered().items():
         if id in table and not set(re.findall(r"`([^`]+)`", table[id][-1])) >= files:
             wrong.append(f"{id} is tested in {sorted(files)}")
     for id, row in table.items():
         wrong += [f"{id}: {file} has no test of it" for file in re.findall(r"`([^`]+)`", row[-1])
-                  if file not in tested().get(id, set())]
+                  if file not in covered().get(id, set())]
     assert not wrong, "\n".join(wrong)
 
 
