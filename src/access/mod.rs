@@ -1,7 +1,9 @@
 //! Who calls: keys, and the caller a key stands for.
 
+mod failures;
 mod key;
 
+pub use failures::Failures;
 pub use key::{KEY_PREFIX, NewKey};
 
 use crate::error::Error;

@@ -49,6 +49,9 @@ pub struct Limits {
     pub connections: usize,
     /// Request bodies held at once, all callers together.
     pub buffered_bytes: usize,
+    /// Wrong or missing keys of one address in a minute before it is told to wait (S11); 0 asks
+    /// for nothing.
+    pub failed_keys: u32,
 }
 
 /// Where attempts are recorded.
@@ -92,6 +95,7 @@ pub(super) const LIMITS: &[&str] = &[
     "min_send_rate",
     "connections",
     "buffered_bytes",
+    "failed_keys",
 ];
 pub(super) const LEDGER: &[&str] = &["slots", "sync_interval", "sqlite", "spool_bytes"];
 
@@ -153,6 +157,9 @@ fn limits(section: &Section<'_>) -> Limits {
             .checked("connections", |count: u64| between(count, 1, 1 << 20))
             .unwrap_or(10_000),
         buffered_bytes: bytes("buffered_bytes", 1 << 30, 1),
+        failed_keys: section
+            .checked("failed_keys", |count: u64| between(count, 0, 1 << 20))
+            .map_or(100, |count| count as u32),
     };
     if limits.buffered_bytes < limits.body_bytes {
         section.problem("buffered_bytes", "must be at least body_bytes, or no full body fits");

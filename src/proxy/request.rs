@@ -9,7 +9,7 @@ use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
-use crate::metrics::{BadJson, Ending};
+use crate::metrics::{BadJson, Ending, FailedKey};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
@@ -56,7 +56,7 @@ pub(super) async fn filter(
             return Ok(None);
         }
     };
-    let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
+    let caller = caller(state, session).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
     let mut held = state.bodies.hold();
     let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
@@ -160,9 +160,33 @@ fn missed(miss: &Miss) -> Refusal {
 }
 
 /// 401 before any byte of the body is read (S11).
-pub(super) fn caller(state: &State, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
+pub(super) fn caller(state: &State, session: &Session) -> Result<Arc<Caller>, Error> {
+    let headers = &session.req_header().headers;
     let value = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-    access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"))
+    let found =
+        access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"));
+    found.map_err(|error| failed_key(state, session, error))
+}
+
+/// The answer to a wrong key, or to none: 429 once its address has sent too many.
+fn failed_key(state: &State, session: &Session, error: Error) -> Error {
+    let most = state.snapshot.load().settings.limits.failed_keys;
+    let address = session.client_addr().and_then(|address| address.as_inet());
+    let counted = match address.filter(|_| most > 0) {
+        Some(address) => state.failures.count(address.ip(), now_ms() / 1000, most),
+        None => Ok(()),
+    };
+    match counted {
+        Ok(()) => {
+            state.metrics.failed_keys.inc(FailedKey::Refused);
+            error
+        }
+        Err(seconds) => {
+            state.metrics.failed_keys.inc(FailedKey::Limited);
+            let says = "Too many requests without a valid key from this address";
+            Error::caller(429, says).retry_after(Some(seconds))
+        }
+    }
 }
 
 /// An authenticated request whose body has been understood.
