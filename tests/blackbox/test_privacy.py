@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import resource
 import secrets
 import signal
@@ -144,8 +145,7 @@ def test_S20_canaries_are_nowhere(run, path, level, form):
     assert b"access" in log, "the log was written"
     canaries.none_in("the log", log)
     if strips_debug():
-        assert not any(b" DEBUG " in line or b" TRACE " in line for line in log.splitlines())
-        assert b'"level":"DEBUG"' not in log and b'"level":"TRACE"' not in log
+        assert not re.search(rb'^\S+Z +(DEBUG|TRACE) |"level":"(DEBUG|TRACE)"', log, re.M)
     files = [path for path in (weir.directory / "state").rglob("*") if path.is_file()]
     assert len(files) >= 3, files
     for path in files:
@@ -350,7 +350,8 @@ ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nforged\x9b\u202e"
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_S33_nothing_sent_moves_a_terminals_cursor(run, form):
-    weir = run("ab", {"log": form})
+    # At a level that is built in: the logger's own warning about another one is coloured.
+    weir = run("ab", {"log": form}, environment={"RUST_LOG": "info"})
     weir.ask(model=ESCAPES)
     weir.ask(user=ESCAPES, session_id=None)
     for status in (400, 500):
