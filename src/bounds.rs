@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Largest request body unless configured otherwise, bytes.
 pub const BODY_BYTES_DEFAULT: usize = 64 << 20;
+/// Largest body read on a thread that serves; a larger one would keep it from others too long.
+pub const BODY_READ_INLINE_BYTES: usize = 256 << 10;
 /// Deepest nesting of a request document (S12).
 pub const JSON_DEPTH: usize = 64;
 /// Most bytes of a request head (S4).

@@ -4,7 +4,7 @@ use super::exchange::{Exchange, Generation};
 use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
-use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
+use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
@@ -13,7 +13,7 @@ use crate::metrics::{BadJson, Ending, FailedKey};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
-use crate::request::route::{Face, Miss, Target, route};
+use crate::request::route::{Face, Miss, Operation, Target, route};
 use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint};
 use crate::snapshot::{Pool, Snapshot};
@@ -61,10 +61,7 @@ pub(super) async fn filter(
     let mut held = state.bodies.hold();
     let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
     let received = Instant::now();
-    let envelope = envelope::read(&body, operation).map_err(|error| {
-        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
-        Refusal::kept(error.into())
-    })?;
+    let envelope = understood(state, &body, operation).await?;
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
     let ask = Ask { state, snapshot, caller, face, headers };
@@ -139,6 +136,27 @@ async fn whole_body(
             _ => {}
         }
         Refusal::closing(error)
+    })
+}
+
+/// What the body asks for. A large one is read beside the threads that serve, so that a few callers
+/// cannot hold up all others.
+async fn understood(
+    state: &State,
+    body: &Bytes,
+    operation: Operation,
+) -> Result<Envelope, Refusal> {
+    let read = if body.len() <= BODY_READ_INLINE_BYTES {
+        envelope::read(body, operation)
+    } else {
+        let body = body.clone();
+        let reading = tokio::task::spawn_blocking(move || envelope::read(&body, operation));
+        let unread = |_| Refusal::kept(Error::weir(500, "The body could not be read"));
+        reading.await.map_err(unread)?
+    };
+    read.map_err(|error| {
+        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
+        Refusal::kept(error.into())
     })
 }
 
