@@ -62,6 +62,8 @@ class Weir:
     directory: Path
     environment: dict[str, str | None] = field(default_factory=dict)
     """Variables beside the test's own; None takes one away."""
+    prefix: list[str] = field(default_factory=list)
+    """What the binary is started through, such as prlimit."""
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
 
     def start(self) -> Weir:
@@ -78,7 +80,7 @@ class Weir:
         environment = {name: value for name, value in environment.items() if value is not None}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
+                [*self.prefix, binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
             )
         if wait:
             self._wait()
@@ -132,7 +134,7 @@ class Weir:
 
     def check(self) -> subprocess.CompletedProcess:
         """`weir check` on the files as they are now."""
-        command = [binary(), "check", "--conf", self.conf]
+        command = [*self.prefix, binary(), "check", "--conf", self.conf]
         return subprocess.run(command, capture_output=True, text=True, timeout=10)
 
     def logged(self, text: str, after: int = 0) -> str:
