@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Largest request body unless configured otherwise, bytes.
 pub const BODY_BYTES_DEFAULT: usize = 64 << 20;
+/// Largest body read on a thread that serves; a larger one would keep it from others too long.
+pub const BODY_READ_INLINE_BYTES: usize = 256 << 10;
 /// Deepest nesting of a request document (S12).
 pub const JSON_DEPTH: usize = 64;
 /// Most bytes of a request head (S4).
@@ -16,6 +18,8 @@ pub const MODEL_NAME_BYTES: usize = 128;
 pub const MODELS_PER_REQUEST: usize = 16;
 /// Most providers one list of `provider` may name (contract 2.3).
 pub const PROVIDERS_PER_LIST: usize = 256;
+/// Cells in which failed keys are counted by address.
+pub const FAILED_KEY_CELLS: usize = 4_096;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
@@ -128,6 +132,8 @@ pub const CONFIG_BYTES: u64 = 16 << 20;
 pub const PROBLEMS: usize = 256;
 /// Largest secret, bytes: it must fit into one request head.
 pub const SECRET_BYTES: u64 = 16 << 10;
+/// Shortest secret that is hidden in replies, bytes: a shorter one is a placeholder such as `none`.
+pub const SCRUBBED_SECRET_BYTES: usize = 16;
 /// Longest slug, tag, key or workspace name in configuration, bytes.
 pub const SLUG_BYTES: usize = 64;
 /// Longest time configuration can ask for: 30 days.

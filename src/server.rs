@@ -83,7 +83,7 @@ impl Running {
     /// # Errors
     /// The state directory is in use or unusable, or a provider cannot be used as configured.
     pub fn open(loaded: Loaded, hangup: &Hangup) -> Result<Self, StartError> {
-        confine();
+        use_small_pages();
         let wanted = loaded.settings.threads + bounds::OTHER_THREADS;
         host::have_threads(wanted).map_err(|source| StartError::Threads { wanted, source })?;
         descriptors(&loaded.settings.limits);
@@ -185,15 +185,10 @@ fn admin(state: &Arc<State>, settings: &Settings) -> Admin {
     Admin::new(Arc::clone(&state.metrics), status, settings.admin.token.as_ref())
 }
 
-/// No huge pages under mimalloc (three times the memory of a stream), and no core file that could
-/// hold a secret (S19).
-fn confine() {
-    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+/// No huge pages under mimalloc: three times the memory of a stream.
+fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::warn!(%error, "transparent huge pages stay on");
-    }
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core files stay possible");
     }
 }
 
@@ -242,15 +237,36 @@ impl BackgroundService for Ready {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parking_lot::Mutex;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
-    fn f74_a_panic_is_counted_and_its_thread_alone_ends() {
+    fn f74_a_panic_is_counted_its_thread_alone_ends_and_its_message_is_not_logged() {
         let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
+        let said = Said::default();
+        let writer = said.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         let before = std::panic::take_hook();
         count_panics(&metrics);
-        let ended = std::thread::spawn(|| panic!("a filter's bug")).join();
+        let fails = || tracing::subscriber::with_default(log, || panic!("canary in a message"));
+        let ended = std::thread::spawn(fails).join();
         std::panic::set_hook(before);
         assert!(ended.is_err());
         assert!(metrics.panics.get() >= 1);
+        let said = String::from_utf8(said.0.lock().clone()).unwrap();
+        assert!(said.contains("server.rs") && !said.contains("canary"), "{said}");
     }
 }

@@ -1,6 +1,6 @@
 //! What the process shares: the snapshot in force, and everything that outlives it.
 
-use crate::access::Keys;
+use crate::access::{Failures, Keys};
 use crate::admin::Status;
 use crate::certificate::Certificates;
 use crate::config::Loaded;
@@ -26,6 +26,8 @@ pub struct State {
     pub snapshot: ArcSwap<Snapshot>,
     /// Apart from the snapshot: a new key rebuilds nothing else.
     pub keys: ArcSwap<Keys>,
+    /// Failed authentications by address.
+    pub failures: Failures,
     pub live: Live,
     pub certificates: Certificates,
     pub ledger: Arc<Ledger>,
@@ -61,6 +63,7 @@ impl State {
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             keys: ArcSwap::from_pointee(keys),
+            failures: Failures::default(),
             live,
             certificates,
             ledger,

@@ -1,8 +1,10 @@
 //! Who calls: keys, and the caller a key stands for.
 
+mod failures;
 mod key;
 mod requests;
 
+pub use failures::Failures;
 pub use key::{KEY_PREFIX, NewKey};
 pub use requests::{Admitted, Requests};
 

@@ -35,6 +35,9 @@ pub struct Limits {
     pub requests_per_key: usize,
     /// Request bodies held at once, all callers together.
     pub buffered_bytes: usize,
+    /// Wrong or missing keys of one address in a minute before it is told to wait (S11); 0 asks
+    /// for nothing.
+    pub failed_keys: u32,
 }
 
 pub(super) const LIMITS: &[&str] = &[
@@ -51,6 +54,7 @@ pub(super) const LIMITS: &[&str] = &[
     "requests",
     "requests_per_key",
     "buffered_bytes",
+    "failed_keys",
 ];
 
 impl Limits {
@@ -73,6 +77,7 @@ impl Limits {
             requests: bounds::REQUESTS_DEFAULT.min(share(bounds::REQUESTS_PERCENT)),
             requests_per_key: bounds::REQUESTS_PER_KEY_DEFAULT,
             buffered_bytes: 1 << 30,
+            failed_keys: 100,
         }
     }
 }
@@ -108,6 +113,9 @@ pub(super) fn read(section: &Section<'_>, descriptors: usize) -> Limits {
         requests: shared("requests", default.requests, bounds::REQUESTS_PERCENT),
         requests_per_key: count("requests_per_key").unwrap_or(default.requests_per_key),
         buffered_bytes: bytes("buffered_bytes", default.buffered_bytes, 1),
+        failed_keys: section
+            .checked("failed_keys", |count: u64| between(count, 0, 1 << 20))
+            .map_or(default.failed_keys, |count| count as u32),
     };
     if limits.buffered_bytes < limits.body_bytes {
         section.problem("buffered_bytes", "must be at least body_bytes, or no full body fits");

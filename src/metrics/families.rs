@@ -61,6 +61,8 @@ families! {
         "Requests refused because all bodies together took limits.buffered_bytes.";
     FORBIDDEN_FIELDS: Counter "weir_forbidden_fields_total" []
         "Body fields spliced out because they try to choose a URL, host or key.";
+    FAILED_KEYS: Counter "weir_failed_keys_total" ["answer"]
+        "Requests with a wrong key or none, by how they were answered.";
     CLIENT_ABORT: Counter "weir_client_abort_total" ["phase"]
         "Callers that left before the end: before content, or in the middle of it.";
     IN_BAND_ERROR: Counter "weir_inband_error_total" ["phase"]

@@ -146,6 +146,16 @@ impl BadJson {
 }
 
 label! {
+    /// What a request with a wrong key or none was told.
+    FailedKey {
+        /// 401.
+        Refused = "refused",
+        /// 429: too many from its address.
+        Limited = "limited",
+    }
+}
+
+label! {
     /// What a connection was one too many of.
     ConnectionCap {
         Total = "total",
@@ -221,13 +231,14 @@ impl Label for Face {
 
 impl Label for Target {
     fn values() -> impl Iterator<Item = &'static str> {
-        ["chat", "completion", "embedding", "models", "generation"].into_iter()
+        ["chat", "completion", "embedding", "models", "generation", "preflight"].into_iter()
     }
     fn index(self) -> usize {
         match self {
             Self::Inference(operation) => operation as usize,
             Self::Models => 3,
             Self::Generation => 4,
+            Self::Preflight => 5,
         }
     }
 }

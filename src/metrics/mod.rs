@@ -16,8 +16,8 @@ mod upstream;
 pub use endpoint::{EndpointMetrics, ProviderMetrics};
 pub use families::{FAMILIES, Family, Type};
 pub use labels::{
-    BadJson, ConnectionCap, CooldownScope, Counters, Deadline, Ending, EndpointState, Gauges,
-    Label, Phase, Reload, RequestCap,
+    BadJson, ConnectionCap, CooldownScope, Counters, Deadline, Ending, EndpointState, FailedKey,
+    Gauges, Label, Phase, Reload, RequestCap,
 };
 pub use ledger::LedgerDepth;
 pub use upstream::UpstreamDepth;
@@ -55,6 +55,7 @@ pub struct Metrics {
     pub body_too_large: IntCounter,
     pub body_shed: IntCounter,
     pub forbidden_fields: IntCounter,
+    pub failed_keys: Counters<FailedKey>,
     pub client_abort: Counters<Phase>,
     pub in_band_error: Counters<Phase>,
     pub usage_estimated: IntCounter,
@@ -105,6 +106,7 @@ impl Metrics {
             body_too_large: new.counter(&f::BODY_TOO_LARGE)?,
             body_shed: new.counter(&f::BODY_SHED)?,
             forbidden_fields: new.counter(&f::FORBIDDEN_FIELDS)?,
+            failed_keys: Counters::resolve(&new.counters(&f::FAILED_KEYS)?, &[])?,
             client_abort: Counters::resolve(&new.counters(&f::CLIENT_ABORT)?, &[])?,
             in_band_error: Counters::resolve(&new.counters(&f::IN_BAND_ERROR)?, &[])?,
             usage_estimated: new.counter(&f::USAGE_ESTIMATED)?,

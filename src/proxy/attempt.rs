@@ -12,6 +12,7 @@ use crate::price::Pico;
 use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::upstream::credential::Key;
+use crate::upstream::scrub::Scrub;
 use crate::usage::Usage;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -43,6 +44,7 @@ pub(super) struct Attempt {
     pub(super) prompt_bytes: u64,
     pub(super) injected_usage: bool,
     pub(super) flow: Flow,
+    pub(super) scrub: Scrub,
     /// When the first request byte was about to be written.
     pub(super) dispatched: Option<Instant>,
     /// When ([`now_ms`]) it must have ended, unless a stream delivers.
@@ -89,6 +91,14 @@ impl Attempt {
     /// Microseconds since dispatch.
     pub(super) fn elapsed_us(&self) -> u64 {
         self.dispatched.map_or(0, |at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// What of a read may be looked at: all but the provider's own secret.
+    pub(super) fn scrubbed(&mut self, read: Option<Bytes>, end: bool) -> Option<Bytes> {
+        match &self.credential {
+            Some(credential) => self.scrub.pass(credential.secret(), read, end),
+            None => read,
+        }
     }
 
     /// Whether the terminal event of the reply was seen.

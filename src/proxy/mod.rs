@@ -135,6 +135,7 @@ impl ProxyHttp for Weir {
         ctx: &mut Context,
     ) -> Result<()> {
         response::head(ctx.exchange()?, head)?;
+        reply::share(session.req_header(), head)?;
         if session.is_process_shutting_down() {
             head.insert_header(http::header::CONNECTION, "close")?;
         }

@@ -4,16 +4,16 @@ use super::exchange::{Exchange, Generation};
 use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Admitted, Caller};
-use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
+use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
-use crate::metrics::{BadJson, Deadline, Ending, RequestCap};
+use crate::metrics::{BadJson, Deadline, Ending, FailedKey, RequestCap};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
-use crate::request::route::{Face, Miss, Target, route};
+use crate::request::route::{Face, Miss, Operation, Target, route};
 use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint, SplitMix64};
 use crate::snapshot::{Pool, Snapshot};
@@ -57,16 +57,13 @@ pub(super) async fn filter(
             return Ok(None);
         }
     };
-    let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
+    let caller = caller(state, session).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
     let admitted = admit(state, &caller, &snapshot.settings.limits).map_err(Refusal::closing)?;
     let mut held = state.bodies.hold();
     let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
     let received = Instant::now();
-    let envelope = envelope::read(&body, operation).map_err(|error| {
-        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
-        Refusal::kept(error.into())
-    })?;
+    let envelope = understood(state, &body, operation).await?;
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
     let ask = Ask { state, snapshot, caller, face, headers };
@@ -158,6 +155,27 @@ async fn whole_body(
     })
 }
 
+/// What the body asks for. A large one is read beside the threads that serve, so that a few callers
+/// cannot hold up all others.
+async fn understood(
+    state: &State,
+    body: &Bytes,
+    operation: Operation,
+) -> Result<Envelope, Refusal> {
+    let read = if body.len() <= BODY_READ_INLINE_BYTES {
+        envelope::read(body, operation)
+    } else {
+        let body = body.clone();
+        let reading = tokio::task::spawn_blocking(move || envelope::read(&body, operation));
+        let unread = |_| Refusal::kept(Error::weir(500, "The body could not be read"));
+        reading.await.map_err(unread)?
+    };
+    read.map_err(|error| {
+        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
+        Refusal::kept(error.into())
+    })
+}
+
 /// Counts a request that Weir itself has refused.
 pub(super) fn refused(state: &State, session: &Session, refusal: &Refusal) {
     let head = session.req_header();
@@ -176,9 +194,33 @@ fn missed(miss: &Miss) -> Refusal {
 }
 
 /// 401 before any byte of the body is read (S11).
-pub(super) fn caller(state: &State, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
+pub(super) fn caller(state: &State, session: &Session) -> Result<Arc<Caller>, Error> {
+    let headers = &session.req_header().headers;
     let value = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-    access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"))
+    let found =
+        access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"));
+    found.map_err(|error| failed_key(state, session, error))
+}
+
+/// The answer to a wrong key, or to none: 429 once its address has sent too many.
+fn failed_key(state: &State, session: &Session, error: Error) -> Error {
+    let most = state.snapshot.load().settings.limits.failed_keys;
+    let address = session.client_addr().and_then(|address| address.as_inet());
+    let counted = match address.filter(|_| most > 0) {
+        Some(address) => state.failures.count(address.ip(), now_ms() / 1000, most),
+        None => Ok(()),
+    };
+    match counted {
+        Ok(()) => {
+            state.metrics.failed_keys.inc(FailedKey::Refused);
+            error
+        }
+        Err(seconds) => {
+            state.metrics.failed_keys.inc(FailedKey::Limited);
+            let says = "Too many requests without a valid key from this address";
+            Error::caller(429, says).retry_after(Some(seconds))
+        }
+    }
 }
 
 /// An authenticated request whose body has been understood.

@@ -147,6 +147,7 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
     let Some(attempt) = &mut exchange.attempt else {
         return Err(failed("no attempt to answer"));
     };
+    *body = attempt.scrubbed(body.take(), end);
     match &mut attempt.flow {
         Flow::Awaiting => Err(failed("a body before its head")),
         Flow::Pass => Ok(()),

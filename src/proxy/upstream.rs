@@ -11,6 +11,7 @@ use crate::request::rewrite::{Edit, rewrite};
 use crate::snapshot::Target;
 use crate::state::State;
 use crate::upstream::credential::Key;
+use crate::upstream::scrub::Scrub;
 use bytes::Bytes;
 use http::{HeaderName, Method, header};
 use pingora::protocols::ALPN;
@@ -127,6 +128,7 @@ fn begin(
         operation: exchange.operation,
         prompt_bytes: exchange.body.len() as u64,
         flow: Flow::Awaiting,
+        scrub: Scrub::default(),
         dispatched: None,
         latest: u64::MAX,
         streamed: false,

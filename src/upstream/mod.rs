@@ -11,6 +11,7 @@ pub mod peer;
 pub mod pool;
 pub mod pools;
 pub mod probe;
+pub mod scrub;
 #[cfg(test)]
 mod simulation;
 

@@ -60,7 +60,8 @@ class Weir:
     chaos: Upstream
     deployment: conf.Deployment
     directory: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str | None] = field(default_factory=dict)
+    """Variables beside the test's own; None takes one away."""
     prefix: list[str] = field(default_factory=list)
     """What the binary is started through, such as prlimit."""
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
@@ -82,6 +83,7 @@ class Weir:
         self.log = self.directory / "stderr.log"
         self.ledger = Ledger(self.directory / "state" / "ledger.sqlite")
         environment = {"RUST_LOG": "trace"} | os.environ | self.environment
+        environment = {name: value for name, value in environment.items() if value is not None}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
