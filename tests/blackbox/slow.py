@@ -12,6 +12,8 @@ from client import Raw
 from weir import Weir
 
 PATH = "/v1/chat/completions"
+RAMP_SECONDS = 8
+"""Over which an attack's connections are opened: it is their being slow that is measured."""
 ALL_CLOSED = "No open connections left"
 MODELS = 1_500
 """So many make the list of models too long for a caller's socket to take while nobody reads."""
@@ -89,7 +91,7 @@ def attack(weir: Weir, mode: str, clients: int, most: int) -> Attack:
     """Runs one attack until none of its connections is open, or for so many seconds."""
     how, deadlines = MODES[mode]
     path = "/api/v1/models" if mode == "read" else PATH
-    command = ["slowhttptest", *how, "-c", str(clients), "-r", str(clients), "-i", "1", "-l", str(most), "-p", "5",
+    command = ["slowhttptest", *how, "-c", str(clients), "-r", str(max(clients // RAMP_SECONDS, 1)), "-i", "1", "-l", str(most), "-p", "5",
                "-u", f"http://127.0.0.1:{weir.port}{path}"]
     if mode == "body":
         # It knows no other way to send a key.

@@ -34,7 +34,7 @@ def one(weir: Weir, mode: str, clients: int, deadline: int) -> dict:
     with slow.Good(weir) as calm:
         time.sleep(deadline)
     with slow.Good(weir) as beside:
-        ended = slow.attack(weir, mode, clients, most=6 * deadline + 30)
+        ended = slow.attack(weir, mode, clients, most=6 * deadline + 60)
     ok = ended.all_closed and not beside.failed
     return {"ok": ok, "clients": clients, "all_closed": ended.all_closed, "deadlines_counted": ended.counted,
             "seconds": round(ended.seconds, 1), "calm": latency(calm), "attacked": latency(beside)}
