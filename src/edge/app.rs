@@ -36,7 +36,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
             self.state.metrics.conn_refused.inc();
             return None;
         };
-        let guarded = Guarded::new(stream, limits.head_timeout, permit);
+        let guarded =
+            Guarded::new(stream, limits.head_timeout, permit).checked(&self.state.metrics);
         self.app.process_new(Box::new(guarded), shutdown).await
     }
 

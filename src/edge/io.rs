@@ -4,6 +4,11 @@
 //! stream sees every read. While a request is served it passes everything on after one compare; a
 //! head that comes in one read costs no clock and no timer.
 
+mod checked;
+mod wire;
+#[cfg(test)]
+mod wire_tests;
+
 use super::app::Permit;
 use crate::bounds::HEAD_BYTES;
 use crate::error::Error;
@@ -19,11 +24,12 @@ use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+use wire::Wire;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4); its heads are HTTP/2's matter.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,9 +37,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// In place of a count: no head is being read.
 const PASSING: usize = usize::MAX;
 
-/// Bytes read of the head under way, or [`PASSING`].
+/// What a stream and the request served on it know of each other.
 #[derive(Debug, Default)]
-struct Head(AtomicUsize);
+struct Head {
+    /// Bytes read of the head under way, or [`PASSING`].
+    read: AtomicUsize,
+    /// More was sent behind the request being served.
+    pipelined: AtomicBool,
+}
 
 /// A request is being served: until this drops, what arrives is no head.
 #[derive(Debug)]
@@ -44,14 +55,20 @@ impl Serving {
     #[must_use]
     pub fn begin(stream: &Stream) -> Option<Self> {
         let guarded = (**stream).as_any().downcast_ref::<Guarded>()?;
-        guarded.head.0.store(PASSING, Ordering::Relaxed);
+        guarded.head.read.store(PASSING, Ordering::Relaxed);
         Some(Self(Arc::clone(&guarded.head)))
+    }
+
+    /// Whether the caller sent more behind this request: the connection closes after it (P22).
+    #[must_use]
+    pub fn is_pipelined(&self) -> bool {
+        self.0.pipelined.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.0.store(0, Ordering::Relaxed);
+        self.0.read.store(0, Ordering::Relaxed);
     }
 }
 
@@ -70,6 +87,10 @@ pub struct Guarded {
     first_timed: bool,
     /// HTTP/2 was agreed on with TLS.
     h2: bool,
+    /// `None` for HTTP/2.
+    wire: Option<Wire>,
+    /// The timer runs for the connection's end.
+    closing: bool,
     _permit: Permit,
 }
 
@@ -86,6 +107,8 @@ impl Guarded {
             armed: false,
             first_timed: h2,
             h2,
+            wire: None,
+            closing: false,
             _permit: permit,
         }
     }
@@ -118,19 +141,30 @@ impl Guarded {
         }
         let total = read + count;
         let preface_over = self.h2 && total >= PREFACE.len();
-        self.head.0.store(if preface_over { PASSING } else { total }, Ordering::Relaxed);
+        self.head.read.store(if preface_over { PASSING } else { total }, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 
     /// Tells a caller who speaks HTTP/1 why the connection ends: one write that is not waited for.
     fn answer(&mut self, cx: &mut Context<'_>, status: u16, says: impl Into<Cow<'static, str>>) {
+        self.answer_with(cx, status, says, "");
+    }
+
+    /// As [`Guarded::answer`], with more header fields, each with its CRLF.
+    fn answer_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        status: u16,
+        says: impl Into<Cow<'static, str>>,
+        fields: &str,
+    ) {
         if self.h2 {
             return;
         }
         let body = face::error_body(&Error::caller(status, says), None);
         let head = format!(
             "HTTP/1.1 {status} \r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
+             Connection: close\r\n{fields}\r\n",
             body.len()
         );
         let whole = [head.as_bytes(), &body].concat();
@@ -182,10 +216,7 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.head.0.load(Ordering::Relaxed) {
-            PASSING => Pin::new(&mut self.inner).poll_read(cx, into),
-            read => self.poll_head(cx, into, read),
-        }
+        self.poll_checked(cx, into)
     }
 }
 
@@ -202,7 +233,8 @@ impl Peek for Guarded {
             () = timer.as_mut() => return Err(late()),
         };
         if into == PREFACE {
-            self.head.0.store(PASSING, Ordering::Relaxed);
+            self.wire = None;
+            self.head.read.store(PASSING, Ordering::Relaxed);
         }
         Ok(peeked)
     }

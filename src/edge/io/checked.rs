@@ -1,0 +1,106 @@
+//! Reading through the [`Wire`], and the end of a connection whose caller it has refused.
+
+use super::wire::{Step, Wire};
+use super::{Guarded, PASSING};
+use crate::bounds::DRAIN_TIME;
+use crate::metrics::Metrics;
+use crate::request::bad_request::BadRequest;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+impl Guarded {
+    /// Lets only well-formed HTTP/1 requests through, and counts what it refuses.
+    #[must_use]
+    pub fn checked(mut self, metrics: &Arc<Metrics>) -> Self {
+        self.wire = (!self.h2).then(|| Wire::new(Arc::clone(metrics)));
+        self
+    }
+
+    /// Reads as far as the [`Wire`] lets through.
+    pub(super) fn poll_checked(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        loop {
+            let serving = self.head.read.load(Ordering::Relaxed) == PASSING;
+            let Some(wire) = &mut self.wire else {
+                return self.poll_unchecked(cx, into);
+            };
+            if wire.hand_over(into) {
+                return Poll::Ready(Ok(()));
+            }
+            if wire.is_ended(serving) {
+                ready!(self.poll_end(cx));
+                return Poll::Ready(Ok(()));
+            }
+            if wire.is_flooded() {
+                return Poll::Pending;
+            }
+            ready!(self.poll_unchecked(cx, into))?;
+            let Some(wire) = &mut self.wire else {
+                return Poll::Ready(Ok(()));
+            };
+            let step = wire.arrived(into.filled().get(before..).unwrap_or_default(), serving);
+            self.head.pipelined.store(wire.is_pipelined(), Ordering::Relaxed);
+            match step {
+                Step::Pass(count) => {
+                    into.set_filled(before + count);
+                    return Poll::Ready(Ok(()));
+                }
+                Step::Hold => {}
+                Step::Refuse(bad) => self.refuse(cx, bad),
+                Step::Break => {
+                    into.set_filled(before);
+                    let error =
+                        io::Error::new(io::ErrorKind::InvalidData, BadRequest::Chunk.says());
+                    return Poll::Ready(Err(error));
+                }
+            }
+            into.set_filled(before);
+        }
+    }
+
+    fn poll_unchecked(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.head.read.load(Ordering::Relaxed) {
+            PASSING => Pin::new(&mut self.inner).poll_read(cx, into),
+            read => self.poll_head(cx, into, read),
+        }
+    }
+
+    /// Says that nothing more comes, then reads off what does for a while: closing on unread bytes
+    /// would be a reset, which costs many callers the answer.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.closing {
+            self.closing = true;
+            self.timer = Some(Box::pin(tokio::time::sleep(DRAIN_TIME)));
+            // It fails for a caller who has gone; reading will find out.
+            let _: Poll<io::Result<()>> = Pin::new(&mut self.inner).poll_shutdown(cx);
+        }
+        let mut dropped = [0; 4096];
+        loop {
+            if self.timer.as_mut().is_none_or(|timer| timer.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(());
+            }
+            let mut into = ReadBuf::new(&mut dropped);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn refuse(&mut self, cx: &mut Context<'_>, bad: BadRequest) {
+        let allow = if bad.status() == 405 { "Allow: GET, POST\r\n" } else { "" };
+        self.answer_with(cx, bad.status(), bad.says(), allow);
+    }
+}
