@@ -65,7 +65,8 @@ def changed(chance: random.Random) -> str:
             case 2:
                 text = text[:at] + text[at + chance.randint(1, 4):]
             case 3:
-                text = text[:at] + text[at:at + 1].swapcase() + text[at + 1:]
+                letter = text[at:at + 1]
+                text = text[:at] + (letter.swapcase() if letter.isascii() else letter) + text[at + 1:]
             case 4 | 5 as which:
                 lines = text.split("\r\n")
                 one, two = chance.randrange(len(lines)), chance.randrange(len(lines))
