@@ -11,8 +11,6 @@ mod wire_tests;
 
 use super::app::Permit;
 use crate::bounds::HEAD_BYTES;
-use crate::error::Error;
-use crate::face;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -20,7 +18,6 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
-use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -143,36 +140,6 @@ impl Guarded {
         let preface_over = self.h2 && total >= PREFACE.len();
         self.head.read.store(if preface_over { PASSING } else { total }, Ordering::Relaxed);
         Poll::Ready(Ok(()))
-    }
-
-    /// Tells a caller who speaks HTTP/1 why the connection ends: one write that is not waited for.
-    fn answer(&mut self, cx: &mut Context<'_>, status: u16, says: impl Into<Cow<'static, str>>) {
-        self.answer_with(cx, status, says, "");
-    }
-
-    /// As [`Guarded::answer`], with more header fields, each with its CRLF.
-    fn answer_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        status: u16,
-        says: impl Into<Cow<'static, str>>,
-        fields: &str,
-    ) {
-        if self.h2 {
-            return;
-        }
-        let body = face::error_body(&Error::caller(status, says), None);
-        let head = format!(
-            "HTTP/1.1 {status} \r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-             Connection: close\r\n{fields}\r\n",
-            body.len()
-        );
-        let whole = [head.as_bytes(), &body].concat();
-        let mut stream = Pin::new(&mut self.inner);
-        if stream.as_mut().poll_write(cx, &whole).is_ready() {
-            // It fails for a caller who has gone, and nobody else can be told.
-            let _: Poll<io::Result<()>> = stream.poll_flush(cx);
-        }
     }
 
     /// Reads at most `most` bytes, so that a body behind a head does not count as one.

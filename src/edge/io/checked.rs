@@ -1,10 +1,13 @@
-//! Reading through the [`Wire`], and the end of a connection whose caller it has refused.
+//! Reading through the [`Wire`], and what a caller is told whose connection ends.
 
 use super::wire::{Step, Wire};
 use super::{Guarded, PASSING};
 use crate::bounds::DRAIN_TIME;
+use crate::error::Error;
+use crate::face;
 use crate::metrics::Metrics;
 use crate::request::bad_request::BadRequest;
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -102,5 +105,40 @@ impl Guarded {
     fn refuse(&mut self, cx: &mut Context<'_>, bad: BadRequest) {
         let allow = if bad.status() == 405 { "Allow: GET, POST\r\n" } else { "" };
         self.answer_with(cx, bad.status(), bad.says(), allow);
+    }
+
+    /// Tells a caller who speaks HTTP/1 why the connection ends: one write that is not waited for.
+    pub(super) fn answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        status: u16,
+        says: impl Into<Cow<'static, str>>,
+    ) {
+        self.answer_with(cx, status, says, "");
+    }
+
+    /// As [`Guarded::answer`], with more header fields, each with its CRLF.
+    fn answer_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        status: u16,
+        says: impl Into<Cow<'static, str>>,
+        fields: &str,
+    ) {
+        if self.h2 {
+            return;
+        }
+        let body = face::error_body(&Error::caller(status, says), None);
+        let head = format!(
+            "HTTP/1.1 {status} \r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n{fields}\r\n",
+            body.len()
+        );
+        let whole = [head.as_bytes(), &body].concat();
+        let mut stream = Pin::new(&mut self.inner);
+        if stream.as_mut().poll_write(cx, &whole).is_ready() {
+            // It fails for a caller who has gone, and nobody else can be told.
+            let _: Poll<io::Result<()>> = stream.poll_flush(cx);
+        }
     }
 }
