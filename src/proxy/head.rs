@@ -1,8 +1,31 @@
-//! What a well-formed head says beside its framing and its path.
+//! What a well-formed head asks for.
 
+use super::reply::Refusal;
+use crate::bounds::HEAD_FIELDS;
+use crate::error::Error;
 use crate::request::bad_request::BadRequest;
+use crate::request::route::{Face, Miss, Target, route};
 use http::{HeaderValue, header};
 use pingora_http::RequestHeader;
+
+/// Where a head asks to go, if it is one that Weir serves at all.
+pub(super) fn destination(head: &RequestHeader) -> Result<(Face, Target), Refusal> {
+    if head.headers.len() > HEAD_FIELDS {
+        let says = format!("Request Header Fields Too Large: at most {HEAD_FIELDS} are read");
+        return Err(Refusal::closing(Error::caller(431, says)));
+    }
+    route(&head.method, head.uri.path()).map_err(|miss| missed(&miss))
+}
+
+fn missed(miss: &Miss) -> Refusal {
+    Refusal::closing(match miss {
+        Miss::Path => Error::caller(404, "Not Found"),
+        Miss::Method(allowed) => {
+            let message = format!("Method Not Allowed: this path is served to {allowed}");
+            return Refusal::closing(Error::caller(405, message)).allowing(allowed);
+        }
+    })
+}
 
 /// Java's client offers cleartext HTTP/2 with every first request; a server that stays with HTTP/1.1
 /// ignores the offer (RFC 9110, section 7.8).

@@ -4,18 +4,18 @@ use super::exchange::{Exchange, Generation};
 use super::head;
 use super::local;
 use super::reply::Refusal;
-use crate::access::{self, Caller};
-use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
+use crate::access::{self, Admitted, Caller};
+use crate::bounds::{DRAIN_TIME, SESSION_ID_BYTES};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::edge::io::Serving;
 use crate::error::Error;
-use crate::metrics::{BadJson, Ending};
+use crate::metrics::{BadJson, Deadline, Ending, RequestCap};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
-use crate::request::route::{Face, Miss, Target, route};
+use crate::request::route::{Face, Target, route};
 use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint};
 use crate::snapshot::{Pool, Snapshot};
@@ -23,7 +23,6 @@ use crate::state::State;
 use crate::upstream::attempts::Attempts;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Version};
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -35,8 +34,9 @@ pub(super) fn early(state: &State, session: &mut Session, pipelined: bool) {
     let snapshot = state.snapshot.load();
     let limits = &snapshot.settings.limits;
     keep_open(session, limits, pipelined);
-    session.set_write_timeout(Some(limits.write_timeout));
-    session.set_min_send_rate(Some(limits.min_send_rate).filter(|rate| *rate > 0));
+    // The stream of an HTTP/1 connection has its own pace; here a caller can shut one stream's window.
+    let write = session.is_http2().then_some(limits.write_timeout);
+    session.set_write_timeout(write);
     session.set_total_drain_timeout(Some(DRAIN_TIME));
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn filter(
     let started = Instant::now();
     head::ignore_h2c(session.req_header_mut());
     let head = session.req_header();
-    let (face, target) = destination(head)?;
+    let (face, target) = head::destination(head)?;
     head::asks_no_more(head).map_err(|bad| {
         state.metrics.bad_request.inc(bad);
         Refusal::closing(Error::caller(bad.status(), bad.says()))
@@ -73,6 +73,7 @@ pub(super) async fn filter(
     };
     let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
+    let admitted = admit(state, &caller, &snapshot.settings.limits).map_err(Refusal::closing)?;
     let mut held = state.bodies.hold();
     let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
     // Pingora means to close a connection once it has written 100 (Continue).
@@ -105,6 +106,7 @@ pub(super) async fn filter(
         generation,
         body,
         _held: held,
+        _admitted: admitted,
         envelope,
         pools,
         attempts,
@@ -123,13 +125,14 @@ pub(super) async fn filter(
     })))
 }
 
-/// Where a head asks to go, if it is one that Weir serves at all.
-fn destination(head: &RequestHeader) -> Result<(Face, Target), Refusal> {
-    if head.headers.len() > HEAD_FIELDS {
-        let says = format!("Request Header Fields Too Large: at most {HEAD_FIELDS} are read");
-        return Err(Refusal::closing(Error::caller(431, says)));
+/// A place among the requests under way, before any byte of the body is read (S9).
+fn admit(state: &State, caller: &Caller, limits: &Limits) -> Result<Admitted, Error> {
+    if state.active() > limits.requests {
+        state.metrics.shed.inc(RequestCap::Total);
+        let says = "Too many requests are under way now";
+        return Err(Error::weir(503, says).retry_after(Some(1)));
     }
-    route(&head.method, head.uri.path()).map_err(|miss| missed(&miss))
+    caller.admit(limits.requests_per_key).inspect_err(|_| state.metrics.shed.inc(RequestCap::Key))
 }
 
 async fn whole_body(
@@ -142,9 +145,11 @@ async fn whole_body(
         bytes: limits.body_bytes,
         buffered: limits.buffered_bytes,
         time: limits.body_timeout,
+        rate: limits.min_body_rate,
     };
     body::read(session, bounds, held).await.map_err(|error| {
         match error.status {
+            408 => state.metrics.deadlines.inc(Deadline::Body),
             413 => state.metrics.body_too_large.inc(),
             503 => state.metrics.body_shed.inc(),
             _ => {}
@@ -158,16 +163,6 @@ pub(super) fn refused(state: &State, session: &Session, refusal: &Refusal) {
     let head = session.req_header();
     let place = route(&head.method, head.uri.path()).ok();
     state.metrics.request(place, Ending::of_status(refusal.error.status));
-}
-
-fn missed(miss: &Miss) -> Refusal {
-    Refusal::closing(match miss {
-        Miss::Path => Error::caller(404, "Not Found"),
-        Miss::Method(allowed) => {
-            let message = format!("Method Not Allowed: this path is served to {allowed}");
-            return Refusal::closing(Error::caller(405, message)).allowing(allowed);
-        }
-    })
 }
 
 /// 401 before any byte of the body is read (S11).

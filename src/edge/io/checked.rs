@@ -1,11 +1,10 @@
-//! Reading through the [`Wire`], and what a caller is told whose connection ends.
+//! Reading through the [`Framing`], and what a caller is told whose connection ends.
 
-use super::wire::{Step, Wire};
+use super::framing::{Framing, Step};
 use super::{Guarded, PASSING};
 use crate::bounds::DRAIN_TIME;
 use crate::error::Error;
 use crate::face;
-use crate::metrics::Metrics;
 use crate::request::bad_request::BadRequest;
 use std::borrow::Cow;
 use std::io;
@@ -18,12 +17,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 impl Guarded {
     /// Lets only well-formed HTTP/1 requests through, and counts what it refuses.
     #[must_use]
-    pub fn checked(mut self, metrics: &Arc<Metrics>) -> Self {
-        self.wire = (!self.h2).then(|| Wire::new(Arc::clone(metrics)));
+    pub fn checked(mut self) -> Self {
+        self.framing = (!self.h2).then(|| Framing::new(Arc::clone(&self.metrics)));
         self
     }
 
-    /// Reads as far as the [`Wire`] lets through.
+    /// Reads as far as the [`Framing`] lets through.
     pub(super) fn poll_checked(
         &mut self,
         cx: &mut Context<'_>,
@@ -32,25 +31,25 @@ impl Guarded {
         let before = into.filled().len();
         loop {
             let serving = self.head.read.load(Ordering::Relaxed) == PASSING;
-            let Some(wire) = &mut self.wire else {
+            let Some(framing) = &mut self.framing else {
                 return self.poll_unchecked(cx, into);
             };
-            if wire.hand_over(into) {
+            if framing.hand_over(into) {
                 return Poll::Ready(Ok(()));
             }
-            if wire.is_ended(serving) {
+            if framing.is_ended(serving) {
                 ready!(self.poll_end(cx));
                 return Poll::Ready(Ok(()));
             }
-            if wire.is_flooded() {
+            if framing.is_flooded() {
                 return Poll::Pending;
             }
             ready!(self.poll_unchecked(cx, into))?;
-            let Some(wire) = &mut self.wire else {
+            let Some(framing) = &mut self.framing else {
                 return Poll::Ready(Ok(()));
             };
-            let step = wire.arrived(into.filled().get(before..).unwrap_or_default(), serving);
-            self.head.pipelined.store(wire.is_pipelined(), Ordering::Relaxed);
+            let step = framing.arrived(into.filled().get(before..).unwrap_or_default(), serving);
+            self.head.pipelined.store(framing.is_pipelined(), Ordering::Relaxed);
             match step {
                 Step::Pass(count) => {
                     into.set_filled(before + count);

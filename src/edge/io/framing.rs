@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 
 /// Follows one connection through its requests.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Framing {
     metrics: Arc<Metrics>,
     phase: Phase,
     /// Of a head that did not come in one read, until it is handed on.
@@ -48,7 +48,7 @@ pub(super) enum Step {
     Break,
 }
 
-impl Wire {
+impl Framing {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let phase = Phase::Head(Reader::default());
         Self { metrics, phase, kept: Vec::new(), handed: 0, behind: 0 }
@@ -132,7 +132,7 @@ impl Wire {
         self.pass(bytes.get(end..).unwrap_or_default(), end)
     }
 
-    /// As [`Wire::begin`], where the head came in pieces: all of it is handed over.
+    /// As [`Framing::begin`], where the head came in pieces: all of it is handed over.
     fn begin_kept(&mut self, body: Body, end: usize) -> Result<Step, BadRequest> {
         let kept = std::mem::take(&mut self.kept);
         if let Step::Pass(count) = self.begin(body, &kept, end)? {
