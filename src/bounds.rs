@@ -12,6 +12,12 @@ pub const JSON_DEPTH: usize = 64;
 pub const HEAD_BYTES: usize = 32 << 10;
 /// Most header fields of a request (S4).
 pub const HEAD_FIELDS: usize = 100;
+/// Longest request target (S4), bytes.
+pub const TARGET_BYTES: usize = 2 << 10;
+/// Longest line with the size of a chunk and its extensions, bytes without its end.
+pub const CHUNK_LINE_BYTES: usize = 256;
+/// Bytes read and dropped of what a caller sends behind a request that is being served.
+pub const PIPELINED_BYTES: usize = 64 << 10;
 /// Longest model name a caller may send, bytes (S15).
 pub const MODEL_NAME_BYTES: usize = 128;
 /// Most models one request may list in `models`.

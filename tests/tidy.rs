@@ -18,7 +18,9 @@ const FUNCTION_LINES: usize = 70;
 /// Rooms that take values and return values, so that they can be simulated, fuzzed and measured.
 const PURE: &[&str] = &[
     "src/rules",
+    "src/request/chunks",
     "src/request/envelope",
+    "src/request/head",
     "src/request/rewrite",
     "src/selection",
     "src/endpoint",

@@ -61,7 +61,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
             // Boxed, so that its kilobytes end with it and not with the connection.
             Some(tls) => Box::pin(self.handshake(tls, wire, limits.handshake_timeout)).await?,
         };
-        let guarded = Guarded::new(stream, &limits, Arc::clone(metrics), place).resetting(reset);
+        let guarded =
+            Guarded::new(stream, &limits, Arc::clone(metrics), place).resetting(reset).checked();
         self.app.process_new(Box::new(guarded), shutdown).await
     }
 

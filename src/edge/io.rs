@@ -6,21 +6,24 @@
 //! stream sees every read and write. While a request is served it passes everything on after one
 //! compare; a head that comes in one read costs no clock and no timer.
 
+mod checked;
+mod framing;
+#[cfg(test)]
+mod framing_tests;
+
 use super::pace::{Pace, Taken};
 use super::places::Place;
 use super::wire::Reset;
 use crate::bounds::HEAD_BYTES;
 use crate::config::Limits;
-use crate::error::Error;
-use crate::face;
 use crate::metrics::{Deadline, Metrics};
 use async_trait::async_trait;
+use framing::Framing;
 use pingora::protocols::{ALPN, Peek, Stream};
-use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
@@ -35,9 +38,14 @@ const SEGMENT_BYTES: usize = 1_460;
 /// In place of a count: no head is being read.
 const PASSING: usize = usize::MAX;
 
-/// Bytes read of the head under way, or [`PASSING`].
+/// What a stream and the request served on it know of each other.
 #[derive(Debug, Default)]
-struct Head(AtomicUsize);
+struct Head {
+    /// Bytes read of the head under way, or [`PASSING`].
+    read: AtomicUsize,
+    /// More was sent behind the request being served.
+    pipelined: AtomicBool,
+}
 
 /// A request is being served: until this drops, what arrives is no head.
 #[derive(Debug)]
@@ -48,14 +56,20 @@ impl Serving {
     #[must_use]
     pub fn begin(stream: &Stream) -> Option<Self> {
         let guarded = (**stream).as_any().downcast_ref::<Guarded>()?;
-        guarded.head.0.store(PASSING, Ordering::Relaxed);
+        guarded.head.read.store(PASSING, Ordering::Relaxed);
         Some(Self(Arc::clone(&guarded.head)))
+    }
+
+    /// Whether the caller sent more behind this request: the connection closes after it (P22).
+    #[must_use]
+    pub fn is_pipelined(&self) -> bool {
+        self.0.pipelined.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.0.store(0, Ordering::Relaxed);
+        self.0.read.store(0, Ordering::Relaxed);
     }
 }
 
@@ -81,6 +95,10 @@ pub struct Guarded {
     waiting: bool,
     /// HTTP/2 was agreed on with TLS.
     h2: bool,
+    /// `None` for HTTP/2.
+    framing: Option<Framing>,
+    /// The timer runs for the connection's end.
+    closing: bool,
     pace: Pace,
     /// The pace was too slow, and that has been counted.
     cut: bool,
@@ -106,6 +124,8 @@ impl Guarded {
             fresh: true,
             waiting: false,
             h2,
+            framing: None,
+            closing: false,
             pace: Pace::new(limits.write_timeout, limits.min_send_rate),
             cut: false,
             reset: Reset::default(),
@@ -157,27 +177,8 @@ impl Guarded {
         }
         let total = read + count;
         let preface_over = self.h2 && total >= PREFACE.len();
-        self.head.0.store(if preface_over { PASSING } else { total }, Ordering::Relaxed);
+        self.head.read.store(if preface_over { PASSING } else { total }, Ordering::Relaxed);
         Poll::Ready(Ok(()))
-    }
-
-    /// Tells a caller who speaks HTTP/1 why the connection ends: one write that is not waited for.
-    fn answer(&mut self, cx: &mut Context<'_>, status: u16, says: impl Into<Cow<'static, str>>) {
-        if self.h2 {
-            return;
-        }
-        let body = face::error_body(&Error::caller(status, says), None);
-        let head = format!(
-            "HTTP/1.1 {status} \r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            body.len()
-        );
-        let whole = [head.as_bytes(), &body].concat();
-        let mut stream = Pin::new(&mut self.inner);
-        if stream.as_mut().poll_write(cx, &whole).is_ready() {
-            // It fails for a caller who has gone, and nobody else can be told.
-            let _: Poll<io::Result<()>> = stream.poll_flush(cx);
-        }
     }
 
     /// Reads at most `most` bytes, so that a body behind a head does not count as one.
@@ -258,10 +259,7 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.head.0.load(Ordering::Relaxed) {
-            PASSING => Pin::new(&mut self.inner).poll_read(cx, into),
-            read => self.poll_head(cx, into, read),
-        }
+        self.poll_checked(cx, into)
     }
 }
 
@@ -278,7 +276,8 @@ impl Peek for Guarded {
             () = timer.as_mut() => return Err(self.late()),
         };
         if into == PREFACE {
-            self.head.0.store(PASSING, Ordering::Relaxed);
+            self.framing = None;
+            self.head.read.store(PASSING, Ordering::Relaxed);
         }
         Ok(peeked)
     }

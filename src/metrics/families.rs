@@ -55,6 +55,10 @@ families! {
         "Endpoints left out of a plan, by reason.";
     BAD_JSON: Counter "weir_bad_json_total" ["kind"]
         "Bodies refused before anything was sent upstream.";
+    BAD_REQUEST: Counter "weir_bad_request_total" ["kind"]
+        "Requests refused for how they are written, before anything was sent upstream.";
+    PIPELINED: Counter "weir_pipelined_total" []
+        "Requests behind which a caller sent more before its answer had ended; the connection closes.";
     BODY_TOO_LARGE: Counter "weir_body_too_large_total" []
         "Bodies over the configured limit.";
     BODY_SHED: Counter "weir_body_shed_total" []

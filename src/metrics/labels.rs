@@ -1,6 +1,7 @@
 //! The closed sets of label values, and counters resolved once for each value of a set.
 
 use crate::outcome::Outcome;
+use crate::request::bad_request::BadRequest;
 use crate::request::route::{Face, Target};
 use crate::selection::Exclusion;
 use crate::usage::Kind;
@@ -208,6 +209,15 @@ impl Label for Kind {
     }
     fn index(self) -> usize {
         Kind::index(self)
+    }
+}
+
+impl Label for BadRequest {
+    fn values() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|bad| bad.label())
+    }
+    fn index(self) -> usize {
+        self as usize
     }
 }
 

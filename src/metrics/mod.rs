@@ -24,6 +24,7 @@ pub use upstream::UpstreamDepth;
 
 use crate::bounds;
 use crate::ledger::record::{Record, Source, flag};
+use crate::request::bad_request::BadRequest;
 use crate::request::route::{Face, Target};
 use crate::selection::Exclusion;
 use endpoint::Handles;
@@ -52,6 +53,8 @@ pub struct Metrics {
     pub no_peer: IntCounter,
     pub excluded: Counters<Exclusion>,
     pub bad_json: Counters<BadJson>,
+    pub bad_request: Counters<BadRequest>,
+    pub pipelined: IntCounter,
     pub body_too_large: IntCounter,
     pub body_shed: IntCounter,
     pub forbidden_fields: IntCounter,
@@ -103,6 +106,8 @@ impl Metrics {
             no_peer: new.counter(&f::NO_PEER)?,
             excluded: Counters::resolve(&new.counters(&f::EXCLUDED)?, &[])?,
             bad_json: Counters::resolve(&new.counters(&f::BAD_JSON)?, &[])?,
+            bad_request: Counters::resolve(&new.counters(&f::BAD_REQUEST)?, &[])?,
+            pipelined: new.counter(&f::PIPELINED)?,
             body_too_large: new.counter(&f::BODY_TOO_LARGE)?,
             body_shed: new.counter(&f::BODY_SHED)?,
             forbidden_fields: new.counter(&f::FORBIDDEN_FIELDS)?,

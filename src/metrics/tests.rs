@@ -245,7 +245,7 @@ fn documentation() -> String {
         text += &format!("| `{name}` | {} | {help} |\n", code(labels));
     }
     text += "\n| label | of | values |\n|---|---|---|\n";
-    let sets: [(&str, &str, Vec<&str>); 16] = [
+    let sets: [(&str, &str, Vec<&str>); 17] = [
         ("face", "requests", Face::values().collect()),
         ("operation", "requests", Target::values().collect()),
         ("outcome", "requests", Ending::values().collect()),
@@ -254,6 +254,7 @@ fn documentation() -> String {
         ("state", "endpoints", EndpointState::values().collect()),
         ("scope", "cooldowns", CooldownScope::values().collect()),
         ("reason", "excluded", Exclusion::values().collect()),
+        ("kind", "bad_request", BadRequest::values().collect()),
         ("kind", "bad_json", BadJson::values().collect()),
         ("answer", "failed_keys", FailedKey::values().collect()),
         ("phase", "client_abort", Phase::values().collect()),

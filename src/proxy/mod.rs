@@ -6,6 +6,7 @@
 mod attempt;
 mod exchange;
 mod failure;
+mod head;
 mod local;
 mod reply;
 mod request;
@@ -67,12 +68,13 @@ impl ProxyHttp for Weir {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         ctx.serving = session.stream().and_then(Serving::begin);
-        request::early(&self.state, session);
+        let pipelined = ctx.serving.as_ref().is_some_and(Serving::is_pipelined);
+        request::early(&self.state, session, pipelined);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match request::filter(&self.state, session).await {
+        match request::filter(&self.state, session, ctx.serving.as_ref()).await {
             Ok(Some(exchange)) => {
                 ctx.exchange = Some(exchange);
                 Ok(false)
@@ -136,7 +138,8 @@ impl ProxyHttp for Weir {
     ) -> Result<()> {
         response::head(ctx.exchange()?, head)?;
         reply::share(session.req_header(), head)?;
-        if session.is_process_shutting_down() {
+        let pipelined = ctx.serving.as_ref().is_some_and(Serving::is_pipelined);
+        if pipelined || session.is_process_shutting_down() {
             head.insert_header(http::header::CONNECTION, "close")?;
         }
         Ok(())

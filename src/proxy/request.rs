@@ -1,27 +1,28 @@
 //! `early_request_filter` and `request_filter`: from a head to a plan, or to an answer of our own.
 
 use super::exchange::{Exchange, Generation};
+use super::head;
 use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Admitted, Caller};
-use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
+use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME, SESSION_ID_BYTES};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
+use crate::edge::io::Serving;
 use crate::error::Error;
 use crate::metrics::{BadJson, Deadline, Ending, FailedKey, RequestCap};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
-use crate::request::route::{Face, Miss, Operation, Target, route};
+use crate::request::route::{Face, Operation, Target, route};
 use crate::rules::{self, Decision};
 use crate::selection::{self, Candidate, Constraint, SplitMix64};
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
-use pingora_http::RequestHeader;
+use http::{HeaderMap, Version};
 use pingora_proxy::Session;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -29,26 +30,39 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Deadlines of the caller's connection. In every request: each parsed head resets keep-alive (P2).
-pub(super) fn early(state: &State, session: &mut Session) {
+pub(super) fn early(state: &State, session: &mut Session, pipelined: bool) {
     let snapshot = state.snapshot.load();
     let limits = &snapshot.settings.limits;
-    // A connection that is to be closed says so; zero seconds would mean for ever.
-    let open = !session.is_process_shutting_down();
-    session.set_keepalive(open.then(|| limits.keepalive_idle.as_secs().max(1)));
+    keep_open(session, limits, pipelined);
     // The stream of an HTTP/1 connection has its own pace; here a caller can shut one stream's window.
     let write = session.is_http2().then_some(limits.write_timeout);
     session.set_write_timeout(write);
     session.set_total_drain_timeout(Some(DRAIN_TIME));
 }
 
+/// How long the connection may be idle after this request.
+fn keep_open(session: &mut Session, limits: &Limits, pipelined: bool) {
+    // A connection that is to be closed says so; zero seconds would mean for ever. To HTTP/1.0 it is
+    // closed unless asked for (RFC 9112, section 9.3), and Weir does not go into that.
+    let new = session.req_header().version > Version::HTTP_10;
+    let open = new && !pipelined && !session.is_process_shutting_down();
+    session.set_keepalive(open.then(|| limits.keepalive_idle.as_secs().max(1)));
+}
+
 /// Decides what becomes of a request. `None`: it has been answered already.
 pub(super) async fn filter(
     state: &Arc<State>,
     session: &mut Session,
+    serving: Option<&Serving>,
 ) -> Result<Option<Box<Exchange>>, Refusal> {
     let started = Instant::now();
+    head::ignore_h2c(session.req_header_mut());
     let head = session.req_header();
-    let (face, target) = destination(head)?;
+    let (face, target) = head::destination(head)?;
+    head::asks_no_more(head).map_err(|bad| {
+        state.metrics.bad_request.inc(bad);
+        Refusal::closing(Error::caller(bad.status(), bad.says()))
+    })?;
     let operation = match target {
         Target::Inference(operation) => operation,
         other => {
@@ -62,6 +76,9 @@ pub(super) async fn filter(
     let admitted = admit(state, &caller, &snapshot.settings.limits).map_err(Refusal::closing)?;
     let mut held = state.bodies.hold();
     let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
+    // Pingora means to close a connection once it has written 100 (Continue).
+    keep_open(session, &snapshot.settings.limits, serving.is_some_and(Serving::is_pipelined));
+    head::end_hop(session.req_header_mut());
     let received = Instant::now();
     let envelope = understood(state, &body, operation).await?;
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
@@ -71,10 +88,7 @@ pub(super) async fn filter(
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
-    // A comment needs a stream, and a way to tell its end other than closing.
-    let comments = face == Face::OpenRouter
-        && envelope.stream
-        && session.req_header().version >= Version::HTTP_11;
+    let comments = face == Face::OpenRouter && envelope.stream;
     let silence = if comments { snapshot.settings.keepalive_comment } else { Duration::ZERO };
     let clock = Arc::new(Clock::commenting(now_ms(), silence));
     let id = Arc::clone(&generation.id);
@@ -107,19 +121,6 @@ pub(super) async fn filter(
         ended: None,
         answered: 0,
     })))
-}
-
-/// Where a head asks to go, if it is one that Weir serves at all.
-fn destination(head: &RequestHeader) -> Result<(Face, Target), Refusal> {
-    if head.headers.len() > HEAD_FIELDS {
-        let says = format!("Request Header Fields Too Large: at most {HEAD_FIELDS} are read");
-        return Err(Refusal::closing(Error::caller(431, says)));
-    }
-    let place = route(&head.method, head.uri.path()).map_err(|miss| missed(&miss))?;
-    if head.headers.contains_key(header::UPGRADE) {
-        return Err(Refusal::closing(Error::caller(400, "Upgrades are not served")));
-    }
-    Ok(place)
 }
 
 /// A place among the requests under way, before any byte of the body is read (S9).
@@ -181,16 +182,6 @@ pub(super) fn refused(state: &State, session: &Session, refusal: &Refusal) {
     let head = session.req_header();
     let place = route(&head.method, head.uri.path()).ok();
     state.metrics.request(place, Ending::of_status(refusal.error.status));
-}
-
-fn missed(miss: &Miss) -> Refusal {
-    Refusal::closing(match miss {
-        Miss::Path => Error::caller(404, "Not Found"),
-        Miss::Method(allowed) => {
-            let message = format!("Method Not Allowed: this path is served to {allowed}");
-            return Refusal::closing(Error::caller(405, message)).allowing(allowed);
-        }
-    })
 }
 
 /// 401 before any byte of the body is read (S11).

@@ -34,9 +34,9 @@ impl Bounds {
 ///
 /// # Errors
 /// 413 as soon as the size is known to be too large, 503 when all bodies together are, 408 when it
-/// comes too slowly (F48), 415 for a compressed body (F57), 400 when the caller's framing breaks off.
+/// comes too slowly (F48), 400 when the caller's framing breaks off.
 pub async fn read(session: &mut Session, bounds: Bounds, held: &mut Held) -> Result<Bytes, Error> {
-    let declared = declared(session)?;
+    let declared = declared(session);
     if declared.is_some_and(|length| length > bounds.bytes) {
         return Err(too_large(bounds.bytes));
     }
@@ -52,13 +52,8 @@ pub async fn read(session: &mut Session, bounds: Bounds, held: &mut Held) -> Res
 }
 
 /// The length the head announces, if it does.
-fn declared(session: &Session) -> Result<Option<usize>, Error> {
-    let headers = &session.req_header().headers;
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(Error::caller(415, "Compressed request bodies are not accepted"));
-    }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    Ok(length.and_then(|length| length.parse().ok()))
+fn declared(session: &Session) -> Option<usize> {
+    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// What a body may take while it arrives.
