@@ -10,7 +10,7 @@ pub(super) struct Out<'a> {
     read: &'a Bytes,
     /// Part of the read that follows what is in `buffer`.
     run: Range<usize>,
-    pub(super) buffer: BytesMut,
+    buffer: BytesMut,
 }
 
 impl<'a> Out<'a> {
@@ -26,6 +26,12 @@ impl<'a> Out<'a> {
     /// The whole read as it came.
     pub(super) fn all(&mut self) {
         self.run = 0..self.read.len();
+    }
+
+    /// Where to write what follows everything collected so far.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        self.flush();
+        &mut self.buffer
     }
 
     /// A block as it came.

@@ -161,7 +161,7 @@ impl State {
 
     fn data(&mut self, data: &[u8], event: &Event<'_>, block: &Block<'_>, pass: &mut Pass<'_>) {
         let core = &mut *pass.core;
-        let Some(seen) = core.observer.observe(data) else {
+        let Some(mut seen) = core.observer.observe(data) else {
             if event.error {
                 return self.fault(data, block, pass);
             }
@@ -170,13 +170,16 @@ impl State {
             self.keep_faithful(block, pass);
             // What a stream was cut in is no event, and would only confuse.
             if matches!(self.mode, Mode::Shape(_)) && !self.ended {
-                write_event(&mut pass.out.buffer, |out| out.extend_from_slice(data));
+                write_event(pass.out.buffer(), |out| out.extend_from_slice(data));
             }
             return;
         };
         core.created = core.observer.marks().created().unwrap_or(core.created);
+        let fault = seen.error.is_some() || event.error;
+        // Content in the error event that a reply begins with never leaves.
+        seen.content &= !fault || self.released;
         core.account.note(&seen, pass.tally);
-        if seen.error.is_some() || event.error {
+        if fault {
             let value = seen.error.and_then(|range| data.get(range)).unwrap_or(data);
             return self.fault(value, block, pass);
         }
@@ -199,7 +202,7 @@ impl State {
             Mode::Shape(_) if seen.is_usage_only() => {}
             Mode::Shape(opening) => {
                 let core = &*pass.core;
-                write_event(&mut pass.out.buffer, |out| {
+                write_event(pass.out.buffer(), |out| {
                     openrouter::splice(core, opening, data, out);
                     out.extend_from_slice(b"}");
                 });
@@ -213,7 +216,7 @@ impl State {
         self.released |= account.has_finished() || account.reported().is_some();
         match &self.mode {
             Mode::Shape(opening) if !again && !self.faulted => {
-                openrouter::ending(pass.core, opening, &mut pass.out.buffer);
+                openrouter::ending(pass.core, opening, pass.out.buffer());
             }
             Mode::Shape(_) => {}
             Mode::Pass | Mode::Filter => self.keep(block, pass),
@@ -228,7 +231,7 @@ impl State {
             let core = &*pass.core;
             if let Mode::Shape(_) = self.mode {
                 let error = wrap_upstream_error(fault.status, value, &core.reply.provider);
-                write_event(&mut pass.out.buffer, |out| {
+                write_event(pass.out.buffer(), |out| {
                     out.extend_from_slice(error::last_event(core, &error).as_bytes());
                 });
             }
@@ -244,7 +247,7 @@ impl State {
         if pass.core.account.has_finished() && !self.done {
             self.released = true;
             if let Mode::Shape(opening) = &self.mode {
-                openrouter::ending(pass.core, opening, &mut pass.out.buffer);
+                openrouter::ending(pass.core, opening, pass.out.buffer());
             }
         }
         pass.step.empty = !self.released;
