@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -37,7 +38,9 @@ def main() -> int:
     told = {"seed": asked.seed, "failed": ran.returncode != 0, "made": 0, "written": 0, "recorded": 0, "splits": 0}
     for line in ran.stdout.splitlines():
         print(line, file=sys.stderr)
-        counts = json.loads(line) if line.startswith("{") else {}
+        # The test's own lines come behind the harness's dots.
+        found = re.search(r'\{"(made|recorded)".*\}$', line)
+        counts = json.loads(found[0]) if found else {}
         for name in ("made", "written", "recorded", "splits"):
             told[name] += counts.get(name, 0)
     print(json.dumps({**told, "seconds": round(time.monotonic() - start, 1)}))
