@@ -17,7 +17,7 @@ from cases import cases  # noqa: E402
 from differential import check  # noqa: E402
 from generate import Generator  # noqa: E402
 from judges import Judges, weir_judge  # noqa: E402
-from postgres import Postgres  # noqa: E402
+from cluster import Postgres  # noqa: E402
 
 GENERATED = 20_000
 BATCH = 2_500

@@ -10,7 +10,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from postgres import Client
+from cluster import Client
 from reading import PATHS
 
 HERE = Path(__file__).parent

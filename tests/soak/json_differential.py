@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests/json"))
 from differential import Report, check  # noqa: E402
 from generate import Generator  # noqa: E402
 from judges import Judges, weir_judge  # noqa: E402
-from postgres import Client, Postgres  # noqa: E402
+from cluster import Client, Postgres  # noqa: E402
 
 BATCH = 5_000
 QUICK = 100_000
