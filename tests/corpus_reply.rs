@@ -12,39 +12,20 @@
     reason = "a test: helpers outside its functions may fail too"
 )]
 
-use bytes::Bytes;
+#[path = "streams/replay.rs"]
+mod replay;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use replay::{MODES, Mode, Sheet, relay, replay};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::sync::Arc;
-use weir::dialect::Dialect;
-use weir::face::{Relay, Reply};
-use weir::meter::{Delivered, Finish, Tally};
-use weir::price::PriceVersion;
-use weir::request::route::{Face, Operation};
-use weir::usage::{KINDS, Kind, Usage};
+use weir::request::route::Operation;
+use weir::usage::Kind;
 
-#[derive(Default, Debug, Clone, PartialEq)]
-struct Sheet {
-    usage: Option<Usage>,
-    delivered: Delivered,
-    finish: Option<String>,
-    fault: Option<u16>,
-}
-
-impl Tally for Sheet {
-    fn reported(&mut self, usage: &Usage) {
-        self.usage = Some(*usage);
-    }
-    fn delivered(&mut self, delivered: &Delivered) {
-        self.delivered = *delivered;
-    }
-    fn finish(&mut self, _: Finish, native: &str) {
-        self.finish = Some(native.to_owned());
-    }
-    fn upstream_id(&mut self, _: &str) {}
-}
+const PASSED: Mode = MODES[0];
+const FILTERED: Mode = MODES[1];
+const SHAPED: Mode = MODES[2];
 
 struct Exchange {
     id: String,
@@ -78,48 +59,20 @@ fn exchange(row: &Value) -> Option<Exchange> {
     })
 }
 
-fn relay(exchange: &Exchange, face: Face, injected_usage: bool) -> Relay {
-    Relay::new(Reply {
-        face,
-        operation: exchange.operation,
-        dialect: Dialect::OpenAiChat,
-        streamed: exchange.streamed,
-        generation_id: "gen-1-abc".into(),
-        created: 1,
-        model: "author/model".into(),
-        provider: "Provider".into(),
-        injected_usage,
-        price: Arc::new(PriceVersion { hash: [0; 32], unit: [7; KINDS] }),
-        prompt_bytes: 100,
-    })
-}
-
-/// Output and tally of the exchange, read in pieces as `size` says.
-fn replay(mut relay: Relay, text: &str, mut size: impl FnMut() -> usize) -> (Vec<u8>, Sheet) {
-    let (mut sheet, mut out, mut rest) = (Sheet::default(), Vec::new(), text.as_bytes());
-    loop {
-        let (read, later) = rest.split_at(size().clamp(1, rest.len().max(1)).min(rest.len()));
-        let step = relay.push(Some(Bytes::copy_from_slice(read)), later.is_empty(), &mut sheet);
-        out.extend_from_slice(step.out.as_deref().unwrap_or_default());
-        sheet.fault = sheet.fault.or(step.fault.map(|fault| fault.status));
-        if later.is_empty() {
-            return (out, sheet);
-        }
-        rest = later;
-    }
-}
-
 /// The same at every split: whole, byte by byte, and two random ways.
-fn every_way(exchange: &Exchange, face: Face, injected: bool) -> (String, Sheet) {
-    let whole = replay(relay(exchange, face, injected), &exchange.response, || usize::MAX);
-    let bytes = replay(relay(exchange, face, injected), &exchange.response, || 1);
-    assert!(whole == bytes, "{} differs byte by byte on {face:?}", exchange.id);
+fn every_way(exchange: &Exchange, mode: Mode) -> (String, Sheet) {
+    let response = exchange.response.as_bytes();
+    let new = || relay(mode, exchange.operation, exchange.streamed);
+    let whole = replay(new(), response, || usize::MAX);
+    assert!(
+        whole == replay(new(), response, || 1),
+        "{} differs byte by byte, {mode:?}",
+        exchange.id
+    );
     for seed in 0..2 {
         let mut random = StdRng::seed_from_u64(seed);
-        let split = replay(relay(exchange, face, injected), &exchange.response, || {
-            random.random_range(1..400)
-        });
-        assert!(whole == split, "{} differs at seed {seed} on {face:?}", exchange.id);
+        let split = replay(new(), response, || random.random_range(1..400));
+        assert!(whole == split, "{} differs at seed {seed}, {mode:?}", exchange.id);
     }
     (String::from_utf8(whole.0).unwrap(), whole.1)
 }
@@ -156,12 +109,12 @@ fn streams_written_by_hand_come_to_what_they_say() {
             if id.starts_with("completion") { Operation::Completion } else { Operation::Chat };
         let said = first.strip_prefix(": ").unwrap().to_owned();
         let exchange = Exchange { id, operation, streamed: true, response, expected: Value::Null };
-        let (out, sheet) = every_way(&exchange, Face::Faithful, false);
+        let (out, sheet) = every_way(&exchange, PASSED);
         assert!(out == exchange.response, "{}", exchange.id);
         assert_eq!(summary(&sheet), said, "{}", exchange.id);
-        let (_, filtered) = every_way(&exchange, Face::Faithful, true);
+        let (_, filtered) = every_way(&exchange, FILTERED);
         assert_eq!(filtered, sheet, "{}", exchange.id);
-        let (out, shaped) = every_way(&exchange, Face::OpenRouter, false);
+        let (out, shaped) = every_way(&exchange, SHAPED);
         assert_eq!(shaped, sheet, "{}", exchange.id);
         for event in out.split_terminator("\n\n").filter(|event| *event != "data: [DONE]") {
             let json = event.strip_prefix("data: ").unwrap();
@@ -178,7 +131,7 @@ fn summary(sheet: &Sheet) -> String {
         words.push(format!("input={} output={}", usage.prompt(), usage.completion()));
         words.push(format!("cache_read={cached} reasoning={reasoning}"));
     }
-    words.extend(sheet.finish.iter().map(|finish| format!("finish={finish}")));
+    words.extend(sheet.finish.iter().map(|(_, native)| format!("finish={native}")));
     words.extend(sheet.fault.iter().map(|status| format!("fault={status}")));
     words.push(format!("letters={}", sheet.delivered.0[0]));
     words.join(" ")
@@ -200,10 +153,10 @@ fn faithful_replies_keep_their_bytes_and_their_usage() {
         return println!("skipped: WEIR_CORPUS is not set");
     };
     for exchange in &exchanges {
-        let (out, sheet) = every_way(exchange, Face::Faithful, false);
+        let (out, sheet) = every_way(exchange, PASSED);
         assert_usage(exchange, &sheet);
         assert!(out == exchange.response, "{}: {out}", exchange.id);
-        let (out, filtered) = every_way(exchange, Face::Faithful, true);
+        let (out, filtered) = every_way(exchange, FILTERED);
         assert_eq!(filtered, sheet, "{}", exchange.id);
         if exchange.streamed {
             assert!(out == less_usage_chunk(&exchange.response), "{}: {out}", exchange.id);
@@ -218,7 +171,7 @@ fn shaped_replies_keep_the_contract_and_their_usage() {
         return println!("skipped: WEIR_CORPUS is not set");
     };
     for exchange in &exchanges {
-        let (out, sheet) = every_way(exchange, Face::OpenRouter, false);
+        let (out, sheet) = every_way(exchange, SHAPED);
         assert_usage(exchange, &sheet);
         let events: Vec<&str> = if exchange.streamed {
             out.split_terminator("\n\n")

@@ -7,7 +7,7 @@ use crate::bounds;
 use crate::catalog::{DECLARABLE, Dormant, Endpoint, Provider};
 use crate::price::{PRICES, PriceVersion, complete, parse_usd};
 use crate::usage::Kind;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 pub(super) const ENDPOINT: &[&str] = &[
@@ -53,12 +53,12 @@ pub(super) struct Endpoints<'a> {
     /// Endpoints per dormant provider.
     waiting: BTreeMap<&'a str, usize>,
     /// Tags of all endpoints, dormant ones too.
-    pub tags: HashSet<String>,
+    pub tags: BTreeSet<String>,
 }
 
 impl<'a> Endpoints<'a> {
     pub(super) fn of(providers: Option<&'a BTreeMap<String, State>>) -> Self {
-        Self { providers, prices: HashMap::new(), waiting: BTreeMap::new(), tags: HashSet::new() }
+        Self { providers, prices: HashMap::new(), waiting: BTreeMap::new(), tags: BTreeSet::new() }
     }
 
     /// The dormant providers, with what waits for them.

@@ -212,6 +212,16 @@ fn problems_are_listed_up_to_their_bound() {
 }
 
 #[test]
+fn a_remedy_lists_names_in_order() {
+    let models = fs::read_to_string(shipped().join("models.toml")).unwrap();
+    let keys = "[[key]]\nname = \"a\"\nonly = [\"nobody\"]\n";
+    let directory = write(["", "", &models, keys]);
+    let said = problems(directory.path());
+    let names = "deepinfra, deepinfra/turbo, groq, mistral, openai, together, vllm";
+    assert!(said.iter().any(|problem| problem.message.ends_with(names)), "{said:?}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_blames_no_reference_to_it() {
     let models = fs::read_to_string(shipped().join("models.toml")).unwrap();
     let keys = "[[key]]\nname = \"a\"\nhash = \"x\"\nignore = [\"groq\"]\n";

@@ -23,15 +23,15 @@ impl<'a> Out<'a> {
         self.buffer.reserve(self.read.len() + self.read.len() / 2 + 256);
     }
 
-    /// Where to write what comes next.
-    pub(super) fn buffer(&mut self) -> &mut BytesMut {
-        self.flush();
-        &mut self.buffer
-    }
-
     /// The whole read as it came.
     pub(super) fn all(&mut self) {
         self.run = 0..self.read.len();
+    }
+
+    /// Where to write what follows everything collected so far.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        self.flush();
+        &mut self.buffer
     }
 
     /// A block as it came.

@@ -163,7 +163,7 @@ impl State {
 
     fn data(&mut self, data: &[u8], event: &Event<'_>, block: &Block<'_>, pass: &mut Pass<'_>) {
         let core = &mut *pass.core;
-        let Some(seen) = core.observer.observe(data) else {
+        let Some(mut seen) = core.observer.observe(data) else {
             if event.error {
                 return self.fault(data, block, pass);
             }
@@ -177,8 +177,11 @@ impl State {
             return;
         };
         core.created = core.observer.marks().created().unwrap_or(core.created);
+        let fault = seen.error.is_some() || event.error;
+        // Content in the error event that a reply begins with never leaves.
+        seen.content &= !fault || self.released;
         core.account.note(&seen, pass.tally);
-        if seen.error.is_some() || event.error {
+        if fault {
             let value = seen.error.and_then(|range| data.get(range)).unwrap_or(data);
             return self.fault(value, block, pass);
         }

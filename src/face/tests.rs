@@ -290,6 +290,28 @@ fn an_error_event_before_content_lets_nothing_out() {
 }
 
 #[test]
+fn content_beside_an_error_is_no_content_before_any_other() {
+    let error = r#""error":{"message":"slow down","code":429}"#;
+    let word = r#""choices":[{"index":0,"delta":{"content":"x"}}]"#;
+    let streams =
+        [format!("data: {{{error},{word}}}\n\n"), format!("event: error\ndata: {{{word}}}\n\n")];
+    let whole = format!(r#"{{{error},"data":[{{"embedding":[1]}}]}}"#);
+    for face in [Face::Faithful, Face::OpenRouter] {
+        for (streamed, body) in [(true, &streams[0]), (true, &streams[1]), (false, &whole)] {
+            let (mut relay, mut result) = (Relay::new(reply(face, streamed)), Result::default());
+            let step = push(&mut relay, body.as_bytes(), true, &mut result);
+            assert!(result.fault.is_some(), "{body}");
+            assert!(!step.content && !relay.has_content() && step.out.is_none(), "{body}");
+            assert!(result.sheet.delivered.is_empty(), "{body}");
+        }
+        // Behind content it is what the caller gets, and is counted.
+        let after =
+            run(reply(face, true), &(delta(r#""content":"Hi""#) + &streams[0]), &[usize::MAX]);
+        assert!(after.fault.is_some() && !after.out.is_empty());
+    }
+}
+
+#[test]
 fn an_error_event_after_content_is_told_to_the_caller_and_ends_the_stream() {
     let event = "event: error\ndata: {\"error\":{\"message\":\"m\",\"code\":400}}\n\n";
     let body = [&*delta(r#""content":"Hi""#), event].concat();
@@ -500,6 +522,15 @@ fn an_event_at_the_bound_is_read_and_one_past_it_passes_unread() {
             }
         }
     }
+}
+
+#[test]
+fn what_follows_an_oversized_event_in_the_same_read_stays_behind_it() {
+    let long = delta(&format!(r#""content":"{}""#, "x".repeat(EVENT_BYTES)));
+    let result =
+        every_way(&reply(Face::OpenRouter, true), &[&long, &*usage_chunk(), DONE].concat());
+    let rest = result.out.strip_prefix(&*long).unwrap();
+    assert!(rest.starts_with("data: {") && rest.ends_with(DONE), "{rest}");
 }
 
 #[test]

@@ -83,17 +83,18 @@ impl Whole {
         }
         let faithful = core.reply.face == Face::Faithful;
         let seen = core.observer.observe(&body);
-        let Some(seen) = seen.filter(|seen| {
+        let Some(mut seen) = seen.filter(|seen| {
             seen.choices != Choices::Absent || seen.embeddings || seen.error.is_some()
         }) else {
             (step.empty, step.malformed) = (true, true);
             step.out = faithful.then_some(body);
             return;
         };
+        let failed = seen.error.is_some() && seen.choices != Choices::Some;
+        // Content beside an error never leaves.
+        seen.content &= !failed;
         core.account.note(&seen, tally);
-        if let Some(range) = &seen.error
-            && seen.choices != Choices::Some
-        {
+        if let Some(range) = seen.error.as_ref().filter(|_| failed) {
             step.fault = Some(fault::read(body.get(range.clone()).unwrap_or(&body)));
             return;
         }

@@ -199,6 +199,9 @@ impl Reading {
             "provider" => envelope.provider = fields::provider(scanner)?,
             "max_tokens" => self.max_tokens = fields::count(scanner, name)?,
             "max_completion_tokens" => self.max_completion_tokens = fields::count(scanner, name)?,
+            // Read by the upstream alone, but it bills by them: nobody may read something else.
+            "best_of" | "n" => drop(fields::count(scanner, name)?),
+            "prompt_cache_key" | "service_tier" | "speed" => drop(fields::text(scanner, name)?),
             "session_id" => {
                 let id = fields::text(scanner, name)?;
                 if id.as_ref().is_some_and(|id| id.len() > SESSION_ID_BYTES) {

@@ -95,6 +95,8 @@ pub(super) fn texts(
             return Err(BodyError::TooMuch { param, most, unit: "entries" });
         }
         if scanner.peek() != Some(b'"') {
+            // Not JSON at all comes before the wrong type.
+            scanner.skip(1)?;
             return Err(wanted());
         }
         let text = scanner.string()?;
@@ -115,21 +117,22 @@ pub(super) fn boolean(
     Ok(Some(value))
 }
 
-/// A whole number; `None` for `null` and for a negative one.
+/// A whole number that every parser reads exactly; `None` for `null` and for a negative one.
+///
+/// A parser whose numbers are all binary64 rounds beyond 2^53 - 1 (RFC 8259, section 6).
 pub(super) fn count(
     scanner: &mut Scanner<'_>,
     param: &'static str,
 ) -> Result<Option<u64>, BodyError> {
-    let wanted = || BodyError::Type { param, wanted: "an integer" };
+    const EXACT: u64 = (1 << 53) - 1;
+    let wanted = || BodyError::Type { param, wanted: "an integer within ±(2^53 - 1)" };
     if !expect(scanner, b"-0123456789", wanted())? {
         return Ok(None);
     }
     let start = scanner.at();
     scanner.skip(1)?;
-    let number = scanner.slice(start..scanner.at());
-    let digits = number.strip_prefix('-').unwrap_or(number);
-    let value = digits.parse::<u64>().map_err(|_| wanted())?;
-    Ok(Some(value).filter(|_| !number.starts_with('-')))
+    let value: i64 = scanner.slice(start..scanner.at()).parse().map_err(|_| wanted())?;
+    if value.unsigned_abs() > EXACT { Err(wanted()) } else { Ok(u64::try_from(value).ok()) }
 }
 
 /// `true` when the value starts with one of `starts`, `false` past a `null`, else `wrong`.

@@ -167,19 +167,29 @@ impl Names {
 /// `key` as the laxest parser would compare it: without case, up to a NUL. `None`: too long, or no
 /// name of ours however it is read.
 ///
-/// Go's decoder folds U+017F and U+212A, Java's comparison U+0130 and U+0131.
+/// Go's decoder folds U+017F and U+212A, Java's comparison U+0130 and U+0131; full case folding
+/// (Unicode, `CaseFolding.txt`, status F) makes two letters of a ligature.
 fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     let mut folded = [0; LONGEST];
     let mut length = 0;
     for character in key.chars().take_while(|character| *character != '\0') {
-        let letter = match character {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            '\u{130}' | '\u{131}' => 'i',
-            other => other.to_ascii_lowercase(),
+        let plain = [u8::try_from(character.to_ascii_lowercase()).unwrap_or(u8::MAX)];
+        let letters: &[u8] = match character {
+            '\u{17f}' => b"s",
+            '\u{212a}' => b"k",
+            '\u{130}' | '\u{131}' => b"i",
+            '\u{df}' | '\u{1e9e}' => b"ss",
+            '\u{fb00}' => b"ff",
+            '\u{fb01}' => b"fi",
+            '\u{fb02}' => b"fl",
+            '\u{fb03}' => b"ffi",
+            '\u{fb04}' => b"ffl",
+            '\u{fb05}' | '\u{fb06}' => b"st",
+            _ if character.is_ascii() => &plain,
+            _ => return None,
         };
-        *folded.get_mut(length)? = u8::try_from(letter).ok().filter(u8::is_ascii)?;
-        length += 1;
+        folded.get_mut(length..length + letters.len())?.copy_from_slice(letters);
+        length += letters.len();
     }
     Some((folded, length))
 }
@@ -211,6 +221,9 @@ mod tests {
         assert_eq!(folded("\u{17f}tream").as_deref(), Some("stream"));
         assert_eq!(folded("max_to\u{212a}ens").as_deref(), Some("max_tokens"));
         assert_eq!(folded("prov\u{131}der").as_deref(), Some("provider"));
+        assert_eq!(folded("\u{fb06}ream").as_deref(), Some("stream"));
+        assert_eq!(folded("user_con\u{fb01}g").as_deref(), Some("user_config"));
+        assert_eq!(folded("se\u{df}ion_id").as_deref(), Some("session_id"));
         assert_eq!(folded("model\0x").as_deref(), Some("model"));
         assert_eq!(folded("mod\u{e9}l"), None);
         assert_eq!(folded(&"m".repeat(LONGEST + 1)), None);

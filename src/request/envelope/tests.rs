@@ -126,6 +126,7 @@ fn a_model_is_required_and_must_be_a_name() {
 
 #[test]
 fn wrong_types_name_the_field() {
+    const INTEGER: &str = "an integer within ±(2^53 - 1)";
     let cases = [
         (r#""stream":1"#, "stream", "true or false"),
         (r#""stream":"true""#, "stream", "true or false"),
@@ -147,10 +148,16 @@ fn wrong_types_name_the_field() {
             "provider.data_collection",
             "\"allow\" or \"deny\"",
         ),
-        (r#""max_tokens":"5""#, "max_tokens", "an integer"),
-        (r#""max_tokens":5.0"#, "max_tokens", "an integer"),
-        (r#""max_tokens":1e3"#, "max_tokens", "an integer"),
-        (r#""max_completion_tokens":18446744073709551616"#, "max_completion_tokens", "an integer"),
+        (r#""max_tokens":"5""#, "max_tokens", INTEGER),
+        (r#""max_tokens":5.0"#, "max_tokens", INTEGER),
+        (r#""max_tokens":1e3"#, "max_tokens", INTEGER),
+        (r#""max_tokens":9007199254740992"#, "max_tokens", INTEGER),
+        (r#""max_completion_tokens":18446744073709551616"#, "max_completion_tokens", INTEGER),
+        (r#""n":1.0"#, "n", INTEGER),
+        (r#""best_of":1e400"#, "best_of", INTEGER),
+        (r#""service_tier":1"#, "service_tier", "a string"),
+        (r#""speed":[]"#, "speed", "a string"),
+        (r#""prompt_cache_key":true"#, "prompt_cache_key", "a string"),
         (r#""session_id":5"#, "session_id", "a string"),
         (r#""user":{}"#, "user", "a string"),
     ];
@@ -166,8 +173,9 @@ fn wrong_types_name_the_field() {
     );
     let wanted = "a JSON object";
     assert_eq!(read(b"[]", Operation::Chat), Err(BodyError::Type { param: "body", wanted }));
-    assert_eq!(with(r#""max_tokens":-1"#).unwrap().max_tokens, None);
-    assert_eq!(with(r#""max_tokens":18446744073709551615"#).unwrap().max_tokens, Some(u64::MAX));
+    let tokens = |number| with(&format!("\"max_tokens\":{number}")).unwrap().max_tokens;
+    assert_eq!((tokens("-1"), tokens("-0"), tokens("0")), (None, Some(0), Some(0)));
+    assert_eq!(tokens("9007199254740991"), Some(9_007_199_254_740_991));
 }
 
 #[test]
@@ -225,10 +233,10 @@ fn refuses_steering_keys_that_parsers_could_read_differently() {
         with(r#""stream_options":{"Include_Usage":true}"#),
         Err(BodyError::Twin("include_usage"))
     );
-    assert!(matches!(
-        with(r#""\ud800":1"#),
-        Err(BodyError::Json(Fault { flaw: Flaw::Surrogate, .. }))
-    ));
+    assert_eq!(chat("\"\u{fb06}ream\":true"), Err(BodyError::Twin("stream")));
+    for half in [r#""\ud800":1"#, r#""service_tier":"\ud800""#] {
+        assert!(matches!(with(half), Err(BodyError::Json(Fault { flaw: Flaw::Surrogate, .. }))));
+    }
 }
 
 fn name(key: &str) -> &'static str {

@@ -178,7 +178,8 @@ fn member() -> impl Strategy<Value = (String, String)> {
         1 => fixed("session_id", vec!["\"s\"", "null"]),
         3 => any(vec!["usage", "plugins", "route", "preset", "transforms", "include_reasoning", "debug", "trace"]),
         2 => any(vec!["api_base", "base_url", "api_key", "extra_headers", "extra_body", "organization"]),
-        4 => any(vec!["temperature", "messages", "tools", "n", "seed", "metadata", "x"]),
+        1 => fixed("n", vec!["1", "-1", "null"]),
+        4 => any(vec!["temperature", "messages", "tools", "seed", "metadata", "x"]),
         1 => ("[a-z]{5,9}[0-9]", json()),
     ]
 }
