@@ -94,7 +94,7 @@ impl Held {
     /// Writes what was gathered. Cancel safe: what the caller has not taken is written before
     /// anything else is.
     async fn flush(&mut self) -> Result<()> {
-        if let Some(kept) = self.burst.take() {
+        if let Some(kept) = self.burst.take().filter(|_| !self.clock.has_left()) {
             self.inner.send_downstream_proxy_task(kept);
             let began = now_ms();
             self.inner.write_downstream_proxy_tasks().await?;
