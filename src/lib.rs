@@ -20,6 +20,7 @@ pub mod face;
 pub mod ledger;
 pub mod listen;
 pub mod log;
+pub mod memory;
 pub mod meter;
 pub mod metrics;
 pub mod outcome;

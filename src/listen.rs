@@ -1,8 +1,8 @@
 //! Listeners: which sockets Pingora serves, and an error a person can act on when one is taken.
 
-use crate::bounds::HEAD_BYTES;
+use crate::bounds::{H2_ERROR_RESETS, H2_HEAD_BYTES, H2_RESET_STREAMS, H2_SEND_BYTES};
 use crate::certificate::Certificates;
-use crate::config::{Address, Listener, Settings};
+use crate::config::{Address, Limits, Listener, Settings};
 use crate::edge::app::{Connections, Edge};
 use crate::edge::extract;
 use crate::edge::merge::Merging;
@@ -10,7 +10,8 @@ use crate::proxy::Weir;
 use crate::state::State;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
-use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 use pingora_proxy::HttpProxy;
@@ -87,12 +88,24 @@ fn proxy(conf: &Arc<ServerConf>, state: &Arc<State>, h2c: bool) -> Result<Proxy,
     let mut proxy = extract::proxy(conf, Weir::new(Arc::clone(state)))?;
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
-    options.h2_idle_timeout = Some(state.snapshot.load().settings.limits.keepalive_idle);
+    let limits = state.snapshot.load().settings.limits;
+    options.h2_idle_timeout = Some(limits.keepalive_idle);
     proxy.server_options = Some(options);
-    let mut h2 = default_h2_options();
-    h2.max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-    proxy.h2_options = Some(h2);
+    proxy.h2_options = Some(h2_options(&limits));
     Ok(proxy)
+}
+
+/// Bounds of the memory of one HTTP/2 connection (S8). Pingora's defaults stay where none is given.
+fn h2_options(limits: &Limits) -> H2Options {
+    let mut h2 = default_h2_options();
+    h2.max_header_list_size(H2_HEAD_BYTES);
+    h2.max_concurrent_streams(limits.h2_streams);
+    // As many as could be open: a caller may give all of them up at once.
+    h2.max_pending_accept_reset_streams(limits.h2_streams as usize);
+    h2.max_local_error_reset_streams(Some(H2_ERROR_RESETS));
+    h2.max_concurrent_reset_streams(H2_RESET_STREAMS);
+    h2.max_send_buffer_size(H2_SEND_BYTES);
+    h2
 }
 
 fn service(
@@ -101,18 +114,20 @@ fn service(
     certificates: &Certificates,
 ) -> Result<Callers, ListenError> {
     for listener in listeners {
-        match (&listener.address, certificates.resolver(&listener.address)) {
-            (Address::Unix(path), _) => service.add_uds(&path.to_string_lossy(), None),
-            (Address::Tcp(address), None) => service.add_tcp(address),
+        let endpoint = match (&listener.address, certificates.resolver(&listener.address)) {
+            (Address::Unix(path), _) => ListenerConfig::uds(path.to_string_lossy()),
+            (Address::Tcp(address), None) => ListenerConfig::tcp(address),
             (Address::Tcp(address), Some(resolver)) => {
                 let mut tls = TlsSettings::intermediate("", "").map_err(|error| {
                     ListenError::Tls { address: address.clone(), reason: error.to_string() }
                 })?;
                 tls.set_cert_resolver(resolver);
                 tls.enable_h2();
-                service.add_tls_with_settings(address, None, tls);
+                ListenerConfig::tcp(address).tls(tls)
             }
-        }
+        };
+        // Whoever reads has a buffer already, and this one would be 64 KiB of every connection.
+        service.add_listener(endpoint.l4_buffer(L4BufferSettings::default().read(0)));
     }
     Ok(service)
 }

@@ -5,6 +5,7 @@ use crate::config::{self, Loaded, LogFormat, Settings};
 use crate::ledger::{Ledger, Options};
 use crate::listen;
 use crate::log;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reload::Hangup;
 use crate::shutdown::Shutdown;
@@ -107,6 +108,7 @@ impl Running {
             ready.add_dependency(server.add_service(service?));
         }
         ready.add_dependency(server.add_service(admin(&state, &settings)));
+        server.add_service(background_service("memory", Memory));
         server.add_service(background_service("prober", state.live.pools.prober()));
         server.add_service(background_service("resolver", Resolver(Arc::clone(&state.live.pools))));
         for other in others {

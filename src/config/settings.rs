@@ -49,6 +49,10 @@ pub struct Limits {
     pub connections: usize,
     /// Request bodies held at once, all callers together.
     pub buffered_bytes: usize,
+    /// Open streams of one HTTP/2 connection (S8).
+    pub h2_streams: u32,
+    /// Frames a second, of each sort that carries neither request nor body, on one HTTP/2 connection.
+    pub h2_frame_rate: u32,
 }
 
 /// Where attempts are recorded.
@@ -92,6 +96,8 @@ pub(super) const LIMITS: &[&str] = &[
     "min_send_rate",
     "connections",
     "buffered_bytes",
+    "h2_streams",
+    "h2_frame_rate",
 ];
 pub(super) const LEDGER: &[&str] = &["slots", "sync_interval", "sqlite", "spool_bytes"];
 
@@ -142,6 +148,10 @@ fn limits(section: &Section<'_>) -> Limits {
         given.unwrap_or(default)
     };
     let time = |key, seconds| section.or(key, Duration::from_secs(seconds));
+    let count = |key, default: u32, least, most| {
+        let given = section.checked(key, |count: u64| between(count, least, most));
+        given.and_then(|count| u32::try_from(count).ok()).unwrap_or(default)
+    };
     let limits = Limits {
         body_bytes: bytes("body_bytes", bounds::BODY_BYTES_DEFAULT, 1),
         head_timeout: time("head_timeout", 10),
@@ -153,6 +163,8 @@ fn limits(section: &Section<'_>) -> Limits {
             .checked("connections", |count: u64| between(count, 1, 1 << 20))
             .unwrap_or(10_000),
         buffered_bytes: bytes("buffered_bytes", 1 << 30, 1),
+        h2_streams: count("h2_streams", 100, 1, 10_000),
+        h2_frame_rate: count("h2_frame_rate", 100, 10, 1 << 20),
     };
     if limits.buffered_bytes < limits.body_bytes {
         section.problem("buffered_bytes", "must be at least body_bytes, or no full body fits");

@@ -36,8 +36,13 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
             self.state.metrics.conn_refused.inc();
             return None;
         };
-        let guarded = Guarded::new(stream, limits.head_timeout, permit);
-        self.app.process_new(Box::new(guarded), shutdown).await
+        let metrics = Arc::clone(&self.state.metrics);
+        let guarded =
+            Guarded::new(stream, limits.head_timeout, limits.h2_frame_rate, metrics, permit);
+        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+        // In a task of its own, because the one that shook hands keeps 9 kB for that until it ends.
+        tokio::spawn(async move { app.process_new(Box::new(guarded), &shutdown).await });
+        None
     }
 
     async fn cleanup(&self) {

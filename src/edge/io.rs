@@ -1,13 +1,16 @@
-//! A caller's connection: the deadline and the size of its request heads.
+//! A caller's connection: the deadline and the size of its request heads, and its HTTP/2 frames.
 //!
 //! Pingora limits each read of a head, not their sum, and takes a megabyte (P1, S1, S4). Only the
 //! stream sees every read. While a request is served it passes everything on after one compare; a
 //! head that comes in one read costs no clock and no timer.
 
 use super::app::Permit;
+use super::frames::PREFACE;
+use super::watch::Watch;
 use crate::bounds::HEAD_BYTES;
 use crate::error::Error;
 use crate::face;
+use crate::metrics::Metrics;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -24,9 +27,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4); its heads are HTTP/2's matter.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// In place of a count: no head is being read.
 const PASSING: usize = usize::MAX;
@@ -66,28 +66,50 @@ pub struct Guarded {
     timer: Option<Pin<Box<Sleep>>>,
     /// The timer runs for the head under way.
     armed: bool,
-    /// The next byte is timed as well, from the connection's begin: of a preface it may be the first.
+    /// The next byte is timed as well, from the connection's begin: it may be the first of a preface.
     first_timed: bool,
-    /// HTTP/2 was agreed on with TLS.
-    h2: bool,
+    /// Once HTTP/2 is spoken.
+    h2: Option<Box<Watch>>,
+    rate: u32,
+    metrics: Arc<Metrics>,
     _permit: Permit,
 }
 
 impl Guarded {
-    /// Guards a connection that has just been accepted; `permit` is held until it closes.
+    /// Guards a connection that has just been accepted; `permit` is held until it closes. On HTTP/2
+    /// it may send `rate` frames a second, as [`Watch::new`] says.
     #[must_use]
-    pub fn new(inner: Stream, timeout: Duration, permit: Permit) -> Self {
-        let h2 = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
-        Self {
+    pub fn new(
+        inner: Stream,
+        timeout: Duration,
+        rate: u32,
+        metrics: Arc<Metrics>,
+        permit: Permit,
+    ) -> Self {
+        let agreed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
+        let mut guarded = Self {
             inner,
             head: Arc::default(),
             timeout,
             timer: None,
             armed: false,
-            first_timed: h2,
-            h2,
+            first_timed: false,
+            h2: None,
+            rate,
+            metrics,
             _permit: permit,
+        };
+        if agreed {
+            guarded.speak_h2();
         }
+        guarded
+    }
+
+    /// What arrives from now on is a preface and frames.
+    pub(super) fn speak_h2(&mut self) {
+        self.h2 = Some(Box::new(Watch::new(self.rate, Arc::clone(&self.metrics))));
+        self.armed = false;
+        self.head.0.store(PASSING, Ordering::Relaxed);
     }
 
     /// Reads bytes of a head of which `read` have come.
@@ -116,17 +138,38 @@ impl Guarded {
         if read == 0 {
             self.armed = std::mem::take(&mut self.first_timed);
         }
-        let total = read + count;
-        let preface_over = self.h2 && total >= PREFACE.len();
-        self.head.0.store(if preface_over { PASSING } else { total }, Ordering::Relaxed);
+        self.head.0.store(read + count, Ordering::Relaxed);
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads what h2 will see, and ends a connection that goes too far.
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let waiting = self.h2.as_ref().is_some_and(|h2| h2.is_waiting());
+        let is_late = waiting && self.timer().as_mut().poll(cx).is_ready();
+        let Some(h2) = self.h2.as_mut() else {
+            return Pin::new(&mut self.inner).poll_read(cx, into);
+        };
+        if is_late {
+            h2.is_late();
+            return Poll::Ready(Err(late()));
+        }
+        let moved = ready!(h2.poll_read(&mut self.inner, cx, into))?;
+        self.armed &= !moved;
+        Poll::Ready(Ok(()))
+    }
+
+    fn wrote(&mut self, done: &Poll<io::Result<usize>>) {
+        if let (Some(h2), Poll::Ready(Ok(count))) = (self.h2.as_mut(), done) {
+            h2.wrote(*count);
+        }
     }
 
     /// Tells a caller who speaks HTTP/1 why the connection ends: one write that is not waited for.
     fn answer(&mut self, cx: &mut Context<'_>, status: u16, says: impl Into<Cow<'static, str>>) {
-        if self.h2 {
-            return;
-        }
         let body = face::error_body(&Error::caller(status, says), None);
         let head = format!(
             "HTTP/1.1 {status} \r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -183,6 +226,7 @@ impl AsyncRead for Guarded {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.head.0.load(Ordering::Relaxed) {
+            PASSING if self.h2.is_some() => self.poll_frames(cx, into),
             PASSING => Pin::new(&mut self.inner).poll_read(cx, into),
             read => self.poll_head(cx, into, read),
         }
@@ -202,7 +246,7 @@ impl Peek for Guarded {
             () = timer.as_mut() => return Err(late()),
         };
         if into == PREFACE {
-            self.head.0.store(PASSING, Ordering::Relaxed);
+            self.speak_h2();
         }
         Ok(peeked)
     }
@@ -214,7 +258,9 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let done = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.wrote(&done);
+        done
     }
 
     fn poll_write_vectored(
@@ -222,7 +268,9 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let done = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.wrote(&done);
+        done
     }
 
     fn is_write_vectored(&self) -> bool {

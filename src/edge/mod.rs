@@ -1,6 +1,7 @@
 //! What wraps Pingora on the caller's side: connections, the held session and its clocks.
 //!
-//! [`app`] counts connections and gives each the stream of [`io`], which watches over request heads.
+//! [`app`] counts connections and gives each the stream of [`io`], which watches over request heads
+//! and, with `watch`, over the `frames` of HTTP/2.
 //!
 //! Pingora has no phase that reads a whole body, keeps a reply head back until content comes, or
 //! times an attempt, and no way to write while an upstream is silent. One session type of ours gives
@@ -10,6 +11,7 @@
 pub mod app;
 pub mod clock;
 pub mod extract;
+mod frames;
 pub mod held;
 pub mod io;
 #[cfg(test)]
@@ -17,3 +19,4 @@ mod io_tests;
 pub mod merge;
 mod silence;
 mod timer;
+mod watch;

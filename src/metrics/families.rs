@@ -73,6 +73,8 @@ families! {
         "Pooled upstream connections found closed when they were written to.";
     CONN_REFUSED: Counter "weir_conn_refused_total" []
         "Caller connections closed because a connection cap was reached.";
+    H2_ABUSE: Counter "weir_h2_abuse_total" ["kind"]
+        "HTTP/2 connections closed for what they sent too much or too slowly.";
     PANICS: Counter "weir_panics_total" []
         "Panics caught. Anything but 0 is a bug of Weir.";
     RULE_HITS: Counter "weir_rule_hits_total" ["rule"]

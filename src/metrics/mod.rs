@@ -15,7 +15,7 @@ mod tests;
 pub use endpoint::{EndpointMetrics, ProviderMetrics};
 pub use families::{FAMILIES, Family, Type};
 pub use labels::{
-    BadJson, CooldownScope, Counters, Ending, EndpointState, Gauges, Label, Phase, Reload,
+    BadJson, CooldownScope, Counters, Ending, EndpointState, Gauges, H2Abuse, Label, Phase, Reload,
 };
 pub use ledger::LedgerDepth;
 
@@ -58,6 +58,7 @@ pub struct Metrics {
     pub usage_parse_errors: IntCounter,
     pub stale_conn: IntCounter,
     pub conn_refused: IntCounter,
+    pub h2_abuse: Counters<H2Abuse>,
     pub panics: IntCounter,
     pub reload: Counters<Reload>,
     pub config_epoch: IntGauge,
@@ -102,6 +103,7 @@ impl Metrics {
             usage_parse_errors: new.counter(&f::USAGE_PARSE_ERRORS)?,
             stale_conn: new.counter(&f::STALE_CONN)?,
             conn_refused: new.counter(&f::CONN_REFUSED)?,
+            h2_abuse: Counters::resolve(&new.counters(&f::H2_ABUSE)?, &[])?,
             panics: new.counter(&f::PANICS)?,
             reload: Counters::resolve(&new.counters(&f::RELOAD)?, &[])?,
             config_epoch: new.gauge(&f::CONFIG_EPOCH)?,

@@ -244,7 +244,7 @@ fn documentation() -> String {
         text += &format!("| `{name}` | {} | {help} |\n", code(labels));
     }
     text += "\n| label | of | values |\n|---|---|---|\n";
-    let sets: [(&str, &str, Vec<&str>); 12] = [
+    let sets: [(&str, &str, Vec<&str>); 13] = [
         ("face", "requests", Face::values().collect()),
         ("operation", "requests", Target::values().collect()),
         ("outcome", "requests", Ending::values().collect()),
@@ -254,6 +254,7 @@ fn documentation() -> String {
         ("scope", "cooldowns", CooldownScope::values().collect()),
         ("reason", "excluded", Exclusion::values().collect()),
         ("kind", "bad_json", BadJson::values().collect()),
+        ("kind", "h2_abuse", H2Abuse::values().collect()),
         ("phase", "client_abort", Phase::values().collect()),
         ("phase", "inband_error", Phase::values().collect()),
         ("result", "reload", Reload::values().collect()),

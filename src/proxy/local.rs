@@ -26,7 +26,7 @@ pub(super) async fn answer(
         Target::Models => state.snapshot.load().models.clone(),
         _ => generation(state, session).await?,
     };
-    reply::json(session, body)
+    reply::json(session, body, &state.lingering)
         .await
         .map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))
 }
