@@ -2,6 +2,25 @@
 
 use std::time::Duration;
 
+/// Most bytes of a request's header list on HTTP/2, as RFC 9113, section 6.5.2, counts them (S8).
+pub const H2_HEAD_BYTES: u32 = 16 << 10;
+/// Frames of one header block beside its first: 16 KiB fit into two.
+pub const H2_CONTINUATIONS: u32 = 4;
+/// Requests of one connection that begin before other connections and requests have their turn.
+pub const H2_HEADS_AT_ONCE: u32 = 4;
+/// Seconds' worth of frames of a sort that may come at once.
+pub const H2_BURST_SECONDS: u32 = 10;
+/// Bytes Weir writes for each window update it expects: a frame of one byte may be answered by two.
+pub const H2_BYTES_PER_WINDOW_UPDATE: usize = 5;
+/// Streams that Weir resets over a connection's life for what is wrong with them (CVE-2025-8671).
+pub const H2_ERROR_RESETS: usize = 256;
+/// Streams of a connection that Weir has reset and still remembers, to tell late frames from wrong ones.
+pub const H2_RESET_STREAMS: usize = 16;
+/// Bytes of an answer that wait in one stream for its caller's window.
+pub const H2_SEND_BYTES: usize = 64 << 10;
+/// HTTP/2 streams whose answer is Weir's own and that wait for their caller, of all connections.
+pub const LINGERING: usize = 64;
+
 /// Largest request body unless configured otherwise, bytes.
 pub const BODY_BYTES_DEFAULT: usize = 64 << 20;
 /// Largest body read on a thread that serves; a larger one would keep it from others too long.

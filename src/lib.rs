@@ -21,6 +21,7 @@ pub mod host;
 pub mod ledger;
 pub mod listen;
 pub mod log;
+pub mod memory;
 pub mod meter;
 pub mod metrics;
 pub mod outcome;

@@ -1,9 +1,11 @@
 //! Listeners: which sockets Pingora serves, and an error a person can act on when one is taken.
 
 use crate::admin::Admin;
-use crate::bounds::{HEAD_BYTES, OPERATOR_SPARES};
+use crate::bounds::{
+    H2_ERROR_RESETS, H2_HEAD_BYTES, H2_RESET_STREAMS, H2_SEND_BYTES, OPERATOR_SPARES,
+};
 use crate::certificate::Certificates;
-use crate::config::{Address, Settings};
+use crate::config::{Address, Limits, Settings};
 use crate::edge::accept::Accepting;
 use crate::edge::app::Edge;
 use crate::edge::extract;
@@ -14,7 +16,7 @@ use crate::proxy::Weir;
 use crate::state::State;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
-use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use std::net::TcpListener;
@@ -117,11 +119,10 @@ fn proxy(conf: &Arc<ServerConf>, state: &Arc<State>, h2c: bool) -> Result<Proxy,
     let mut proxy = extract::proxy(conf, Weir::new(Arc::clone(state)))?;
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
-    options.h2_idle_timeout = Some(state.snapshot.load().settings.limits.keepalive_idle);
+    let limits = state.snapshot.load().settings.limits;
+    options.h2_idle_timeout = Some(limits.keepalive_idle);
     proxy.server_options = Some(options);
-    let mut h2 = default_h2_options();
-    h2.max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-    proxy.h2_options = Some(h2);
+    proxy.h2_options = Some(h2_options(&limits));
     Ok(proxy)
 }
 
@@ -135,4 +136,17 @@ fn tls(address: &Address, certificates: &Certificates) -> Result<Option<Acceptor
     tls.set_cert_resolver(resolver);
     tls.enable_h2();
     Ok(Some(tls.build()))
+}
+
+/// Bounds of the memory of one HTTP/2 connection (S8). Pingora's defaults stay where none is given.
+fn h2_options(limits: &Limits) -> H2Options {
+    let mut h2 = default_h2_options();
+    h2.max_header_list_size(H2_HEAD_BYTES);
+    h2.max_concurrent_streams(limits.h2_streams);
+    // As many as could be open: a caller may give all of them up at once.
+    h2.max_pending_accept_reset_streams(limits.h2_streams as usize);
+    h2.max_local_error_reset_streams(Some(H2_ERROR_RESETS));
+    h2.max_concurrent_reset_streams(H2_RESET_STREAMS);
+    h2.max_send_buffer_size(H2_SEND_BYTES);
+    h2
 }

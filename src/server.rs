@@ -7,6 +7,7 @@ use crate::host;
 use crate::ledger::{Ledger, Options};
 use crate::listen;
 use crate::log;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reload::Hangup;
 use crate::shutdown::Shutdown;
@@ -114,6 +115,7 @@ impl Running {
         ready.add_dependency(server.add_service(listen::callers(&conf, &state)?));
         let admin = admin(&state, &settings);
         ready.add_dependency(server.add_service(listen::operators(admin, &state)?));
+        server.add_service(background_service("memory", Memory));
         server.add_service(background_service("prober", state.live.pools.prober()));
         server.add_service(background_service("resolver", Resolver(Arc::clone(&state.live.pools))));
         for other in others {

@@ -2,6 +2,7 @@
 
 use crate::access::{Failures, Keys};
 use crate::admin::Status;
+use crate::bounds::LINGERING;
 use crate::certificate::Certificates;
 use crate::config::Loaded;
 use crate::edge::clock::{self, now_ms};
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Semaphore;
 
 /// Takes access lines.
 pub type AccessSink = Box<dyn Fn(&Access) + Send + Sync>;
@@ -35,6 +37,8 @@ pub struct State {
     pub budget: RetryBudget,
     /// Request bodies held.
     pub bodies: Arc<HeldBytes>,
+    /// Places of HTTP/2 streams that wait for their caller to take Weir's own answer.
+    pub lingering: Semaphore,
     /// Where access lines go instead of the log.
     access: OnceLock<AccessSink>,
     /// A directory that goes with the process, as a demonstration's does.
@@ -70,6 +74,7 @@ impl State {
             metrics,
             budget: RetryBudget::default(),
             bodies: Arc::default(),
+            lingering: Semaphore::new(LINGERING),
             access: OnceLock::new(),
             scratch: OnceLock::new(),
             active: AtomicUsize::new(0),

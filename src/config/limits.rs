@@ -38,6 +38,10 @@ pub struct Limits {
     /// Wrong or missing keys of one address in a minute before it is told to wait (S11); 0 asks
     /// for nothing.
     pub failed_keys: u32,
+    /// Open streams of one HTTP/2 connection (S8).
+    pub h2_streams: u32,
+    /// Frames a second, of each sort that carries neither request nor body, on one HTTP/2 connection.
+    pub h2_frame_rate: u32,
 }
 
 pub(super) const LIMITS: &[&str] = &[
@@ -55,6 +59,8 @@ pub(super) const LIMITS: &[&str] = &[
     "requests_per_key",
     "buffered_bytes",
     "failed_keys",
+    "h2_streams",
+    "h2_frame_rate",
 ];
 
 impl Limits {
@@ -78,6 +84,8 @@ impl Limits {
             requests_per_key: bounds::REQUESTS_PER_KEY_DEFAULT,
             buffered_bytes: 1 << 30,
             failed_keys: 100,
+            h2_streams: 100,
+            h2_frame_rate: 100,
         }
     }
 }
@@ -90,6 +98,10 @@ pub(super) fn read(section: &Section<'_>, descriptors: usize) -> Limits {
         given.unwrap_or(default)
     };
     let count = |key| section.checked(key, |count: u64| between(count, 1, 1 << 20));
+    let small = |key, default: u32, least, most| {
+        let given = section.checked(key, |count: u64| between(count, least, most));
+        given.and_then(|count| u32::try_from(count).ok()).unwrap_or(default)
+    };
     let shared = |key, default: usize, percent| {
         let given = count(key);
         if given.is_some_and(|given| given > host::share(descriptors, percent)) {
@@ -113,9 +125,9 @@ pub(super) fn read(section: &Section<'_>, descriptors: usize) -> Limits {
         requests: shared("requests", default.requests, bounds::REQUESTS_PERCENT),
         requests_per_key: count("requests_per_key").unwrap_or(default.requests_per_key),
         buffered_bytes: bytes("buffered_bytes", default.buffered_bytes, 1),
-        failed_keys: section
-            .checked("failed_keys", |count: u64| between(count, 0, 1 << 20))
-            .map_or(default.failed_keys, |count| count as u32),
+        failed_keys: small("failed_keys", default.failed_keys, 0, 1 << 20),
+        h2_streams: small("h2_streams", default.h2_streams, 1, 10_000),
+        h2_frame_rate: small("h2_frame_rate", default.h2_frame_rate, 10, 1 << 20),
     };
     if limits.buffered_bytes < limits.body_bytes {
         section.problem("buffered_bytes", "must be at least body_bytes, or no full body fits");

@@ -63,7 +63,10 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         };
         let guarded =
             Guarded::new(stream, &limits, Arc::clone(metrics), place).resetting(reset).checked();
-        self.app.process_new(Box::new(guarded), shutdown).await
+        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+        // In a task of its own, because the one that shook hands keeps kilobytes for that until it ends.
+        tokio::spawn(async move { app.process_new(Box::new(guarded), &shutdown).await });
+        None
     }
 
     async fn cleanup(&self) {

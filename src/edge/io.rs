@@ -1,5 +1,5 @@
-//! A caller's connection: the deadline and the size of its request heads, and the pace at which it
-//! takes what is sent.
+//! A caller's connection: the deadline and the size of its request heads, its HTTP/2 frames, and the
+//! pace at which it takes what is sent.
 //!
 //! Pingora limits each read of a head, not their sum, and takes a megabyte (P1, S1, S4); it limits
 //! each write by itself, so a stall of a second or a trickle without end decides (P3). Only the
@@ -11,8 +11,10 @@ mod framing;
 #[cfg(test)]
 mod framing_tests;
 
+use super::frames::PREFACE;
 use super::pace::{Pace, Taken};
 use super::places::Place;
+use super::watch::Watch;
 use super::wire::Reset;
 use crate::bounds::HEAD_BYTES;
 use crate::config::Limits;
@@ -28,9 +30,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::time::{Instant, Sleep};
-
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4); its heads are HTTP/2's matter.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes that wait for more before they are sent: a reply's head goes with the body behind it.
 const SEGMENT_BYTES: usize = 1_460;
@@ -87,14 +86,16 @@ pub struct Guarded {
     timer: Option<Pin<Box<Sleep>>>,
     /// The timer runs for the head under way.
     armed: bool,
-    /// The next byte is timed as well, from the connection's begin: of a preface it may be the first.
+    /// The next byte is timed as well, from the connection's begin: it may be the first of a preface.
     first_timed: bool,
     /// No byte has come yet.
     fresh: bool,
     /// A head is waited for that has not begun.
     waiting: bool,
-    /// HTTP/2 was agreed on with TLS.
-    h2: bool,
+    /// Once HTTP/2 is spoken.
+    h2: Option<Box<Watch>>,
+    /// Frames a second, as [`Watch::new`] says.
+    rate: u32,
     /// `None` for HTTP/2.
     framing: Option<Framing>,
     /// The timer runs for the connection's end.
@@ -112,18 +113,19 @@ impl Guarded {
     /// Guards a connection that has just been accepted; `place` is held until it closes.
     #[must_use]
     pub fn new(inner: Stream, limits: &Limits, metrics: Arc<Metrics>, place: Place) -> Self {
-        let h2 = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
-        Self {
+        let agreed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
+        let mut guarded = Self {
             inner: BufWriter::with_capacity(SEGMENT_BYTES, inner),
             head: Arc::default(),
             timeout: limits.head_timeout,
             idle: limits.keepalive_idle,
             timer: None,
             armed: false,
-            first_timed: h2,
+            first_timed: false,
             fresh: true,
             waiting: false,
-            h2,
+            h2: None,
+            rate: limits.h2_frame_rate,
             framing: None,
             closing: false,
             pace: Pace::new(limits.write_timeout, limits.min_send_rate),
@@ -131,7 +133,19 @@ impl Guarded {
             reset: Reset::default(),
             metrics,
             _place: place,
+        };
+        if agreed {
+            guarded.speak_h2();
         }
+        guarded
+    }
+
+    /// What arrives from now on is a preface and frames.
+    pub(super) fn speak_h2(&mut self) {
+        self.h2 = Some(Box::new(Watch::new(self.rate, Arc::clone(&self.metrics))));
+        self.framing = None;
+        self.armed = false;
+        self.head.read.store(PASSING, Ordering::Relaxed);
     }
 
     /// A caller that does not take what is sent is told with a reset.
@@ -175,9 +189,27 @@ impl Guarded {
         if read == 0 {
             self.armed = std::mem::take(&mut self.first_timed);
         }
-        let total = read + count;
-        let preface_over = self.h2 && total >= PREFACE.len();
-        self.head.read.store(if preface_over { PASSING } else { total }, Ordering::Relaxed);
+        self.head.read.store(read + count, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what h2 will see, and ends a connection that goes too far.
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let waiting = self.h2.as_ref().is_some_and(|h2| h2.is_waiting());
+        let is_late = waiting && self.timer().as_mut().poll(cx).is_ready();
+        let Some(h2) = self.h2.as_mut() else {
+            return Pin::new(&mut self.inner).poll_read(cx, into);
+        };
+        if is_late {
+            h2.is_late();
+            return Poll::Ready(Err(self.late()));
+        }
+        let moved = ready!(h2.poll_read(self.inner.get_mut(), cx, into))?;
+        self.armed &= !moved;
         Poll::Ready(Ok(()))
     }
 
@@ -221,6 +253,12 @@ impl Guarded {
     fn late(&self) -> io::Error {
         self.metrics.deadlines.inc(Deadline::Head);
         io::Error::new(io::ErrorKind::TimedOut, "a request head that was not whole in time")
+    }
+
+    fn wrote(&mut self, said: &Poll<io::Result<usize>>) {
+        if let (Some(h2), Poll::Ready(Ok(count))) = (self.h2.as_mut(), said) {
+            h2.wrote(*count);
+        }
     }
 
     /// What a write came to, in its caller's time.
@@ -276,8 +314,7 @@ impl Peek for Guarded {
             () = timer.as_mut() => return Err(self.late()),
         };
         if into == PREFACE {
-            self.framing = None;
-            self.head.read.store(PASSING, Ordering::Relaxed);
+            self.speak_h2();
         }
         Ok(peeked)
     }
@@ -290,6 +327,7 @@ impl AsyncWrite for Guarded {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let said = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.wrote(&said);
         self.paced(cx, said)
     }
 
@@ -299,6 +337,7 @@ impl AsyncWrite for Guarded {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let said = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.wrote(&said);
         self.paced(cx, said)
     }
 

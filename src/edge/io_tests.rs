@@ -1,10 +1,11 @@
 //! Heads in and out of their time and size, with the clock standing still where it can.
 
+use super::frames::PREFACE;
 use super::io::{Guarded, Serving};
 use super::places::Places;
 use crate::bounds::HEAD_BYTES;
 use crate::config::Limits;
-use crate::metrics::{Deadline, Metrics};
+use crate::metrics::{Deadline, H2Abuse, Metrics};
 use pingora::protocols::{Shutdown, Stream};
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Frames a second.
+const RATE: u32 = 10;
+
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap())
+}
 
 fn counted(room: usize) -> (Stream, DuplexStream, Arc<Metrics>) {
     let (near, far) = duplex(room);
@@ -161,4 +169,66 @@ async fn what_is_written_in_pieces_is_sent_in_one() {
     stream.write_all(b"last").await.unwrap();
     Shutdown::shutdown(&mut *stream).await;
     assert_eq!(far.read(&mut came).await.unwrap(), 4);
+}
+
+/// A connection on which HTTP/2 begins.
+fn speaking_h2(metrics: &Arc<Metrics>) -> (Stream, DuplexStream) {
+    let (near, far) = duplex(1 << 20);
+    let limits = Limits { head_timeout: SECOND, h2_frame_rate: RATE, ..Limits::sharing(1_024) };
+    let place = Places::default().take(None, 1, 1).unwrap();
+    let mut guarded = Guarded::new(Box::new(near), &limits, Arc::clone(metrics), place);
+    guarded.speak_h2();
+    (Box::new(guarded), far)
+}
+
+/// A frame without payload.
+fn frame(kind: u8, flags: u8) -> [u8; 9] {
+    [0, 0, 0, kind, flags, 0, 0, 0, 1]
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_h2_a_preface_and_each_header_block_have_their_time_and_silence_has_any() {
+    let (headers, continuation, end_headers) = (1, 9, 4);
+    let metrics = metrics();
+    let (mut stream, mut far) = speaking_h2(&metrics);
+    far.write_all(&PREFACE[..23]).await.unwrap();
+    let (kind, after) = error(&mut stream).await;
+    assert_eq!(kind, io::ErrorKind::TimedOut);
+    assert!((SECOND..SECOND * 11 / 10).contains(&after), "{after:?}");
+
+    let (mut stream, mut far) = speaking_h2(&metrics);
+    far.write_all(PREFACE).await.unwrap();
+    stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+    for _ in 0..3 {
+        assert!(timeout(SECOND * 60, stream.read(&mut [0])).await.is_err(), "silence is not timed");
+        far.write_all(&frame(headers, 0)).await.unwrap();
+        stream.read_exact(&mut [0; 9]).await.unwrap();
+        assert!(timeout(SECOND * 9 / 10, stream.read(&mut [0])).await.is_err());
+        far.write_all(&frame(continuation, end_headers)).await.unwrap();
+        stream.read_exact(&mut [0; 9]).await.unwrap();
+    }
+    far.write_all(&frame(headers, 0)).await.unwrap();
+    stream.read_exact(&mut [0; 9]).await.unwrap();
+    let drip = async {
+        loop {
+            sleep(SECOND * 3 / 10).await;
+            far.write_all(&frame(continuation, 0)[..1]).await.unwrap();
+        }
+    };
+    let (kind, after) =
+        tokio::select! { ended = error(&mut stream) => ended, () = drip => unreachable!() };
+    assert_eq!(kind, io::ErrorKind::TimedOut, "more of the same block gives it no more time");
+    assert!((SECOND..SECOND * 11 / 10).contains(&after), "{after:?}");
+    assert_eq!(metrics.h2_abuse.get(H2Abuse::SlowHead), 2);
+}
+
+#[tokio::test]
+async fn too_many_frames_end_a_connection_and_are_counted() {
+    const PING: u8 = 6;
+    let metrics = metrics();
+    let (mut stream, mut far) = speaking_h2(&metrics);
+    far.write_all(PREFACE).await.unwrap();
+    far.write_all(&frame(PING, 0).repeat(20 * RATE as usize)).await.unwrap();
+    assert_eq!(error(&mut stream).await.0, io::ErrorKind::InvalidData);
+    assert_eq!(metrics.h2_abuse.get(H2Abuse::Ping), 1);
 }

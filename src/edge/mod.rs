@@ -1,7 +1,8 @@
 //! What wraps Pingora on the caller's side: connections, the held session and its clocks.
 //!
 //! [`accept`] takes connections from the sockets of [`socket`]; [`app`] finds each a place, does its TLS
-//! handshake and gives it the stream of [`io`], which watches over request heads and slow readers.
+//! handshake and gives it the stream of [`io`], which watches over request heads and slow readers and,
+//! with `watch`, over the `frames` of HTTP/2.
 //!
 //! Pingora has no phase that reads a whole body, keeps a reply head back until content comes, or
 //! times an attempt, and no way to write while an upstream is silent. One session type of ours gives
@@ -13,6 +14,7 @@ pub mod app;
 mod burst;
 pub mod clock;
 pub mod extract;
+mod frames;
 pub mod head;
 pub mod held;
 pub mod io;
@@ -25,4 +27,5 @@ mod silence;
 pub mod socket;
 mod through;
 mod timer;
+mod watch;
 pub mod wire;

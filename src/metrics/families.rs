@@ -101,6 +101,8 @@ families! {
         "TLS handshakes of callers that failed before their deadline.";
     ACCEPT_ERRORS: Counter "weir_accept_errors_total" []
         "Connections that could not be accepted: no descriptor or no memory was left, most often.";
+    H2_ABUSE: Counter "weir_h2_abuse_total" ["kind"]
+        "HTTP/2 connections closed for what they sent too much or too slowly.";
     PANICS: Counter "weir_panics_total" []
         "Panics caught. Anything but 0 is a bug of Weir.";
     RULE_HITS: Counter "weir_rule_hits_total" ["rule"]

@@ -87,6 +87,24 @@ label! {
 }
 
 label! {
+    /// What an HTTP/2 connection was closed for (F59). Sorts of frames come first.
+    H2Abuse {
+        Reset = "reset",
+        Settings = "settings",
+        Ping = "ping",
+        /// DATA without a byte.
+        EmptyData = "empty_data",
+        WindowUpdate = "window_update",
+        /// PRIORITY, and sorts that RFC 9113 does not know.
+        Other = "other",
+        /// One header block in too many frames.
+        Continuation = "continuation",
+        /// The preface, a header block or a frame that was not whole in time.
+        SlowHead = "slow_head",
+    }
+}
+
+label! {
     /// Where in a reply something happened.
     Phase {
         /// Before content reached the caller.

@@ -17,7 +17,7 @@ pub use endpoint::{EndpointMetrics, ProviderMetrics};
 pub use families::{FAMILIES, Family, Type};
 pub use labels::{
     BadJson, ConnectionCap, CooldownScope, Counters, Deadline, Ending, EndpointState, FailedKey,
-    Gauges, Label, Phase, Reload, RequestCap,
+    Gauges, H2Abuse, Label, Phase, Reload, RequestCap,
 };
 pub use ledger::LedgerDepth;
 pub use upstream::UpstreamDepth;
@@ -71,6 +71,7 @@ pub struct Metrics {
     pub deadlines: Counters<Deadline>,
     pub handshakes_failed: IntCounter,
     pub accept_errors: IntCounter,
+    pub h2_abuse: Counters<H2Abuse>,
     pub panics: IntCounter,
     pub reload: Counters<Reload>,
     pub config_epoch: IntGauge,
@@ -124,6 +125,7 @@ impl Metrics {
             deadlines: Counters::resolve(&new.counters(&f::DEADLINES)?, &[])?,
             handshakes_failed: new.counter(&f::HANDSHAKES_FAILED)?,
             accept_errors: new.counter(&f::ACCEPT_ERRORS)?,
+            h2_abuse: Counters::resolve(&new.counters(&f::H2_ABUSE)?, &[])?,
             panics: new.counter(&f::PANICS)?,
             reload: Counters::resolve(&new.counters(&f::RELOAD)?, &[])?,
             config_epoch: new.gauge(&f::CONFIG_EPOCH)?,

@@ -245,7 +245,7 @@ fn documentation() -> String {
         text += &format!("| `{name}` | {} | {help} |\n", code(labels));
     }
     text += "\n| label | of | values |\n|---|---|---|\n";
-    let sets: [(&str, &str, Vec<&str>); 17] = [
+    let sets: [(&str, &str, Vec<&str>); 18] = [
         ("face", "requests", Face::values().collect()),
         ("operation", "requests", Target::values().collect()),
         ("outcome", "requests", Ending::values().collect()),
@@ -257,6 +257,7 @@ fn documentation() -> String {
         ("kind", "bad_request", BadRequest::values().collect()),
         ("kind", "bad_json", BadJson::values().collect()),
         ("answer", "failed_keys", FailedKey::values().collect()),
+        ("kind", "h2_abuse", H2Abuse::values().collect()),
         ("phase", "client_abort", Phase::values().collect()),
         ("phase", "inband_error", Phase::values().collect()),
         ("cap", "conn_refused", ConnectionCap::values().collect()),

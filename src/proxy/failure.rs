@@ -137,7 +137,10 @@ pub(super) async fn last_word(
     ctx: &mut Context,
 ) -> FailToProxy {
     let Ok(exchange) = ctx.exchange() else {
-        // Reached only by an error before a plan, which Pingora made itself.
+        // Reached by an error before a plan: Pingora's own, or that an answer could not be written.
+        if session.response_written().is_some() {
+            return over(0);
+        }
         let said = reply::error(session, &Error::weir(500, "Internal Server Error"), None).await;
         return over(if said.is_ok() { 500 } else { 0 });
     };

@@ -28,11 +28,11 @@ pub(super) async fn answer(
         Target::Preflight => reply::preflight(session).await,
         Target::Models => {
             let models = state.snapshot.load().models.clone();
-            reply::json(session, models).await
+            reply::json(session, models, &state.lingering).await
         }
         _ => {
             let found = generation(state, session).await?;
-            reply::json(session, found).await
+            reply::json(session, found, &state.lingering).await
         }
     };
     said.map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))

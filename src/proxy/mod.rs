@@ -82,7 +82,7 @@ impl ProxyHttp for Weir {
             Ok(None) => Ok(true),
             Err(refusal) => {
                 request::refused(&self.state, session, &refusal);
-                reply::refuse(session, &refusal).await?;
+                reply::refuse(session, &refusal, &self.state.lingering).await?;
                 Ok(true)
             }
         }

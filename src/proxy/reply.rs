@@ -3,10 +3,13 @@
 use crate::error::Error;
 use crate::face::{self, cors};
 use bytes::Bytes;
+use futures::FutureExt;
 use http::header;
-use pingora::Result;
+use pingora::{ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use std::pin::pin;
+use tokio::sync::Semaphore;
 
 /// An error shown instead of a plan.
 #[derive(Debug)]
@@ -39,15 +42,23 @@ impl Refusal {
 }
 
 /// Answers with the contract's envelope (section 5.1).
-pub(super) async fn refuse(session: &mut Session, refusal: &Refusal) -> Result<()> {
+///
+/// # Errors
+/// The caller has gone, or does not read, or is one of too many that make Weir wait.
+pub(super) async fn refuse(
+    session: &mut Session,
+    refusal: &Refusal,
+    places: &Semaphore,
+) -> Result<()> {
     if !refusal.keep {
         session.set_keepalive(None);
     }
-    answer(session, &refusal.error, None, refusal.allow).await?;
+    let h2 = session.is_http2();
+    linger(h2, places, answer(session, &refusal.error, None, refusal.allow)).await??;
     if !refusal.keep && !session.req_header().headers.contains_key(header::EXPECT) {
         // Closing on unread bytes would be a reset, which costs many callers the answer. Bounded by
         // the session's drain timeout; what is wrong with the rest does not matter any more.
-        drop(session.downstream_session.drain_request_body().await);
+        drop(linger(h2, places, session.downstream_session.drain_request_body()).await);
     }
     Ok(())
 }
@@ -78,9 +89,26 @@ async fn answer(
 }
 
 /// A 200 with a JSON body.
-pub(super) async fn json(session: &mut Session, body: Bytes) -> Result<()> {
+///
+/// # Errors
+/// As [`refuse`].
+pub(super) async fn json(session: &mut Session, body: Bytes, places: &Semaphore) -> Result<()> {
     let head = json_head(200, body.len())?;
-    write(session, head, body).await
+    linger(session.is_http2(), places, write(session, head, body)).await?
+}
+
+/// Waits, on HTTP/2 only from one of the few places there are: a stream that waits costs a hundred
+/// times the bytes that opened it, and a connection has many (S10). Whoever has one at once needs none.
+async fn linger<T>(h2: bool, places: &Semaphore, work: impl Future<Output = T>) -> Result<T> {
+    let mut work = pin!(work);
+    if let Some(done) = work.as_mut().now_or_never() {
+        return Ok(done);
+    }
+    let place = h2.then(|| places.try_acquire()).transpose();
+    let _place = place.map_err(|_| {
+        pingora::Error::explain(ErrorType::WriteTimedout, "too many callers let answers wait")
+    })?;
+    Ok(work.await)
 }
 
 /// The answer to a preflight: nothing but what a page may send.

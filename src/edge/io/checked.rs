@@ -18,7 +18,7 @@ impl Guarded {
     /// Lets only well-formed HTTP/1 requests through, and counts what it refuses.
     #[must_use]
     pub fn checked(mut self) -> Self {
-        self.framing = (!self.h2).then(|| Framing::new(Arc::clone(&self.metrics)));
+        self.framing = self.h2.is_none().then(|| Framing::new(Arc::clone(&self.metrics)));
         self
     }
 
@@ -74,6 +74,7 @@ impl Guarded {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.head.read.load(Ordering::Relaxed) {
+            PASSING if self.h2.is_some() => self.poll_frames(cx, into),
             PASSING => Pin::new(&mut self.inner).poll_read(cx, into),
             read => self.poll_head(cx, into, read),
         }
@@ -124,7 +125,7 @@ impl Guarded {
         says: impl Into<Cow<'static, str>>,
         fields: &str,
     ) {
-        if self.h2 {
+        if self.h2.is_some() {
             return;
         }
         let body = face::error_body(&Error::caller(status, says), None);
