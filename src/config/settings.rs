@@ -6,6 +6,7 @@ use super::policy;
 use super::secret::Environment;
 use super::value::{Bytes, Pause};
 use crate::bounds;
+use crate::ledger::{Durability, SpoolFull};
 use crate::selection::Constraint;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,11 +57,13 @@ pub struct Limits {
 pub struct LedgerSettings {
     /// Attempts that can be open or unflushed at once.
     pub slots: usize,
-    /// How often the spool is made safe against power loss.
-    pub sync_interval: Duration,
+    /// What a power cut may cost.
+    pub durability: Durability,
     pub sqlite: PathBuf,
     /// Most bytes the spool may take while the sink is away.
     pub spool_bytes: u64,
+    /// What becomes of requests once it has.
+    pub spool_full: SpoolFull,
 }
 
 /// The form of log lines.
@@ -93,7 +96,7 @@ pub(super) const LIMITS: &[&str] = &[
     "connections",
     "buffered_bytes",
 ];
-pub(super) const LEDGER: &[&str] = &["slots", "sync_interval", "sqlite", "spool_bytes"];
+pub(super) const LEDGER: &[&str] = &["slots", "durability", "sqlite", "spool_bytes", "spool_full"];
 
 /// Reads the settings. `known` are the names that the policy may use, as in [`policy::read`].
 pub(super) fn read(
@@ -167,11 +170,12 @@ fn ledger(section: &Section<'_>, state_directory: &Path) -> LedgerSettings {
         slots: section
             .checked("slots", |count: u64| between(count, 64, 1 << 20))
             .unwrap_or(bounds::SLOTS_DEFAULT),
-        sync_interval: section.or("sync_interval", Duration::from_millis(100)),
+        durability: section.choice("durability", &Durability::ALL).unwrap_or_default(),
         sqlite: sqlite.unwrap_or_else(|| state_directory.join("ledger.sqlite")),
         spool_bytes: section
             .checked("spool_bytes", |Bytes(count)| between(count, least, 1 << 40))
             .map_or(4 << 30, |count| count as u64),
+        spool_full: section.choice("spool_full", &SpoolFull::ALL).unwrap_or_default(),
     }
 }
 

@@ -132,7 +132,9 @@ impl Deliverer {
             return Ok(!reading.at_end());
         }
         let id = reading.id();
-        let damaged = reading.damaged(self.shared.segments.is_followed(id));
+        let next = self.shared.segments.following(id);
+        add(&counters.lost, reading.lost_at_end(next.as_deref()));
+        let damaged = reading.damaged(next.is_some());
         self.reading = None;
         self.shared.segments.retire(id, damaged)?;
         Ok(true)

@@ -1,6 +1,7 @@
 //! What can be seen of the ledger from outside: gauges and counters.
 
 use super::shared::{Shared, now_us};
+use crate::bounds::SPOOL_ALARM_PERCENT;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,9 +20,9 @@ pub enum Gate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
     pub slots_total: u64,
-    /// Slots claimed, open or not yet appended.
+    /// Slots claimed, open or not yet synced.
     pub slots_used: u64,
-    /// Slots sealed and not yet appended.
+    /// Slots sealed whose records are not yet synced.
     pub sealed: u64,
     /// Rows in the spool that the sink has not confirmed.
     pub rows_pending: u64,
@@ -45,7 +46,22 @@ pub struct Depth {
     pub torn_bytes: u64,
     /// Claims refused.
     pub refused: u64,
+    /// Attempts made without a record, while the spool was full.
+    pub unbilled: u64,
+    /// Bytes the spool may take.
+    pub spool_limit: u64,
+    /// Writes and syncs of slots or spool that failed.
+    pub io_errors: u64,
     pub gate: Gate,
+}
+
+impl Depth {
+    /// Whether an operator should look at the sinks, well before the spool is full.
+    #[must_use]
+    pub fn alarm(&self) -> bool {
+        let half = self.spool_limit / 100 * SPOOL_ALARM_PERCENT;
+        self.gate != Gate::Open || self.spool_bytes >= half
+    }
 }
 
 /// Counters behind [`Depth`].
@@ -66,6 +82,8 @@ pub(super) struct Counters {
     pub(super) lost: AtomicU64,
     pub(super) torn: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) unbilled: AtomicU64,
+    pub(super) io_errors: AtomicU64,
     pub(super) oldest_us: AtomicU64,
 }
 
@@ -99,6 +117,9 @@ impl Shared {
             rows_lost: get(&counters.lost),
             torn_bytes: get(&counters.torn),
             refused: get(&counters.refused),
+            unbilled: get(&counters.unbilled),
+            spool_limit: self.options.spool_bytes,
+            io_errors: get(&counters.io_errors),
             gate: self.gate(),
         }
     }

@@ -98,11 +98,18 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Sets a damaged file aside as `<name>.bad`, for the operator to look at.
+/// Sets a damaged file aside as `<name>.bad`, for the operator to look at; one more of that name as
+/// `<name>.bad.1` and so on.
 pub(super) fn quarantine(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".bad");
-    let bad = PathBuf::from(name);
+    let mut bad = PathBuf::from(&name);
+    for number in 1.. {
+        if !bad.exists() {
+            break;
+        }
+        bad = PathBuf::from(&name).with_added_extension(number.to_string());
+    }
     fs::rename(path, &bad)?;
     sync_directory(bad.parent().unwrap_or(&bad))?;
     Ok(bad)

@@ -6,7 +6,8 @@
 //! writes rows and cursor into the sink in one transaction; only then is a segment deleted. So a
 //! process that dies anywhere leaves each record in slot, spool or sink, and the primary key
 //! (node, epoch, seq) makes it once. What that promises: `kill -9` loses nothing; a power cut loses
-//! at most the rows of `Options::sync_interval` and what of the slots had not reached the disk.
+//! what [`Durability`] says. A slot is free again only when its record is synced, so that a failed
+//! sync loses nothing either (F63).
 
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,11 +19,13 @@ mod damage_tests;
 mod deliver;
 mod depth;
 mod directory;
+mod durability;
 mod find;
 mod flush;
 mod index_list;
 mod intent;
 mod map;
+mod names;
 mod reading;
 mod recent;
 pub mod record;
@@ -42,6 +45,7 @@ mod tests;
 
 pub use claim::Claim;
 pub use depth::{Depth, Gate};
+pub use durability::{Durability, SpoolFull};
 pub use sink::SinkError;
 
 use crate::price::PriceVersion;
@@ -62,12 +66,14 @@ pub struct Options {
     pub directory: PathBuf,
     /// Attempts that can be open or unflushed at once.
     pub slots: usize,
-    /// How long appended rows may wait for their fdatasync.
-    pub sync_interval: Duration,
+    /// What a power cut may cost.
+    pub durability: Durability,
     /// Database file of the SQLite sink.
     pub sqlite: PathBuf,
-    /// Bytes of undelivered spool beyond which nothing new is claimed (at 95 %, F62).
+    /// Bytes of undelivered spool beyond which nothing new is recorded (at 95 %, F62).
     pub spool_bytes: u64,
+    /// What becomes of attempts then.
+    pub spool_full: SpoolFull,
 }
 
 /// Why the ledger cannot start.
@@ -150,7 +156,8 @@ impl Ledger {
     }
 
     /// Claims a slot for one attempt, before its dispatch. `None`: no slot is free, the spool is
-    /// full or writing failed; the caller answers 503. Takes no lock, allocates nothing.
+    /// full or writing failed; the caller answers 503. Takes no lock, allocates nothing. With
+    /// [`SpoolFull::ServeUnbilled`] a full spool gives a claim that leaves no record.
     #[must_use]
     pub fn claim(
         &self,

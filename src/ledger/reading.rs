@@ -1,6 +1,7 @@
 //! Reading one spool segment: sound rows in order, damage counted and stepped over.
 
 use super::codec::Reader;
+use super::names::Known;
 use super::record::Record;
 use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
@@ -31,8 +32,9 @@ pub(super) struct Reading {
     buffer: Vec<u8>,
     base: u64,
     used: usize,
-    /// Number of the next frame.
+    /// Number of the next row.
     index: u32,
+    names: Known,
     /// Rows that end at or below this offset have been delivered before.
     delivered: u64,
     ended: bool,
@@ -47,7 +49,7 @@ pub(super) struct Step {
     pub(super) prices: Vec<Price>,
     /// Rows that had been delivered before.
     pub(super) skipped: u64,
-    /// Frames lost to damage.
+    /// Rows lost to damage.
     pub(super) lost: u64,
     /// Bytes of a torn tail.
     pub(super) torn: u64,
@@ -80,6 +82,7 @@ impl Reading {
             base: if damaged { 0 } else { HEADER_BYTES as u64 },
             used: 0,
             index: 0,
+            names: Known::default(),
             delivered: 0,
             ended: false,
             tail: false,
@@ -145,7 +148,7 @@ impl Reading {
                         segment::ROW if self.base + end as u64 <= self.delivered => {
                             step.skipped += 1
                         }
-                        segment::ROW => match row::get(self.node, payload) {
+                        segment::ROW => match row::get(self.node, payload, &self.names) {
                             Some(record) => step.rows.push(record),
                             None => (step.lost, self.damaged) = (step.lost + 1, true),
                         },
@@ -153,13 +156,15 @@ impl Reading {
                             Some(price) => step.prices.push(price),
                             None => self.damaged = true,
                         },
+                        segment::NAME => self.damaged |= !self.names.learn(payload),
                         segment::END => self.ended = true,
+                        segment::START => {}
                         _ => self.damaged = true,
                     }
                 }
-                Piece::Lost { frames, end } => {
+                Piece::Lost { rows, end } => {
                     self.used = end;
-                    step.lost += u64::from(frames);
+                    step.lost += u64::from(rows);
                     self.damaged = true;
                 }
                 Piece::Tail { bytes } => {
@@ -178,6 +183,23 @@ impl Reading {
     pub(super) fn damaged(&self, followed: bool) -> bool {
         self.damaged || (self.tail && self.ended) || (followed && !self.ended)
     }
+
+    /// Rows that the end of this segment has lost, as the `next` one tells.
+    pub(super) fn lost_at_end(&self, next: Option<&Segment>) -> u64 {
+        let had = next.filter(|_| !self.ended).and_then(|next| rows_before(next).ok().flatten());
+        had.unwrap_or(0).saturating_sub(u64::from(self.index))
+    }
+}
+
+/// How many rows the segment before this one has.
+fn rows_before(segment: &Segment) -> io::Result<Option<u64>> {
+    let mut head = [0; HEADER_BYTES + 32];
+    let length = File::open(&segment.path)?.read_at(&mut head, 0)?;
+    let frames = head.get(..length).unwrap_or_default();
+    Ok(match Scan::new(frames, HEADER_BYTES, 0).next() {
+        Some(Piece::Frame { kind: segment::START, payload, .. }) => Reader(payload).varint(),
+        _ => None,
+    })
 }
 
 fn price(payload: &[u8]) -> Option<Price> {

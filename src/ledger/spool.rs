@@ -2,9 +2,9 @@
 
 use super::codec::Put;
 use super::directory::{Writer, quarantine, sync_directory};
+use super::names::Given;
 use super::record::Record;
 use super::{row, segment};
-use crate::bounds::SEGMENT_BYTES;
 use crate::usage::KINDS;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
@@ -76,10 +76,10 @@ impl Segments {
         self.0.lock().values().map(pending).sum()
     }
 
-    /// Whether the writer of a segment went on to write the next one.
-    pub(super) fn is_followed(&self, id: (u64, u64)) -> bool {
+    /// The segment its writer went on to write after this one.
+    pub(super) fn following(&self, id: (u64, u64)) -> Option<Arc<Segment>> {
         let next = self.0.lock().get(&(id.0, id.1 + 1)).cloned();
-        next.is_some_and(|next| next.bytes.load(Relaxed) > segment::HEADER_BYTES as u64)
+        next.filter(|next| next.bytes.load(Relaxed) > segment::HEADER_BYTES as u64)
     }
 
     /// Leaves a segment where it is, unread.
@@ -126,16 +126,18 @@ struct Open {
     index: u32,
     /// Prices this segment holds already.
     prices: HashSet<[u8; 32]>,
+    names: Given,
 }
 
 impl Spool {
-    /// Begins the first segment of an epoch.
+    /// Begins the first segment of an epoch; each ends once it has `segment_bytes`.
     pub(super) fn begin(
         directory: &Path,
         writer: Writer,
         segments: Arc<Segments>,
+        segment_bytes: u64,
     ) -> io::Result<Self> {
-        let current = Open::create(directory, writer, 0, &segments)?;
+        let current = Open::create(directory, (writer, 0), &segments, segment_bytes)?;
         Ok(Self {
             directory: directory.to_owned(),
             writer,
@@ -143,7 +145,7 @@ impl Spool {
             current,
             next: None,
             buffer: Vec::new(),
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes,
         })
     }
 
@@ -153,25 +155,27 @@ impl Spool {
     /// # Errors
     /// The write failed. `StorageFull` and `QuotaExceeded` may be tried again; nothing else may.
     pub(super) fn append(&mut self, batch: &[(Record, [u64; KINDS])]) -> io::Result<()> {
-        self.buffer.clear();
-        let mut index = self.current.index;
+        let Self { buffer, current, .. } = self;
+        buffer.clear();
+        current.names.at(current.bytes);
+        let mut index = current.index;
         let mut fresh = Vec::new();
         for (record, unit) in batch {
             let hash = record.intent.price;
-            if !self.current.prices.contains(&hash) && !fresh.contains(&hash) {
-                segment::put_frame(&mut self.buffer, index, segment::PRICE, |out| {
+            if !current.prices.contains(&hash) && !fresh.contains(&hash) {
+                segment::put_frame(buffer, index, segment::PRICE, |out| {
                     out.put(&hash);
                     out.sparse(unit);
                 });
-                index += 1;
                 fresh.push(hash);
             }
-            segment::put_frame(&mut self.buffer, index, segment::ROW, |out| row::put(out, record));
+            let names = current.names.put(buffer, index, record);
+            segment::put_frame(buffer, index, segment::ROW, |out| row::put(out, record, names));
             index += 1;
         }
-        self.current.write(&self.buffer)?;
-        self.current.index = index;
-        self.current.prices.extend(fresh);
+        current.write(buffer).inspect_err(|_| current.names.forget())?;
+        current.index = index;
+        current.prices.extend(fresh);
         Ok(())
     }
 
@@ -181,7 +185,7 @@ impl Spool {
     /// The sync failed: what was appended since the last one may be lost, and no later sync can
     /// say otherwise.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.current.file.sync_data()
+        self.current.sync()
     }
 
     /// Prepares and changes segments where it is time.
@@ -190,14 +194,20 @@ impl Spool {
     /// The next segment cannot be made, or the current one not be closed.
     pub(super) fn turn(&mut self) -> io::Result<()> {
         if self.current.bytes >= self.segment_bytes / 2 && self.next.is_none() {
-            let number = self.current.number + 1;
-            self.next = Some(Open::create(&self.directory, self.writer, number, &self.segments)?);
+            let id = (self.writer, self.current.number + 1);
+            let next = Open::create(&self.directory, id, &self.segments, self.segment_bytes)?;
+            self.next = Some(next);
         }
-        if self.current.bytes >= self.segment_bytes
-            && let Some(next) = self.next.take()
-        {
+        if self.current.bytes >= self.segment_bytes && self.next.is_some() {
             self.close()?;
-            self.current = next;
+            if let Some(next) = self.next.take() {
+                let before = std::mem::replace(&mut self.current, next);
+                self.buffer.clear();
+                segment::put_frame(&mut self.buffer, 0, segment::START, |out| {
+                    out.varint(u64::from(before.index));
+                });
+                self.current.write(&self.buffer)?;
+            }
         }
         Ok(())
     }
@@ -207,7 +217,7 @@ impl Spool {
         self.buffer.clear();
         segment::put_frame(&mut self.buffer, self.current.index, segment::END, |_| ());
         self.current.write(&self.buffer)?;
-        self.current.file.sync_data()?;
+        self.current.sync()?;
         self.current.shared.closed.store(true, Release);
         Ok(())
     }
@@ -220,13 +230,6 @@ impl Spool {
         self.close()?;
         self.abandon();
         Ok(())
-    }
-
-    /// Segments end at `bytes` instead.
-    #[cfg(test)]
-    pub(super) fn with_segments_of(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes;
-        self
     }
 
     /// Appends go to `file` from now on, which fails them in its own way.
@@ -246,23 +249,24 @@ impl Spool {
 impl Open {
     fn create(
         directory: &Path,
-        writer: Writer,
-        number: u64,
+        (writer, number): (Writer, u64),
         segments: &Segments,
+        reserved: u64,
     ) -> io::Result<Self> {
         let path = directory.join(format!("spool-{:010}-{number:06}.log", writer.epoch));
-        let made = Self::make(&path, writer, number);
+        let made = Self::make(&path, writer, number, reserved);
         let file = made.inspect_err(|_| drop(fs::remove_file(&path)))?;
         let bytes = segment::HEADER_BYTES as u64;
         let segment = Segment { closed: AtomicBool::new(false), ..Segment::left(path, bytes) };
         let shared = segments.add((writer.epoch, number), segment);
-        Ok(Self { number, file, shared, bytes, index: 0, prices: HashSet::new() })
+        let (prices, names) = (HashSet::new(), Given::default());
+        Ok(Self { number, file, shared, bytes, index: 0, prices, names })
     }
 
-    fn make(path: &Path, writer: Writer, number: u64) -> io::Result<File> {
+    fn make(path: &Path, writer: Writer, number: u64, reserved: u64) -> io::Result<File> {
         let mut file = File::options().create_new(true).append(true).open(path)?;
         let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&file, keep, 0, SEGMENT_BYTES) {
+        match rustix::fs::fallocate(&file, keep, 0, reserved) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -271,6 +275,12 @@ impl Open {
         file.sync_all()?;
         sync_directory(path.parent().unwrap_or(path))?;
         Ok(file)
+    }
+
+    /// An error is of no sort that is tried again, not even for want of space: what a second sync
+    /// says of the same pages means nothing (F63).
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data().map_err(io::Error::other)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

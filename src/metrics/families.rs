@@ -91,6 +91,14 @@ families! {
         "Bytes of the spool on disk.";
     SPOOL_OLDEST: Gauge "weir_spool_oldest_seconds" []
         "Age of the oldest record in the spool; 0 when it is empty.";
+    SPOOL_LIMIT: Gauge "weir_spool_limit_bytes" []
+        "Bytes the spool may take; at 95 % of them, ledger.spool_full decides.";
+    SPOOL_ALARM: Gauge "weir_spool_alarm" []
+        "1 while the spool takes half of what it may, or the disk refuses it: find out why the sink is behind.";
+    UNBILLED: Counter "weir_unbilled_attempts_total" []
+        "Attempts served without a record because the spool was full and ledger.spool_full says so.";
+    SPOOL_IO_ERRORS: Counter "weir_spool_io_errors_total" []
+        "Writes and syncs of slots or spool that failed. The process drains and exits with 1.";
     LEDGER_ROWS: Counter "weir_ledger_rows_total" []
         "Rows committed to the sink since start.";
     RECOVERED: Counter "weir_recovered_attempts_total" []

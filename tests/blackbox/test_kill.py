@@ -59,17 +59,16 @@ def judge(call: Call, truth: dict, found: list[Row]) -> str:
     if len(found) != 1:
         return "a cut attempt has not one row"
     (row,) = found
-    recovered = row["outcome"] == "crash_recovered"
-    if recovered != bool(row["flags"] & CRASH_RECOVERED):
+    recovered = row["flags"] & CRASH_RECOVERED
+    if row["outcome"] == "crash_recovered" and (not recovered or row["flags"] & TERMINAL):
         return "flag and outcome differ"
     most = truth["usage"][0]["usage"]["completion_tokens"] if truth.get("usage") else 60
     return "" if row["output"] <= max(most, 60) else "more tokens than were ever sent"
 
 
 def ended_well(row: Row) -> bool:
-    """Killed between the last byte and its seal, an attempt is recovered with its terminal event."""
-    recovered = row["outcome"] == "crash_recovered" and row["flags"] & CRASH_RECOVERED
-    return bool(row["flags"] & TERMINAL) and (row["outcome"] == "ok" or bool(recovered))
+    """Also when it was killed between the last byte and its seal (reliability 4.4)."""
+    return bool(row["flags"] & TERMINAL) and row["outcome"] == "ok"
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
