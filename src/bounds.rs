@@ -76,6 +76,8 @@ pub const SPOOL_ALARM_PERCENT: u64 = 50;
 pub const SYNC_WAIT: Duration = Duration::from_secs(10);
 /// Longest drain once the spool has failed: nothing new is admitted meanwhile.
 pub const FAILED_DRAIN: Duration = Duration::from_secs(10);
+/// Sinks that the spool delivers to at once.
+pub const SINKS: usize = 4;
 /// Rows in one transaction of a sink.
 pub const SINK_BATCH: usize = 1_024;
 

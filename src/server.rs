@@ -151,6 +151,7 @@ fn options(settings: &Settings) -> Options {
         slots: settings.ledger.slots,
         durability: settings.ledger.durability,
         sqlite: settings.ledger.sqlite.clone(),
+        others: settings.ledger.others.clone(),
         spool_bytes: settings.ledger.spool_bytes,
         spool_full: settings.ledger.spool_full,
     }

@@ -158,6 +158,7 @@ impl Status for State {
             spool_alarm: u64::from(depth.alarm()),
             unbilled_total: depth.unbilled,
             io_errors_total: depth.io_errors,
+            dead_letters_total: depth.dead_letters,
         }
     }
 

@@ -80,10 +80,12 @@ mod faults {
             .unwrap();
         while fs::read_to_string(tid.join("status")).unwrap().contains("TracerPid:\t0") {
             if strace.try_wait().unwrap().is_some() {
+                strace.wait().unwrap();
                 return false;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        std::thread::spawn(move || drop(strace.wait()));
         true
     }
 

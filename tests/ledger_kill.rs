@@ -11,7 +11,7 @@ mod truth;
 
 #[cfg(test)]
 mod kill {
-    use crate::truth::{attempt, check, deliver_all, options, random};
+    use crate::truth::{attempt, check, deliver_all, options};
     use std::fs::{self, File};
     use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};
@@ -21,6 +21,12 @@ mod kill {
     const CHILD: &str = "WEIR_LEDGER_KILL_CHILD";
     const ROUNDS: u64 = 15;
     const THREADS: u64 = 3;
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 31)
+    }
 
     /// Works until it is killed; for ten seconds at most.
     #[test]

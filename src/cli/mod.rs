@@ -3,10 +3,15 @@
 mod check;
 mod demo;
 mod key;
+mod ledger;
+mod reconcile;
 mod run;
 mod usage;
 
 use clap::{Parser, Subcommand};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// One edge proxy and one API key in front of every model and provider.
@@ -25,10 +30,21 @@ enum Command {
     Demo(demo::Args),
     /// Print totals of the ledger by key, workspace, model, provider or day
     Usage(usage::Args),
+    /// Check or print the ledger's rows
+    Ledger(ledger::Args),
+    /// Compare spool, sink and metrics of a running Weir with each other
+    Reconcile(reconcile::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
     /// Make API keys
     Key(key::Args),
+}
+
+/// Says what went wrong with a file.
+fn failed(path: &Path, error: &impl Display) -> ExitCode {
+    // Standard error may be closed: the exit code says it all.
+    drop(writeln!(io::stderr(), "weir: {}: {error}", path.display()));
+    ExitCode::FAILURE
 }
 
 /// Runs the command of the process's arguments.
@@ -38,6 +54,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Usage(args) => usage::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(&args),
     }

@@ -3,10 +3,10 @@
 use super::document::Section;
 use super::listen::{self, Admin, Listener};
 use super::policy;
-use super::secret::Environment;
+use super::secret::{self, Environment, Resolved};
 use super::value::{Bytes, Pause};
 use crate::bounds;
-use crate::ledger::{Durability, SpoolFull};
+use crate::ledger::{Durability, SpoolFull, Target};
 use crate::selection::Constraint;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,13 +53,15 @@ pub struct Limits {
 }
 
 /// Where attempts are recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LedgerSettings {
     /// Attempts that can be open or unflushed at once.
     pub slots: usize,
     /// What a power cut may cost.
     pub durability: Durability,
     pub sqlite: PathBuf,
+    /// What else takes the rows.
+    pub others: Vec<Target>,
     /// Most bytes the spool may take while the sink is away.
     pub spool_bytes: u64,
     /// What becomes of requests once it has.
@@ -96,7 +98,10 @@ pub(super) const LIMITS: &[&str] = &[
     "connections",
     "buffered_bytes",
 ];
-pub(super) const LEDGER: &[&str] = &["slots", "durability", "sqlite", "spool_bytes", "spool_full"];
+pub(super) const LEDGER: &[&str] =
+    &["slots", "durability", "sqlite", "postgres", "jsonl", "spool_bytes", "spool_full"];
+
+pub(super) const JSONL: &[&str] = &["directory", "rotate"];
 
 /// Reads the settings. `known` are the names that the policy may use, as in [`policy::read`].
 pub(super) fn read(
@@ -105,7 +110,7 @@ pub(super) fn read(
     environment: Environment<'_>,
 ) -> Settings {
     let state_directory = state_directory(root, environment);
-    let ledger = ledger(&root.table("ledger", LEDGER), &state_directory);
+    let ledger = ledger(&root.table("ledger", LEDGER), &state_directory, environment);
     let threads = root.checked("threads", |count: u64| between(count, 1, 1024));
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -163,7 +168,34 @@ fn limits(section: &Section<'_>) -> Limits {
     limits
 }
 
-fn ledger(section: &Section<'_>, state_directory: &Path) -> LedgerSettings {
+/// Sinks beside SQLite. A secret that is not there is a problem: rows would have nowhere to go.
+fn others(section: &Section<'_>, environment: Environment<'_>) -> Vec<Target> {
+    let mut targets = Vec::new();
+    match secret::read(section, "postgres", environment) {
+        Some(Resolved::Found(url)) => targets.push(Target::Postgres(url)),
+        Some(Resolved::Absent(why)) => section.problem("postgres", why),
+        Some(Resolved::Wrong) | None => {}
+    }
+    if section.has("jsonl") {
+        let files = section.table("jsonl", JSONL);
+        let rotate_bytes = files
+            .checked("rotate", |Bytes(count)| between(count, 1 << 10, 1 << 40))
+            .map_or(64 << 20, |count| count as u64);
+        if let Some(directory) = files.get::<PathBuf>("directory") {
+            let directory = files.resolve(&directory);
+            targets.push(Target::JsonLines { directory, rotate_bytes });
+        } else if !files.has("directory") {
+            files.problem("directory", "say where the files go");
+        }
+    }
+    targets
+}
+
+fn ledger(
+    section: &Section<'_>,
+    state_directory: &Path,
+    environment: Environment<'_>,
+) -> LedgerSettings {
     let sqlite = section.get::<PathBuf>("sqlite").map(|path| section.resolve(&path));
     let least = 4 * bounds::SEGMENT_BYTES;
     LedgerSettings {
@@ -172,6 +204,7 @@ fn ledger(section: &Section<'_>, state_directory: &Path) -> LedgerSettings {
             .unwrap_or(bounds::SLOTS_DEFAULT),
         durability: section.choice("durability", &Durability::ALL).unwrap_or_default(),
         sqlite: sqlite.unwrap_or_else(|| state_directory.join("ledger.sqlite")),
+        others: others(section, environment),
         spool_bytes: section
             .checked("spool_bytes", |Bytes(count)| between(count, least, 1 << 40))
             .map_or(4 << 30, |count| count as u64),

@@ -76,6 +76,16 @@ impl Directory {
     }
 }
 
+/// Who writes in a state directory, by its identity.
+pub(super) fn node(path: &Path) -> Option<[u8; 16]> {
+    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.node)
+}
+
+/// The newest epoch of a state directory.
+pub(super) fn epoch(path: &Path) -> Option<u64> {
+    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.epoch)
+}
+
 fn parse(text: &str) -> Option<Writer> {
     let (first, second) = text.split_once('\n')?;
     let mut node = [0; 16];
@@ -84,7 +94,7 @@ fn parse(text: &str) -> Option<Writer> {
 }
 
 /// Replaces a small file durably: either its old or its new content survives.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
     file.write_all(content)?;

@@ -31,8 +31,10 @@ mod recent;
 pub mod record;
 mod recover;
 pub mod report;
+pub mod review;
 mod row;
 mod segment;
+mod segments;
 mod settle;
 mod shared;
 mod sink;
@@ -46,8 +48,9 @@ mod tests;
 pub use claim::Claim;
 pub use depth::{Depth, Gate};
 pub use durability::{Durability, SpoolFull};
-pub use sink::SinkError;
+pub use sink::{SinkError, Target};
 
+use crate::bounds::SINKS;
 use crate::price::PriceVersion;
 use directory::Directory;
 use parking_lot::Mutex;
@@ -68,12 +71,22 @@ pub struct Options {
     pub slots: usize,
     /// What a power cut may cost.
     pub durability: Durability,
-    /// Database file of the SQLite sink.
+    /// Database file of the SQLite sink, which is always there.
     pub sqlite: PathBuf,
+    /// What else takes the rows; at most [`crate::bounds::SINKS`] with it.
+    pub others: Vec<Target>,
     /// Bytes of undelivered spool beyond which nothing new is recorded (at 95 %, F62).
     pub spool_bytes: u64,
     /// What becomes of attempts then.
     pub spool_full: SpoolFull,
+}
+
+impl Options {
+    /// Every sink.
+    fn sinks(&self) -> impl Iterator<Item = Target> {
+        let sqlite = Target::Sqlite(self.sqlite.clone());
+        std::iter::once(sqlite).chain(self.others.iter().cloned()).take(SINKS)
+    }
 }
 
 /// Why the ledger cannot start.
@@ -141,10 +154,14 @@ impl Ledger {
         let (shared, spool) = recover::start(directory, options)?;
         let shared = Arc::new(shared);
         let flusher = flush::Flusher::new(shared.clone(), spool);
-        let deliverer = deliver::Deliverer::new(shared.clone());
-        let ledger = Arc::new(Self { shared, threads: Mutex::default() });
+        let ledger = Arc::new(Self { shared: shared.clone(), threads: Mutex::default() });
         ledger.spawn("weir-flush", move || flusher.run())?;
-        ledger.spawn("weir-deliver", move || deliverer.run())?;
+        for (number, target) in shared.options.sinks().enumerate() {
+            let deliverer = deliver::Deliverer::new(shared.clone(), target, number);
+            let name =
+                if number == 0 { "weir-deliver".to_owned() } else { format!("weir-sink-{number}") };
+            ledger.spawn(&name, move || deliverer.run())?;
+        }
         Ok(ledger)
     }
 
@@ -199,7 +216,7 @@ impl Ledger {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.halt(&mut threads);
-        let empty = self.shared.segments.first().is_none() && self.depth().sealed == 0;
+        let empty = self.shared.segments.is_empty() && self.depth().sealed == 0;
         empty && self.shared.gate() != Gate::Failed
     }
 

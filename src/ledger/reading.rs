@@ -5,8 +5,8 @@ use super::names::Known;
 use super::record::Record;
 use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
+use super::segments::Segment;
 use super::sink::{Position, Price};
-use super::spool::Segment;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -90,9 +90,11 @@ impl Reading {
         })))
     }
 
-    /// Notes that everything scanned so far is in the sink.
-    pub(super) fn confirm(&self) {
-        self.segment.delivered.store(self.position().offset, Relaxed);
+    /// Notes that everything scanned so far is in a sink.
+    pub(super) fn confirm(&self, sink: usize) {
+        if let Some(delivered) = self.segment.delivered.get(sink) {
+            delivered.store(self.position().offset, Relaxed);
+        }
     }
 
     pub(super) fn id(&self) -> (u64, u64) {
@@ -182,6 +184,20 @@ impl Reading {
     /// the writer died in it. `followed`: it went on to write the next segment.
     pub(super) fn damaged(&self, followed: bool) -> bool {
         self.damaged || (self.tail && self.ended) || (followed && !self.ended)
+    }
+
+    /// Rows of the segment before this one, where neither the cursor nor `done`, the last segment
+    /// finished, came to it: its file is gone (F65).
+    pub(super) fn missing(&self, cursor: Option<Position>, done: Option<(u64, u64)>) -> u64 {
+        let (epoch, number) = self.id;
+        let Some(before) = number.checked_sub(1).map(|number| (epoch, number)) else { return 0 };
+        let came = cursor.map(|cursor| (cursor.epoch, cursor.segment)).max(done);
+        if came >= Some(before) {
+            return 0;
+        }
+        let rows = rows_before(&self.segment).ok().flatten().unwrap_or(0);
+        tracing::error!(epoch, segment = before.1, rows, "a segment of the spool is missing");
+        rows
     }
 
     /// Rows that the end of this segment has lost, as the `next` one tells.

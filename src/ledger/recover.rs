@@ -4,10 +4,11 @@ use super::depth::add;
 use super::directory::{Directory, Writer, quarantine, sync_directory};
 use super::map::{Map, SLOT_BYTES};
 use super::record::{Record, flag};
+use super::segments::Segments;
 use super::settle::settle;
 use super::shared::Shared;
 use super::slot::{DISPATCHED, FREE, SEALED, SLOT_VERSION, Slot};
-use super::spool::{Segments, Spool};
+use super::spool::Spool;
 use super::{OpenError, Options};
 use crate::bounds::{SEGMENT_BYTES, SEGMENT_BYTES_LEAST, SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
@@ -36,7 +37,8 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     }
     let place = directory.path().to_owned();
     let path = place.join("slots");
-    let segments = Segments::scan(&place).map_err(OpenError::io("list", &place))?;
+    let segments =
+        Segments::scan(&place, options.sinks().count()).map_err(OpenError::io("list", &place))?;
     let old = open_old(&path)?;
     let writer = directory.begin(old.as_ref().map(writer_of), segments.epoch())?;
     let old = match old {

@@ -122,34 +122,7 @@ fn read(
     let (usage, delivered) = (Usage(from.sparse()?), from.sparse()?);
     let cost = from.signed()?;
     let charge = cost.wrapping_sub(from.signed()?);
-    let own = |from: &mut Reader<'_>| from.text().map(|text| Cow::Owned(text.to_owned()));
-    let (attempt, face) = (from.u8()?, intent::face(from.u8()?)?);
-    let (operation, streamed) = (intent::operation(from.u8()?)?, from.bool()?);
-    let prompt_bytes = from.varint()?;
-    let max_tokens = intent::max_tokens(from)?;
-    let (key_hash, price) = (who.array()?, what.array()?);
-    let intent = Intent {
-        generation_id: own(from)?,
-        attempt,
-        face,
-        operation,
-        streamed,
-        workspace: own(&mut who)?,
-        key_hash,
-        app: own(from)?,
-        session: own(from)?,
-        user: own(from)?,
-        model: own(&mut what)?,
-        provider: own(&mut what)?,
-        provider_name: own(&mut what)?,
-        endpoint: own(&mut what)?,
-        upstream_model: own(&mut what)?,
-        credential: own(&mut what)?,
-        tier: own(&mut what)?,
-        price,
-        prompt_bytes,
-        max_tokens,
-    };
+    let intent = read_intent(from, &mut who, &mut what)?;
     Some(Record {
         key,
         intent,
@@ -171,6 +144,44 @@ fn read(
         estimator: own(&mut what)?,
         native_finish: from.text()?.to_owned(),
         upstream_id: from.text()?.to_owned(),
+    })
+}
+
+fn own(from: &mut Reader<'_>) -> Option<Cow<'static, str>> {
+    from.text().map(|text| Cow::Owned(text.to_owned()))
+}
+
+fn read_intent(
+    from: &mut Reader<'_>,
+    who: &mut Reader<'_>,
+    what: &mut Reader<'_>,
+) -> Option<Intent<'static>> {
+    let (attempt, face) = (from.u8()?, intent::face(from.u8()?)?);
+    let (operation, streamed) = (intent::operation(from.u8()?)?, from.bool()?);
+    let prompt_bytes = from.varint()?;
+    let max_tokens = intent::max_tokens(from)?;
+    let (key_hash, price) = (who.array()?, what.array()?);
+    Some(Intent {
+        generation_id: own(from)?,
+        attempt,
+        face,
+        operation,
+        streamed,
+        workspace: own(who)?,
+        key_hash,
+        app: own(from)?,
+        session: own(from)?,
+        user: own(from)?,
+        model: own(what)?,
+        provider: own(what)?,
+        provider_name: own(what)?,
+        endpoint: own(what)?,
+        upstream_model: own(what)?,
+        credential: own(what)?,
+        tier: own(what)?,
+        price,
+        prompt_bytes,
+        max_tokens,
     })
 }
 

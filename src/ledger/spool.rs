@@ -1,109 +1,18 @@
 //! Writing the spool: rows appended to segments, synced, rotated. One thread only.
 
 use super::codec::Put;
-use super::directory::{Writer, quarantine, sync_directory};
+use super::directory::{Writer, sync_directory};
 use super::names::Given;
 use super::record::Record;
+use super::segments::{Segment, Segments};
 use super::{row, segment};
 use crate::usage::KINDS;
-use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-
-/// A segment as its writer and its reader share it.
-pub(super) struct Segment {
-    pub(super) path: PathBuf,
-    /// Bytes of whole frames written so far.
-    pub(super) bytes: AtomicU64,
-    /// Of these, the bytes the sink has confirmed.
-    pub(super) delivered: AtomicU64,
-    /// Nothing more will be appended.
-    pub(super) closed: AtomicBool,
-}
-
-/// All segments that exist, oldest first: by epoch, then number.
-#[derive(Default)]
-pub(super) struct Segments(Mutex<BTreeMap<(u64, u64), Arc<Segment>>>);
-
-impl Segments {
-    /// Finds the segments an earlier process left. Empty ones are removed.
-    pub(super) fn scan(directory: &Path) -> io::Result<Self> {
-        let segments = Self::default();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(parse_name) else { continue };
-            let bytes = entry.metadata()?.len();
-            if bytes <= segment::HEADER_BYTES as u64 {
-                fs::remove_file(entry.path())?;
-                continue;
-            }
-            segments.add(id, Segment::left(entry.path(), bytes));
-        }
-        Ok(segments)
-    }
-
-    fn add(&self, id: (u64, u64), segment: Segment) -> Arc<Segment> {
-        let segment = Arc::new(segment);
-        self.0.lock().insert(id, segment.clone());
-        segment
-    }
-
-    /// The oldest segment.
-    pub(super) fn first(&self) -> Option<((u64, u64), Arc<Segment>)> {
-        self.0.lock().first_key_value().map(|(id, segment)| (*id, segment.clone()))
-    }
-
-    /// Every segment, oldest first.
-    pub(super) fn all(&self) -> Vec<((u64, u64), Arc<Segment>)> {
-        self.0.lock().iter().map(|(id, segment)| (*id, segment.clone())).collect()
-    }
-
-    /// The newest epoch that left a segment.
-    pub(super) fn epoch(&self) -> Option<u64> {
-        self.0.lock().last_key_value().map(|((epoch, _), _)| *epoch)
-    }
-
-    /// Bytes the sink has not confirmed.
-    pub(super) fn pending_bytes(&self) -> u64 {
-        let pending =
-            |s: &Arc<Segment>| s.bytes.load(Relaxed).saturating_sub(s.delivered.load(Relaxed));
-        self.0.lock().values().map(pending).sum()
-    }
-
-    /// The segment its writer went on to write after this one.
-    pub(super) fn following(&self, id: (u64, u64)) -> Option<Arc<Segment>> {
-        let next = self.0.lock().get(&(id.0, id.1 + 1)).cloned();
-        next.filter(|next| next.bytes.load(Relaxed) > segment::HEADER_BYTES as u64)
-    }
-
-    /// Leaves a segment where it is, unread.
-    pub(super) fn forget(&self, id: (u64, u64)) {
-        self.0.lock().remove(&id);
-    }
-
-    /// Takes a delivered segment away: deleted, or set aside if it was damaged.
-    pub(super) fn retire(&self, id: (u64, u64), damaged: bool) -> io::Result<()> {
-        let Some(segment) = self.0.lock().remove(&id) else { return Ok(()) };
-        if damaged {
-            let bad = quarantine(&segment.path)?;
-            tracing::error!(file = %bad.display(), "a damaged spool segment was set aside");
-            return Ok(());
-        }
-        fs::remove_file(&segment.path)?;
-        sync_directory(segment.path.parent().unwrap_or(&segment.path))
-    }
-}
-
-fn parse_name(name: &str) -> Option<(u64, u64)> {
-    let (epoch, number) = name.strip_prefix("spool-")?.strip_suffix(".log")?.split_once('-')?;
-    Some((epoch.parse().ok()?, number.parse().ok()?))
-}
+use std::sync::atomic::Ordering::Release;
 
 /// The segment that is written now, and the one after it.
 pub(super) struct Spool {
@@ -257,7 +166,7 @@ impl Open {
         let made = Self::make(&path, writer, number, reserved);
         let file = made.inspect_err(|_| drop(fs::remove_file(&path)))?;
         let bytes = segment::HEADER_BYTES as u64;
-        let segment = Segment { closed: AtomicBool::new(false), ..Segment::left(path, bytes) };
+        let segment = Segment::begun(path, bytes);
         let shared = segments.add((writer.epoch, number), segment);
         let (prices, names) = (HashSet::new(), Given::default());
         Ok(Self { number, file, shared, bytes, index: 0, prices, names })
@@ -292,19 +201,5 @@ impl Open {
         self.bytes += bytes.len() as u64;
         self.shared.bytes.store(self.bytes, Release);
         Ok(())
-    }
-}
-
-impl Segment {
-    /// A segment of `bytes` that nobody writes any more.
-    pub(super) fn left(path: PathBuf, bytes: u64) -> Self {
-        let (delivered, closed) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self { path, bytes: AtomicU64::new(bytes), delivered, closed }
-    }
-
-    /// Bytes that may be read, and whether more will come.
-    pub(super) fn extent(&self) -> (u64, bool) {
-        let closed = self.closed.load(Acquire);
-        (self.bytes.load(Acquire), closed)
     }
 }

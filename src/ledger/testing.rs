@@ -24,6 +24,7 @@ pub(super) fn options(directory: &Path) -> Options {
         slots: 64,
         durability: Durability::CrashSafe,
         sqlite: directory.join("ledger.db"),
+        others: Vec::new(),
         spool_bytes: 1 << 30,
         spool_full: SpoolFull::Refuse,
     }

@@ -25,6 +25,7 @@ pub struct LedgerDepth {
     pub spool_alarm: u64,
     pub unbilled_total: u64,
     pub io_errors_total: u64,
+    pub dead_letters_total: u64,
 }
 
 impl LedgerDepth {
@@ -40,7 +41,7 @@ impl LedgerDepth {
         ]
     }
 
-    const fn totals(&self) -> [u64; 10] {
+    const fn totals(&self) -> [u64; 11] {
         [
             self.rows_total,
             self.recovered_attempts_total,
@@ -52,6 +53,7 @@ impl LedgerDepth {
             self.torn_bytes_total,
             self.unbilled_total,
             self.io_errors_total,
+            self.dead_letters_total,
         ]
     }
 }
@@ -60,7 +62,7 @@ impl LedgerDepth {
 #[derive(Debug)]
 pub(super) struct LedgerFamilies {
     gauges: [IntGauge; 7],
-    counters: [IntCounter; 10],
+    counters: [IntCounter; 11],
 }
 
 impl LedgerFamilies {
@@ -86,6 +88,7 @@ impl LedgerFamilies {
                 new.counter(&f::LEDGER_TORN)?,
                 new.counter(&f::UNBILLED)?,
                 new.counter(&f::SPOOL_IO_ERRORS)?,
+                new.counter(&f::DEAD_LETTERS)?,
             ],
         })
     }

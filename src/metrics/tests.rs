@@ -181,6 +181,7 @@ fn the_ledger_is_shown_as_it_is_at_the_scrape() {
         spool_alarm: 1,
         unbilled_total: 115,
         io_errors_total: 116,
+        dead_letters_total: 117,
     };
     let text = metrics.scrape(&depth, []).unwrap();
     for line in [
@@ -201,6 +202,7 @@ fn the_ledger_is_shown_as_it_is_at_the_scrape() {
         "weir_spool_alarm 1",
         "weir_unbilled_attempts_total 115",
         "weir_spool_io_errors_total 116",
+        "weir_dead_letters_total 117",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}");
     }

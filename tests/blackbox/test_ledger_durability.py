@@ -76,7 +76,8 @@ def until_refused(weir: Weir) -> list[Answer]:
             answers.append(weir.ask())
         except OSError:
             return answers  # it has ended already
-        if answers[-1].status == 503:
+        if answers[-1].status != 200:
+            assert answers[-1].status in (503, 0), answers[-1].status
             return answers[:-1]
     raise AssertionError(f"{len(answers)} answers after the failure")
 

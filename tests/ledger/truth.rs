@@ -31,18 +31,13 @@ pub(crate) enum Step {
 const STEPS: [(Step, char); 4] =
     [(Step::Idle, 'I'), (Step::Begun, 'B'), (Step::Dispatched, 'D'), (Step::Sealed, 'S')];
 
-pub(crate) fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed ^ (mixed >> 31)
-}
-
 pub(crate) fn options(place: &Path) -> Options {
     Options {
         directory: place.join("state"),
         slots: 256,
         durability: Durability::CrashSafe,
         sqlite: place.join("ledger.db"),
+        others: Vec::new(),
         spool_bytes: 1 << 30,
         spool_full: SpoolFull::Refuse,
     }
