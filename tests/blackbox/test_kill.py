@@ -1,5 +1,6 @@
 """kill -9 under load: the ledger against the truth log, attempt by attempt (section 4.4)."""
 
+import os
 import random
 import time
 
@@ -8,8 +9,8 @@ from ledger import TERMINAL, Row
 from load import Call, Load
 from weir import Weir
 
-KILLS = 50
-SHARDS = 5
+KILLS = int(os.environ.get("WEIR_KILLS", 200))
+SHARDS = 8
 CRASH_RECOVERED = 1
 SHOWN = ["epoch", "seq", "outcome", "source", "input", "output", "charge", "flags"]
 
