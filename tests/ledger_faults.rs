@@ -27,6 +27,8 @@ mod faults {
     const CALLS: &str = "openat,write,pwrite64,fallocate,ftruncate,fdatasync,fsync,msync,rename,\
                          unlink,mkdir";
     const THREADS: [&str; 3] = ["open", "weir-flush", "weir-deliver"];
+    /// In place of a thread: leave something to recover.
+    const LEFT: &str = "left";
     const ACTIONS: [&str; 3] = ["signal=SIGKILL", "error=EIO", "error=ENOSPC"];
     /// Enough for the spool's segments to turn several times.
     const ATTEMPTS: u64 = 120;
@@ -94,6 +96,9 @@ mod faults {
         let Some(place) = std::env::var_os(CHILD).map(PathBuf::from) else { return };
         let text = fs::read_to_string(place.join("orders")).unwrap();
         let (thread, orders) = text.split_once('\n').unwrap();
+        if thread == LEFT {
+            leave(&place);
+        }
         let log = place.join("strace");
         let ledger = match open(&place, (thread, orders), &log) {
             Some(ledger) => ledger,
@@ -135,19 +140,27 @@ mod faults {
         opening.unwrap().join().unwrap()
     }
 
-    /// A place as a killed process leaves it: open slots, and rows no sink has.
+    /// A place as a killed process leaves it: sealed slots, and rows no sink has.
     fn left(place: &Path) {
-        let ledger = Ledger::open(options(place)).unwrap();
-        let log = File::create(place.join("truth-before")).unwrap();
+        assert!(Ledger::open(options(place)).unwrap().shutdown(Duration::from_secs(10)));
         let locked = rusqlite::Connection::open(place.join("ledger.db")).unwrap();
         locked.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        (1..=70).for_each(|n| {
+        assert_eq!(run(place, LEFT, "").code(), None, "it is to die");
+    }
+
+    /// Dies with the last attempts in their slots.
+    fn leave(place: &Path) -> ! {
+        let ledger = Ledger::open(options(place)).unwrap();
+        let log = File::create(place.join("truth-before")).unwrap();
+        for n in 1..=70 {
             while !attempt(&ledger, &log, "before", n) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-        });
-        // Stopped where it is: some rows are in the spool, the last ones in their slots.
-        drop(ledger);
+            if n == 40 {
+                std::thread::sleep(Duration::from_millis(120));
+            }
+        }
+        std::process::abort()
     }
 
     fn run(place: &Path, thread: &str, orders: &str) -> ExitStatus {
