@@ -19,6 +19,32 @@ pub const PROVIDERS_PER_LIST: usize = 256;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
+/// Most file descriptors reckoned with, whatever the limit says.
+pub const DESCRIPTORS_MAX: usize = 1 << 20;
+/// Open caller connections unless configured otherwise, and their share of the descriptors (S9).
+pub const CONNECTIONS_DEFAULT: usize = 10_000;
+pub const CONNECTIONS_PERCENT: usize = 45;
+/// Requests under way at once unless configured otherwise, and their share: each may hold one
+/// upstream connection.
+pub const REQUESTS_DEFAULT: usize = SLOTS_DEFAULT;
+pub const REQUESTS_PERCENT: usize = 35;
+/// Requests of one key under way at once unless configured otherwise.
+pub const REQUESTS_PER_KEY_DEFAULT: usize = 4_096;
+/// Connections the kernel completes and holds until they are accepted.
+pub const BACKLOG: i32 = 65_535;
+/// Threads beside those that serve callers: the ledger's, operators', background and blocking work.
+pub const OTHER_THREADS: usize = 16;
+/// Threads of one runtime for work that blocks: looks into the ledger, names of hosts.
+pub const BLOCKING_THREADS: usize = 8;
+/// Pause after a connection could not be accepted, and time between two log lines about it (P7).
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(10);
+/// Descriptors the operators' listener keeps, to give one up when none is left (F77).
+pub const OPERATOR_SPARES: usize = 8;
+/// Bytes of one caller that may wait in the kernel unsent (S3): few enough that a caller at
+/// `limits.min_send_rate` makes progress within `limits.write_timeout`.
+pub const UNSENT_BYTES: u32 = 32 << 10;
+
 /// Most rules of all files together; each is a metric label.
 pub const RULES: usize = 1_000;
 /// Longest name of a rule, bytes.
@@ -28,6 +54,8 @@ pub const RULE_NAME_BYTES: usize = 64;
 pub const EVENT_BYTES: usize = 256 << 10;
 /// Longest stream event remembered to read the next by.
 pub const TEMPLATE_BYTES: usize = 4 << 10;
+/// Bytes of a burst of events that leave in one write.
+pub const BURST_BYTES: usize = 16 << 10;
 /// Most bytes held back before first content, in one attempt.
 pub const HELD_BYTES: usize = 256 << 10;
 /// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.
@@ -39,6 +67,8 @@ pub const ERROR_BODY_BYTES: usize = 16 << 10;
 
 /// Idle upstream connections kept, all providers together.
 pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;
+/// And at most this share of the file descriptors.
+pub const IDLE_UPSTREAM_CONNECTIONS_PERCENT: usize = 10;
 /// Time spent on reading off a body that nobody wants, so that its sender sees the answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 

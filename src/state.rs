@@ -78,13 +78,14 @@ impl State {
     /// # Errors
     /// As [`Snapshot::build`]: the old one stays.
     pub async fn apply(&self, loaded: Loaded) -> Result<i64, BuildError> {
-        let Loaded { settings, catalog, keys, mut rules, .. } = loaded;
+        let Loaded { settings, catalog, mut keys, mut rules, .. } = loaded;
         rules.inherit(&self.snapshot.load().rules);
         let settings = Arc::new(settings);
         let snapshot = Snapshot::build(settings, &catalog, rules, &self.live, &self.metrics)?;
         self.live.pools.refresh().await;
         self.certificates.renew(&snapshot.settings);
         self.snapshot.store(Arc::new(snapshot));
+        keys.inherit(&self.keys.load());
         self.keys.store(Arc::new(keys));
         self.live.endpoints.sweep();
         self.metrics.config_epoch.inc();

@@ -3,25 +3,19 @@
 #[cfg(test)]
 mod tests;
 
-use crate::config::Address;
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
 use async_trait::async_trait;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
-use pingora::services::listening::Service;
 use prometheus::TEXT_FORMAT;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// Who may connect to a Unix socket: owner and group.
-const SOCKET_MODE: u32 = 0o660;
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What the operators' listener asks of the running process.
@@ -45,21 +39,6 @@ pub struct Admin {
     status: Arc<dyn Status>,
     /// SHA-256 of the bearer token that everything but `/healthz` demands.
     token: Option<[u8; 32]>,
-}
-
-/// The listener as Pingora runs it, on one thread of its own.
-#[must_use]
-pub fn service(admin: Admin, address: &Address) -> Service<Admin> {
-    let mut service = Service::new("operators".to_owned(), admin);
-    service.threads = Some(1);
-    match address {
-        Address::Tcp(address) => service.add_tcp(address),
-        Address::Unix(path) => {
-            let permissions = Permissions::from_mode(SOCKET_MODE);
-            service.add_uds(&path.to_string_lossy(), Some(permissions));
-        }
-    }
-    service
 }
 
 /// An answer before it is a message of HTTP.

@@ -1,6 +1,7 @@
 //! `keys.toml`: who may call.
 
 use super::document::Section;
+use super::settings::between;
 use super::{policy, value};
 use crate::access::{Caller, Keys};
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ pub(super) const KEYS: &[&str] = &[
     "zdr",
     "no_collection",
     "no_fallbacks",
+    "requests_at_once",
 ];
 
 /// Reads the keys. `known` are the provider slugs and endpoint tags that may be named, unless the
@@ -32,6 +34,8 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
         let workspace = section.checked("workspace", value::slug);
         let models = section.checked("models", patterns);
         let disabled = section.or("disabled", false);
+        let requests_at_once =
+            section.checked("requests_at_once", |count: u64| between(count, 1, 1 << 20));
         let (Some(name), Some(digest)) = (name, digest) else { continue };
         if !names.insert(name.clone()) {
             section.problem("name", "another key has this name already");
@@ -47,6 +51,8 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
                 workspace: workspace.unwrap_or_else(|| "default".to_owned()).into(),
                 constraint,
                 models,
+                requests_at_once,
+                requests: Arc::default(),
             });
         }
     }

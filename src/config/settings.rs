@@ -1,13 +1,14 @@
 //! `weir.toml`: what is set once for the whole process.
 
 use super::document::Section;
+use super::limits::{self, Limits};
 use super::listen::{self, Admin, Listener};
 use super::policy;
 use super::secret::{self, Environment, Resolved};
 use super::value::{Bytes, Pause};
-use crate::bounds;
 use crate::ledger::{Durability, SpoolFull, Target};
 use crate::selection::Constraint;
+use crate::{bounds, host};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,27 +30,6 @@ pub struct Settings {
     pub keepalive_comment: Duration,
     /// Deployment-wide policy; merged into every request's.
     pub constraint: Constraint,
-}
-
-/// What one caller, or all together, may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest request body.
-    pub body_bytes: usize,
-    /// From the first byte of a request to its whole head (S1).
-    pub head_timeout: Duration,
-    /// From the head to the whole body (S2).
-    pub body_timeout: Duration,
-    /// A connection without a request.
-    pub keepalive_idle: Duration,
-    /// One write to a caller who does not read.
-    pub write_timeout: Duration,
-    /// Bytes a second a caller must take while bytes wait (S3); 0 asks for nothing.
-    pub min_send_rate: usize,
-    /// Open connections of all listeners (S9).
-    pub connections: usize,
-    /// Request bodies held at once, all callers together.
-    pub buffered_bytes: usize,
 }
 
 /// Where attempts are recorded.
@@ -88,16 +68,6 @@ pub(super) const KEYS: &[&str] = &[
     "ledger",
     "policy",
 ];
-pub(super) const LIMITS: &[&str] = &[
-    "body_bytes",
-    "head_timeout",
-    "body_timeout",
-    "keepalive_idle",
-    "write_timeout",
-    "min_send_rate",
-    "connections",
-    "buffered_bytes",
-];
 pub(super) const LEDGER: &[&str] =
     &["slots", "durability", "sqlite", "postgres", "jsonl", "spool_bytes", "spool_full"];
 
@@ -125,7 +95,7 @@ pub(super) fn read(
         admin,
         threads: threads.unwrap_or_else(cores),
         drain: root.or("drain", Duration::from_secs(300)),
-        limits: limits(&root.table("limits", LIMITS)),
+        limits: limits::read(&root.table("limits", limits::LIMITS), host::descriptors()),
         log: root.choice("log", &words).unwrap_or(LogFormat::Text),
         keepalive_comment: root.or("keepalive_comment", Pause(Duration::from_secs(10))).0,
         constraint: policy::read(&root.table("policy", policy::KEYS), known),
@@ -142,30 +112,6 @@ fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> PathBuf 
     let systemd = environment("STATE_DIRECTORY").and_then(|list| list.into_string().ok());
     let first = systemd.and_then(|list| list.split(':').next().map(PathBuf::from));
     first.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("state"))
-}
-
-fn limits(section: &Section<'_>) -> Limits {
-    let bytes = |key, default: usize, least: u64| {
-        let given = section.checked(key, |Bytes(count)| between(count, least, 1 << 40));
-        given.unwrap_or(default)
-    };
-    let time = |key, seconds| section.or(key, Duration::from_secs(seconds));
-    let limits = Limits {
-        body_bytes: bytes("body_bytes", bounds::BODY_BYTES_DEFAULT, 1),
-        head_timeout: time("head_timeout", 10),
-        body_timeout: time("body_timeout", 60),
-        keepalive_idle: time("keepalive_idle", 60),
-        write_timeout: time("write_timeout", 30),
-        min_send_rate: bytes("min_send_rate", 1 << 10, 0),
-        connections: section
-            .checked("connections", |count: u64| between(count, 1, 1 << 20))
-            .unwrap_or(10_000),
-        buffered_bytes: bytes("buffered_bytes", 1 << 30, 1),
-    };
-    if limits.buffered_bytes < limits.body_bytes {
-        section.problem("buffered_bytes", "must be at least body_bytes, or no full body fits");
-    }
-    limits
 }
 
 /// Sinks beside SQLite. A secret that is not there is a problem: rows would have nowhere to go.
@@ -213,7 +159,7 @@ fn ledger(
 }
 
 /// A count within its bounds.
-fn between(count: u64, least: u64, most: u64) -> Result<usize, String> {
+pub(super) fn between(count: u64, least: u64, most: u64) -> Result<usize, String> {
     match usize::try_from(count) {
         Ok(size) if (least..=most).contains(&count) => Ok(size),
         _ => Err(format!("expected {least} to {most}")),

@@ -71,8 +71,16 @@ families! {
         "Usage objects or events that could not be read.";
     STALE_CONN: Counter "weir_stale_conn_total" []
         "Pooled upstream connections found closed when they were written to.";
-    CONN_REFUSED: Counter "weir_conn_refused_total" []
-        "Caller connections closed because a connection cap was reached.";
+    CONN_REFUSED: Counter "weir_conn_refused_total" ["cap"]
+        "Caller connections closed because a connection cap was reached: of all, or of their address.";
+    SHED: Counter "weir_requests_shed_total" ["cap"]
+        "Requests refused because too many were under way: of all, or of their key.";
+    DEADLINES: Counter "weir_deadlines_total" ["deadline"]
+        "Callers cut off, by the deadline of limits that they missed; idle also counts those closed by a drain.";
+    HANDSHAKES_FAILED: Counter "weir_handshakes_failed_total" []
+        "TLS handshakes of callers that failed before their deadline.";
+    ACCEPT_ERRORS: Counter "weir_accept_errors_total" []
+        "Connections that could not be accepted: no descriptor or no memory was left, most often.";
     PANICS: Counter "weir_panics_total" []
         "Panics caught. Anything but 0 is a bug of Weir.";
     RULE_HITS: Counter "weir_rule_hits_total" ["rule"]

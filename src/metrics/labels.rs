@@ -146,6 +146,36 @@ impl BadJson {
 }
 
 label! {
+    /// What a connection was one too many of.
+    ConnectionCap {
+        Total = "total",
+        /// Of its IPv4 address or IPv6 network.
+        Address = "address",
+    }
+}
+
+label! {
+    /// What a request was one too many of.
+    RequestCap {
+        Total = "total",
+        Key = "key",
+    }
+}
+
+label! {
+    /// What a caller took too long for.
+    Deadline {
+        Handshake = "handshake",
+        Head = "head",
+        Body = "body",
+        /// Taking what is sent.
+        Write = "write",
+        /// The next request.
+        Idle = "idle",
+    }
+}
+
+label! {
     /// What became of a reload.
     Reload {
         Applied = "applied",

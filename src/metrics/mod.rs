@@ -15,7 +15,8 @@ mod tests;
 pub use endpoint::{EndpointMetrics, ProviderMetrics};
 pub use families::{FAMILIES, Family, Type};
 pub use labels::{
-    BadJson, CooldownScope, Counters, Ending, EndpointState, Gauges, Label, Phase, Reload,
+    BadJson, ConnectionCap, CooldownScope, Counters, Deadline, Ending, EndpointState, Gauges,
+    Label, Phase, Reload, RequestCap,
 };
 pub use ledger::LedgerDepth;
 
@@ -57,7 +58,11 @@ pub struct Metrics {
     pub usage_suspect: IntCounter,
     pub usage_parse_errors: IntCounter,
     pub stale_conn: IntCounter,
-    pub conn_refused: IntCounter,
+    pub conn_refused: Counters<ConnectionCap>,
+    pub shed: Counters<RequestCap>,
+    pub deadlines: Counters<Deadline>,
+    pub handshakes_failed: IntCounter,
+    pub accept_errors: IntCounter,
     pub panics: IntCounter,
     pub reload: Counters<Reload>,
     pub config_epoch: IntGauge,
@@ -101,7 +106,11 @@ impl Metrics {
             usage_suspect: new.counter(&f::USAGE_SUSPECT)?,
             usage_parse_errors: new.counter(&f::USAGE_PARSE_ERRORS)?,
             stale_conn: new.counter(&f::STALE_CONN)?,
-            conn_refused: new.counter(&f::CONN_REFUSED)?,
+            conn_refused: Counters::resolve(&new.counters(&f::CONN_REFUSED)?, &[])?,
+            shed: Counters::resolve(&new.counters(&f::SHED)?, &[])?,
+            deadlines: Counters::resolve(&new.counters(&f::DEADLINES)?, &[])?,
+            handshakes_failed: new.counter(&f::HANDSHAKES_FAILED)?,
+            accept_errors: new.counter(&f::ACCEPT_ERRORS)?,
             panics: new.counter(&f::PANICS)?,
             reload: Counters::resolve(&new.counters(&f::RELOAD)?, &[])?,
             config_epoch: new.gauge(&f::CONFIG_EPOCH)?,

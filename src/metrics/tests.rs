@@ -254,7 +254,7 @@ fn documentation() -> String {
         text += &format!("| `{name}` | {} | {help} |\n", code(labels));
     }
     text += "\n| label | of | values |\n|---|---|---|\n";
-    let sets: [(&str, &str, Vec<&str>); 12] = [
+    let sets: [(&str, &str, Vec<&str>); 15] = [
         ("face", "requests", Face::values().collect()),
         ("operation", "requests", Target::values().collect()),
         ("outcome", "requests", Ending::values().collect()),
@@ -266,6 +266,9 @@ fn documentation() -> String {
         ("kind", "bad_json", BadJson::values().collect()),
         ("phase", "client_abort", Phase::values().collect()),
         ("phase", "inband_error", Phase::values().collect()),
+        ("cap", "conn_refused", ConnectionCap::values().collect()),
+        ("cap", "requests_shed", RequestCap::values().collect()),
+        ("deadline", "deadlines", Deadline::values().collect()),
         ("result", "reload", Reload::values().collect()),
     ];
     for (label, of, values) in sets {

@@ -1,7 +1,7 @@
 //! One caller request from plan to last byte: a generation in the making.
 
 use super::attempt::{Attempt, Ended};
-use crate::access::Caller;
+use crate::access::{Admitted, Caller};
 use crate::edge::clock::Clock;
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
@@ -33,6 +33,8 @@ pub(super) struct Exchange {
     pub(super) body: Bytes,
     /// Its share of what all bodies may take.
     pub(super) _held: Held,
+    /// Its place among the requests of its key.
+    pub(super) _admitted: Admitted,
     pub(super) envelope: Envelope,
     /// One pool per model asked for, in order.
     pub(super) pools: Vec<Arc<Pool>>,

@@ -5,10 +5,11 @@ use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
 use super::{reply, response};
 use crate::edge::clock::now_ms;
-use crate::edge::held::{ATTEMPT_DEADLINE, EMPTY_REPLY};
+use crate::edge::head::EMPTY_REPLY;
+use crate::edge::held::ATTEMPT_DEADLINE;
 use crate::error::Error;
 use crate::face;
-use crate::metrics::Phase;
+use crate::metrics::{Deadline, Phase};
 use crate::outcome::Outcome;
 use crate::state::State;
 use bytes::Bytes;
@@ -57,6 +58,10 @@ pub(super) fn proxying(state: &State, ctx: &mut Context, mut error: Failure) -> 
     if outcome == Outcome::ClientAbort {
         let phase = if attempt.committed { Phase::After } else { Phase::Before };
         state.metrics.client_abort.inc(phase);
+        // Of one HTTP/2 stream; a whole connection's is counted where its bytes wait.
+        if *error.etype() == ErrorType::WriteTimedout {
+            state.metrics.deadlines.inc(Deadline::Write);
+        }
     }
     if attempt.committed || outcome == Outcome::ClientAbort {
         return error;

@@ -15,6 +15,8 @@ use std::time::Duration;
 /// How long a generation whose last byte is out may take to be sealed, in steps of [`STEP`].
 const STEPS: u32 = 500;
 const STEP: Duration = Duration::from_millis(2);
+/// How long one look into the ledger may take.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Answers `models` and `generation`.
 pub(super) async fn answer(
@@ -45,8 +47,11 @@ async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refu
         .to_owned();
     for _ in 0..STEPS {
         let (ledger, wanted) = (Arc::clone(&state.ledger), id.clone());
-        let found = tokio::task::spawn_blocking(move || ledger.find(&wanted))
+        let reading = tokio::task::spawn_blocking(move || ledger.find(&wanted));
+        // It waits for a thread, and the host may have none left (F80).
+        let found = tokio::time::timeout(READ_LIMIT, reading)
             .await
+            .map_err(|_| Refusal::kept(Error::weir(503, "The ledger could not be read in time")))?
             .map_err(|_| Refusal::kept(Error::weir(500, "The ledger could not be read")))?;
         match found {
             Found::Rows(rows) if rows.iter().all(|r| r.intent.workspace == *caller.workspace) => {

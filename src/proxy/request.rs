@@ -3,13 +3,13 @@
 use super::exchange::{Exchange, Generation};
 use super::local;
 use super::reply::Refusal;
-use crate::access::{self, Caller};
+use crate::access::{self, Admitted, Caller};
 use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
-use crate::metrics::{BadJson, Ending};
+use crate::metrics::{BadJson, Deadline, Ending, RequestCap};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
@@ -35,8 +35,9 @@ pub(super) fn early(state: &State, session: &mut Session) {
     // A connection that is to be closed says so; zero seconds would mean for ever.
     let open = !session.is_process_shutting_down();
     session.set_keepalive(open.then(|| limits.keepalive_idle.as_secs().max(1)));
-    session.set_write_timeout(Some(limits.write_timeout));
-    session.set_min_send_rate(Some(limits.min_send_rate).filter(|rate| *rate > 0));
+    // The stream of an HTTP/1 connection has its own pace; here a caller can shut one stream's window.
+    let write = session.is_http2().then_some(limits.write_timeout);
+    session.set_write_timeout(write);
     session.set_total_drain_timeout(Some(DRAIN_TIME));
 }
 
@@ -58,6 +59,7 @@ pub(super) async fn filter(
     };
     let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
+    let admitted = admit(state, &caller, &snapshot.settings.limits).map_err(Refusal::closing)?;
     let mut held = state.bodies.hold();
     let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
     let received = Instant::now();
@@ -90,6 +92,7 @@ pub(super) async fn filter(
         generation,
         body,
         _held: held,
+        _admitted: admitted,
         envelope,
         pools,
         attempts,
@@ -121,6 +124,16 @@ fn destination(head: &RequestHeader) -> Result<(Face, Target), Refusal> {
     Ok(place)
 }
 
+/// A place among the requests under way, before any byte of the body is read (S9).
+fn admit(state: &State, caller: &Caller, limits: &Limits) -> Result<Admitted, Error> {
+    if state.active() > limits.requests {
+        state.metrics.shed.inc(RequestCap::Total);
+        let says = "Too many requests are under way now";
+        return Err(Error::weir(503, says).retry_after(Some(1)));
+    }
+    caller.admit(limits.requests_per_key).inspect_err(|_| state.metrics.shed.inc(RequestCap::Key))
+}
+
 async fn whole_body(
     state: &State,
     session: &mut Session,
@@ -131,9 +144,11 @@ async fn whole_body(
         bytes: limits.body_bytes,
         buffered: limits.buffered_bytes,
         time: limits.body_timeout,
+        rate: limits.min_body_rate,
     };
     body::read(session, bounds, held).await.map_err(|error| {
         match error.status {
+            408 => state.metrics.deadlines.inc(Deadline::Body),
             413 => state.metrics.body_too_large.inc(),
             503 => state.metrics.body_shed.inc(),
             _ => {}

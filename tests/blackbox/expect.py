@@ -13,7 +13,7 @@ BOTH_FACES = ["/api/v1/chat/completions", "/v1/chat/completions"]
 # error_type of each status (contract 5.3)
 TYPES = {
     400: "invalid_request", 401: "authentication", 402: "payment_required", 403: "permission_denied",
-    404: "not_found", 413: "payload_too_large", 422: "unprocessable", 429: "rate_limit_exceeded",
+    404: "not_found", 408: "timeout", 413: "payload_too_large", 422: "unprocessable", 429: "rate_limit_exceeded",
     500: "server", 502: "provider_unavailable", 503: "provider_overloaded", 504: "timeout",
 }
 

@@ -194,6 +194,29 @@ def test_bytes_leave_as_their_event_arrives(run):
     assert all(0.15 < gap < 0.6 for gap in gaps), seen
 
 
+BURST = [f"word{n} " for n in range(40)]
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("count", [4, 5, 8, 33])
+def test_a_burst_is_whole_at_once_though_nothing_follows(run, path, count):
+    weir = run("a", a={"idle": "20s"})
+    step = {"text": BURST, "cut": {"event": count, "how": "stall"}}
+    with weir.asking({"a": step}, path=path) as (_, raw):
+        first = raw.read_until(b"word0 ")
+        last = raw.read_until(BURST[count - 1].encode())
+    assert last - first < 2, "it waited for an event to come"
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("count", [4, 8, 33])
+def test_a_burst_before_a_cut_is_delivered_whole(run, path, count):
+    weir = run("a")
+    step = {"text": BURST, "cut": {"event": count, "how": "fin"}}
+    answer = weir.ask({"a": step}, path=path)
+    expect.cut(answer, 502, "".join(BURST[:count]))
+
+
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
 def test_streams_do_not_mix(run, path):
     """Many at once, each gets its own (S32)."""

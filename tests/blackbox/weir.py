@@ -61,6 +61,8 @@ class Weir:
     deployment: conf.Deployment
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+    """What the binary is started through, such as prlimit."""
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
 
     def start(self) -> Weir:
@@ -76,7 +78,7 @@ class Weir:
         environment = {"RUST_LOG": "trace"} | os.environ | self.environment
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
+                [*self.prefix, binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
             )
         if wait:
             self._wait()
@@ -130,7 +132,7 @@ class Weir:
 
     def check(self) -> subprocess.CompletedProcess:
         """`weir check` on the files as they are now."""
-        command = [binary(), "check", "--conf", self.conf]
+        command = [*self.prefix, binary(), "check", "--conf", self.conf]
         return subprocess.run(command, capture_output=True, text=True, timeout=10)
 
     def logged(self, text: str, after: int = 0) -> str:
