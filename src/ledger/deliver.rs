@@ -4,7 +4,7 @@
 //! transaction; a segment is removed only after the transactions of all sinks that cover its end.
 
 use super::depth::add;
-use super::reading::{Opened, Reading, Step};
+use super::reading::{Opened, Reading, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Receipt, Sink, SinkError, Target};
 use crate::bounds::SINK_BATCH;
@@ -35,6 +35,8 @@ pub(super) struct Deliverer {
     own: usize,
     sink: Option<Box<dyn Sink>>,
     reading: Option<Box<Reading>>,
+    /// What of the segment being read has been counted: after an error it is read again.
+    counted: Seen,
     /// The segment it was done with last.
     done: Option<(u64, u64)>,
     /// Consecutive failed steps.
@@ -43,7 +45,16 @@ pub(super) struct Deliverer {
 
 impl Deliverer {
     pub(super) fn new(shared: Arc<Shared>, target: Target, own: usize) -> Self {
-        Self { shared, target, own, sink: None, reading: None, done: None, failed: 0 }
+        Self {
+            shared,
+            target,
+            own,
+            sink: None,
+            reading: None,
+            counted: Seen::default(),
+            done: None,
+            failed: 0,
+        }
     }
 
     /// Runs until stopped, or until draining leaves no segment.
@@ -132,6 +143,8 @@ impl Deliverer {
                     if self.own == 0 {
                         add(&self.shared.counters.lost, reading.missing(cursor, self.done));
                     }
+                    // Whatever became of it has been counted.
+                    self.done = self.done.max(reading.before());
                     reading.skip(cursor);
                     empty.insert(reading)
                 }
@@ -143,36 +156,40 @@ impl Deliverer {
         let before = reading.position();
         let step = reading.step(SINK_BATCH);
         let after = reading.position();
-        let (id, at_end) = (reading.id(), reading.at_end());
+        let (id, at_end, seen) = (reading.id(), reading.at_end(), reading.seen());
         if !step.rows.is_empty() || !step.prices.is_empty() {
             self.deliver(&step, before, after)?;
         }
         if let Some(reading) = &self.reading {
             reading.confirm(self.own);
         }
-        self.count(&step);
+        self.count(seen);
         if !(closed && at_end) {
             return Ok(!at_end);
         }
         let Some(reading) = self.reading.take() else { return Ok(true) };
         let next = self.shared.segments.following(id);
         let lost = reading.lost_at_end(next.as_deref());
-        self.count(&Step { lost, ..Step::default() });
+        self.count(Seen { lost: seen.lost + lost, ..seen });
+        self.counted = Seen::default();
         let damaged = reading.damaged(next.is_some());
         self.done = Some(id);
         self.shared.segments.retire(id, self.own, damaged)?;
         Ok(true)
     }
 
-    fn count(&self, step: &Step) {
+    fn count(&mut self, seen: Seen) {
         let counters = &self.shared.counters;
         if let Some(passed) = counters.passed.get(self.own) {
-            add(passed, step.rows.len() as u64 + step.skipped);
+            add(passed, seen.rows.saturating_sub(self.counted.rows));
         }
         // Every sink reads past the same damage.
         if self.own == 0 {
-            add(&counters.lost, step.lost);
-            add(&counters.torn, step.torn);
+            add(&counters.lost, seen.lost.saturating_sub(self.counted.lost));
+            add(&counters.torn, seen.torn.saturating_sub(self.counted.torn));
+        }
+        if seen.rows >= self.counted.rows {
+            self.counted = seen;
         }
     }
 

@@ -35,11 +35,21 @@ pub(super) struct Reading {
     /// Number of the next row.
     index: u32,
     names: Known,
+    seen: Seen,
     /// Rows that end at or below this offset have been delivered before.
     delivered: u64,
     ended: bool,
     tail: bool,
     damaged: bool,
+}
+
+/// What was read of a segment, from its beginning on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// Sound rows, delivered before or not.
+    pub(super) rows: u64,
+    pub(super) lost: u64,
+    pub(super) torn: u64,
 }
 
 /// One step through a segment.
@@ -83,6 +93,7 @@ impl Reading {
             used: 0,
             index: 0,
             names: Known::default(),
+            seen: Seen::default(),
             delivered: 0,
             ended: false,
             tail: false,
@@ -95,6 +106,10 @@ impl Reading {
         if let Some(delivered) = self.segment.delivered.get(sink) {
             delivered.store(self.position().offset, Relaxed);
         }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
     }
 
     pub(super) fn id(&self) -> (u64, u64) {
@@ -177,6 +192,9 @@ impl Reading {
             }
         }
         self.index = scan.index();
+        self.seen.rows += step.rows.len() as u64 + step.skipped;
+        self.seen.lost += step.lost;
+        self.seen.torn += step.torn;
         step
     }
 
@@ -186,17 +204,26 @@ impl Reading {
         self.damaged || (self.tail && self.ended) || (followed && !self.ended)
     }
 
+    /// The segment before this one in its epoch.
+    pub(super) fn before(&self) -> Option<(u64, u64)> {
+        self.id.1.checked_sub(1).map(|number| (self.id.0, number))
+    }
+
     /// Rows of the segment before this one, where neither the cursor nor `done`, the last segment
     /// finished, came to it: its file is gone (F65).
     pub(super) fn missing(&self, cursor: Option<Position>, done: Option<(u64, u64)>) -> u64 {
-        let (epoch, number) = self.id;
-        let Some(before) = number.checked_sub(1).map(|number| (epoch, number)) else { return 0 };
+        let Some(before) = self.before() else { return 0 };
         let came = cursor.map(|cursor| (cursor.epoch, cursor.segment)).max(done);
         if came >= Some(before) {
             return 0;
         }
         let rows = rows_before(&self.segment).ok().flatten().unwrap_or(0);
-        tracing::error!(epoch, segment = before.1, rows, "a segment of the spool is missing");
+        tracing::error!(
+            epoch = before.0,
+            segment = before.1,
+            rows,
+            "a segment of the spool is missing"
+        );
         rows
     }
 
