@@ -233,7 +233,9 @@ mod faults {
         let share = if std::env::var("WEIR_POINTS").is_ok_and(|which| which == "all") {
             1
         } else {
-            all.len().div_ceil(SHARE)
+            // Not a multiple of their number, or one action would be all there is.
+            let share = all.len().div_ceil(SHARE);
+            share + usize::from(share.is_multiple_of(ACTIONS.len()))
         };
         let chosen: Vec<_> = all.iter().step_by(share).collect();
         let (mut killed, mut failed) = (0, 0);
