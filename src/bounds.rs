@@ -138,6 +138,16 @@ pub const INTENT_BYTES: usize = 1_536;
 pub const RECENT_GENERATIONS: usize = 16_384;
 /// Bytes of one spool segment before the next is begun.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
+/// The same where the whole spool is small.
+pub const SEGMENT_BYTES_LEAST: u64 = 4 << 10;
+/// Percent of the spool's bound at which `weir_spool_alarm` is 1.
+pub const SPOOL_ALARM_PERCENT: u64 = 50;
+/// Longest wait of a complete answer for its record's sync, where durability is strict.
+pub const SYNC_WAIT: Duration = Duration::from_secs(10);
+/// Longest drain once the spool has failed: nothing new is admitted meanwhile.
+pub const FAILED_DRAIN: Duration = Duration::from_secs(10);
+/// Sinks that the spool delivers to at once.
+pub const SINKS: usize = 4;
 /// Rows in one transaction of a sink.
 pub const SINK_BATCH: usize = 1_024;
 

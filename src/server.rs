@@ -4,7 +4,7 @@ use crate::admin::{self, Admin};
 use crate::bounds;
 use crate::config::{self, Limits, Loaded, LogFormat, Settings};
 use crate::host;
-use crate::ledger::{Ledger, Options};
+use crate::ledger::{Gate, Ledger, Options};
 use crate::listen;
 use crate::log;
 use crate::memory::Memory;
@@ -46,6 +46,8 @@ pub enum StartError {
     Demo { place: std::path::PathBuf, source: std::io::Error },
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
+    #[error("the spool could not be written: start again once the disk is sound")]
+    Spool,
     #[error(
         "the process may not have the {wanted} threads it needs: {source}; raise TasksMax= of the unit (elsewhere `ulimit -u`) or lower `threads`"
     )]
@@ -104,7 +106,7 @@ impl Running {
     /// Runs Pingora until a signal, then drains. `others` are services beside Weir's own.
     ///
     /// # Errors
-    /// A listener's certificate cannot be used.
+    /// A listener's certificate cannot be used, or the spool failed while serving.
     pub fn serve(self, others: Vec<Box<dyn Beside>>, log: log::Log) -> Result<(), StartError> {
         let Self { state, notifier } = self;
         let settings = Arc::clone(&state.snapshot.load().settings);
@@ -124,7 +126,7 @@ impl Running {
         let end = Shutdown::new(Arc::clone(&state), settings.drain, notifier, log);
         server.run(RunArgs { shutdown_signal: Box::new(end) });
         finish(&state);
-        Ok(())
+        if state.ledger.gate() == Gate::Failed { Err(StartError::Spool) } else { Ok(()) }
     }
 }
 
@@ -156,9 +158,11 @@ fn options(settings: &Settings) -> Options {
     Options {
         directory: settings.state_directory.clone(),
         slots: settings.ledger.slots,
-        sync_interval: settings.ledger.sync_interval,
+        durability: settings.ledger.durability,
         sqlite: settings.ledger.sqlite.clone(),
+        others: settings.ledger.others.clone(),
         spool_bytes: settings.ledger.spool_bytes,
+        spool_full: settings.ledger.spool_full,
     }
 }
 

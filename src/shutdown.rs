@@ -1,8 +1,11 @@
-//! SIGTERM: stop accepting, end when idle or at the limit. SIGINT: end now.
+//! SIGTERM: stop accepting, end when idle or at the limit. SIGINT: end now. A spool that failed: as
+//! SIGTERM with a short limit and exit code 1, so that the service manager starts Weir again (F63).
 //!
 //! Pingora sleeps out its whole grace period even when nothing is left to do, so the limit is its
 //! grace period and a thread of ours ends the process as soon as it is idle.
 
+use crate::bounds::FAILED_DRAIN;
+use crate::ledger::Gate;
 use crate::log::Log;
 use crate::server;
 use crate::state::State;
@@ -51,7 +54,22 @@ impl ShutdownSignalWatch for Shutdown {
                 }
                 tracing::info!(active = self.state.active(), "draining");
                 let (state, limit, log) = (Arc::clone(&self.state), self.limit, Arc::clone(&self.log));
-                std::thread::spawn(move || end_when_idle(&state, limit, &log));
+                std::thread::spawn(move || {
+                    if end_when_idle(&state, limit) {
+                        exit(&state, &log);
+                    }
+                });
+                ShutdownSignal::GracefulTerminate
+            }
+            () = failed(&self.state) => {
+                self.state.set_serving(false);
+                tracing::error!(active = self.state.active(), "draining: the spool has failed");
+                let (state, limit) = (Arc::clone(&self.state), self.limit.min(FAILED_DRAIN));
+                let log = Arc::clone(&self.log);
+                std::thread::spawn(move || {
+                    end_when_idle(&state, limit);
+                    exit(&state, &log);
+                });
                 ShutdownSignal::GracefulTerminate
             }
             _ = int.recv() => ShutdownSignal::FastShutdown,
@@ -59,9 +77,24 @@ impl ShutdownSignalWatch for Shutdown {
     }
 }
 
-/// Ends the process once it has been idle for [`QUIET`]; gives up shortly before the limit, where
-/// Pingora cancels what is left and `server::serve` returns.
-fn end_when_idle(state: &State, limit: Duration, log: &Log) {
+/// Returns once the ledger admits nothing more for good.
+async fn failed(state: &State) {
+    while state.ledger.gate() != Gate::Failed {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Ends the process in order.
+fn exit(state: &State, log: &Log) {
+    server::finish(state);
+    let failed = state.ledger.gate() == Gate::Failed;
+    log.flush();
+    std::process::exit(i32::from(failed));
+}
+
+/// Waits until the process has been idle for [`QUIET`]: true. Gives up shortly before the limit,
+/// where after SIGTERM Pingora cancels what is left and `server::serve` returns.
+fn end_when_idle(state: &State, limit: Duration) -> bool {
     let began = Instant::now();
     let mut quiet_since = Instant::now();
     while began.elapsed() + Duration::from_millis(100) < limit {
@@ -69,11 +102,9 @@ fn end_when_idle(state: &State, limit: Duration, log: &Log) {
         if state.active() > 0 {
             quiet_since = Instant::now();
         } else if quiet_since.elapsed() >= QUIET {
-            let took = began.elapsed();
-            server::finish(state);
-            tracing::info!(?took, "drained");
-            log.flush();
-            std::process::exit(0);
+            tracing::info!(took = ?began.elapsed(), "drained");
+            return true;
         }
     }
+    false
 }

@@ -164,6 +164,11 @@ impl Status for State {
             conflicts_total: depth.conflicts,
             lost_total: depth.rows_lost,
             torn_bytes_total: depth.torn_bytes,
+            spool_limit: depth.spool_limit,
+            spool_alarm: u64::from(depth.alarm()),
+            unbilled_total: depth.unbilled,
+            io_errors_total: depth.io_errors,
+            dead_letters_total: depth.dead_letters,
         }
     }
 

@@ -3,12 +3,16 @@
 mod check;
 mod demo;
 mod key;
+mod ledger;
+mod reconcile;
 mod run;
 mod usage;
 
 use clap::{Parser, Subcommand};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// One edge proxy and one API key in front of every model and provider.
@@ -27,10 +31,21 @@ enum Command {
     Demo(demo::Args),
     /// Print totals of the ledger by key, workspace, model, provider or day
     Usage(usage::Args),
+    /// Check or print the ledger's rows
+    Ledger(ledger::Args),
+    /// Compare spool, sink and metrics of a running Weir with each other
+    Reconcile(reconcile::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
     /// Make API keys
     Key(key::Args),
+}
+
+/// Says what went wrong with a file.
+fn failed(path: &Path, error: &impl Display) -> ExitCode {
+    // Standard error may be closed: the exit code says it all.
+    drop(writeln!(io::stderr(), "weir: {}: {error}", path.display()));
+    ExitCode::FAILURE
 }
 
 /// Runs the command of the process's arguments. Before any of them reads a secret, the process gives
@@ -39,13 +54,15 @@ enum Command {
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        drop(writeln!(std::io::stderr(), "weir: core files cannot be turned off: {error}"));
+        drop(writeln!(io::stderr(), "weir: core files cannot be turned off: {error}"));
         return ExitCode::FAILURE;
     }
     match command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Usage(args) => usage::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(&args),
     }

@@ -4,8 +4,9 @@ use super::document::Section;
 use super::limits::{self, Limits};
 use super::listen::{self, Admin, Listener};
 use super::policy;
-use super::secret::Environment;
+use super::secret::{self, Environment, Resolved};
 use super::value::{Bytes, Pause};
+use crate::ledger::{Durability, SpoolFull, Target};
 use crate::selection::Constraint;
 use crate::{bounds, host};
 use std::path::{Path, PathBuf};
@@ -32,15 +33,19 @@ pub struct Settings {
 }
 
 /// Where attempts are recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LedgerSettings {
     /// Attempts that can be open or unflushed at once.
     pub slots: usize,
-    /// How often the spool is made safe against power loss.
-    pub sync_interval: Duration,
+    /// What a power cut may cost.
+    pub durability: Durability,
     pub sqlite: PathBuf,
+    /// What else takes the rows.
+    pub others: Vec<Target>,
     /// Most bytes the spool may take while the sink is away.
     pub spool_bytes: u64,
+    /// What becomes of requests once it has.
+    pub spool_full: SpoolFull,
 }
 
 /// The form of log lines.
@@ -63,7 +68,10 @@ pub(super) const KEYS: &[&str] = &[
     "ledger",
     "policy",
 ];
-pub(super) const LEDGER: &[&str] = &["slots", "sync_interval", "sqlite", "spool_bytes"];
+pub(super) const LEDGER: &[&str] =
+    &["slots", "durability", "sqlite", "postgres", "jsonl", "spool_bytes", "spool_full"];
+
+pub(super) const JSONL: &[&str] = &["directory", "rotate"];
 
 /// Reads the settings. `known` are the names that the policy may use, as in [`policy::read`].
 pub(super) fn read(
@@ -72,7 +80,7 @@ pub(super) fn read(
     environment: Environment<'_>,
 ) -> Settings {
     let state_directory = state_directory(root, environment);
-    let ledger = ledger(&root.table("ledger", LEDGER), &state_directory);
+    let ledger = ledger(&root.table("ledger", LEDGER), &state_directory, environment);
     let threads = root.checked("threads", |count: u64| between(count, 1, 1024));
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -106,18 +114,47 @@ fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> PathBuf 
     first.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("state"))
 }
 
-fn ledger(section: &Section<'_>, state_directory: &Path) -> LedgerSettings {
+/// Sinks beside SQLite. A secret that is not there is a problem: rows would have nowhere to go.
+fn others(section: &Section<'_>, environment: Environment<'_>) -> Vec<Target> {
+    let mut targets = Vec::new();
+    match secret::read(section, "postgres", environment) {
+        Some(Resolved::Found(url)) => targets.push(Target::Postgres(url)),
+        Some(Resolved::Absent(why)) => section.problem("postgres", why),
+        Some(Resolved::Wrong) | None => {}
+    }
+    if section.has("jsonl") {
+        let files = section.table("jsonl", JSONL);
+        let rotate_bytes = files
+            .checked("rotate", |Bytes(count)| between(count, 1 << 10, 1 << 40))
+            .map_or(64 << 20, |count| count as u64);
+        if let Some(directory) = files.get::<PathBuf>("directory") {
+            let directory = files.resolve(&directory);
+            targets.push(Target::JsonLines { directory, rotate_bytes });
+        } else if !files.has("directory") {
+            files.problem("directory", "say where the files go");
+        }
+    }
+    targets
+}
+
+fn ledger(
+    section: &Section<'_>,
+    state_directory: &Path,
+    environment: Environment<'_>,
+) -> LedgerSettings {
     let sqlite = section.get::<PathBuf>("sqlite").map(|path| section.resolve(&path));
     let least = 4 * bounds::SEGMENT_BYTES;
     LedgerSettings {
         slots: section
             .checked("slots", |count: u64| between(count, 64, 1 << 20))
             .unwrap_or(bounds::SLOTS_DEFAULT),
-        sync_interval: section.or("sync_interval", Duration::from_millis(100)),
+        durability: section.choice("durability", &Durability::ALL).unwrap_or_default(),
         sqlite: sqlite.unwrap_or_else(|| state_directory.join("ledger.sqlite")),
+        others: others(section, environment),
         spool_bytes: section
             .checked("spool_bytes", |Bytes(count)| between(count, least, 1 << 40))
             .map_or(4 << 30, |count| count as u64),
+        spool_full: section.choice("spool_full", &SpoolFull::ALL).unwrap_or_default(),
     }
 }
 

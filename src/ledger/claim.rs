@@ -1,6 +1,7 @@
 //! One attempt's hold on its slot: what a request thread writes while bytes flow.
 
-use super::depth::add;
+use super::depth::{Gate, add};
+use super::durability::{Durability, SpoolFull};
 use super::record::{Intent, flag};
 use super::shared::{Shared, now_us};
 use super::slot::{self, DISPATCHED, Identity, SEALED, Slot};
@@ -9,7 +10,9 @@ use crate::outcome::Outcome;
 use crate::price::{Pico, PriceVersion};
 use crate::usage::Usage;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Duration;
 
 /// A claimed slot. Dropping it seals the slot, also while unwinding: a few stores, no allocation,
 /// no lock, no system call. One that was never [`Claim::dispatched`] leaves no record.
@@ -17,6 +20,9 @@ pub struct Claim {
     shared: Arc<Shared>,
     index: u32,
     price: Arc<PriceVersion>,
+    /// The slot is this claim's to write: never for one that is served unbilled, and no longer once
+    /// it is sealed.
+    open: AtomicBool,
 }
 
 impl Claim {
@@ -26,16 +32,47 @@ impl Claim {
         price: Arc<PriceVersion>,
         now_us: u64,
     ) -> Option<Self> {
-        let (index, seq) = shared.take()?;
-        let identity = Identity { epoch: shared.writer.epoch, seq, started_us: now_us };
-        shared.slot(index)?.claim(identity, intent, &price.unit);
-        Some(Self { shared: shared.clone(), index, price })
+        let unbilled = shared.options.spool_full == SpoolFull::ServeUnbilled;
+        let (shared, open) = (shared.clone(), AtomicBool::new(false));
+        let mut claim = Self { shared, index: u32::MAX, price, open };
+        if unbilled && claim.shared.gate() == Gate::Full {
+            add(&claim.shared.counters.unbilled, 1);
+            return Some(claim);
+        }
+        let (index, seq) = claim.shared.take()?;
+        let identity = Identity { epoch: claim.shared.writer.epoch, seq, started_us: now_us };
+        claim.shared.slot(index)?.claim(identity, intent, &claim.price.unit);
+        claim.index = index;
+        *claim.open.get_mut() = true;
+        Some(claim)
+    }
+
+    fn slot(&self) -> Option<&Slot> {
+        self.shared.slot(self.index).filter(|_| self.open.load(Relaxed))
     }
 
     fn with(&self, change: impl FnOnce(&Slot)) {
-        if let Some(slot) = self.shared.slot(self.index) {
+        if let Some(slot) = self.slot() {
             change(slot);
         }
+    }
+
+    /// The answer is complete and its last bytes are about to be handed on. Where durability is
+    /// strict, seals the attempt and blocks until its record is on disk; what is told of it after
+    /// that changes nothing. False: that failed or took longer than `limit`.
+    #[must_use]
+    pub fn complete(&self, limit: Duration) -> bool {
+        let strict = self.shared.options.durability == Durability::Strict;
+        let Some(slot) = self.slot().filter(|_| strict) else { return true };
+        let seq = slot.seq.load(Relaxed);
+        self.seal();
+        self.shared.wait_synced(self.index, seq, limit)
+    }
+
+    /// Whether [`Claim::complete`] would block.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.shared.options.durability == Durability::Strict && self.open.load(Relaxed)
     }
 
     /// The first request byte is about to be written: from here on there will be a record.
@@ -84,15 +121,16 @@ impl Claim {
     /// Cost of the usage reported so far, 0 without one.
     #[must_use]
     pub fn reported_cost(&self) -> Pico {
-        let usage = self.shared.slot(self.index).and_then(Slot::reported);
+        let usage = self.slot().and_then(Slot::reported);
         usage.map_or(0, |usage| self.price.cost(&usage))
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let Some(slot) = self.shared.slot(self.index) else { return };
+impl Claim {
+    fn seal(&self) {
+        let Some(slot) = self.slot() else { return };
         if slot.state.load(Relaxed) != DISPATCHED {
+            self.open.store(false, Relaxed);
             return self.shared.release(self.index);
         }
         if slot.outcome.load(Relaxed) == 0 {
@@ -104,8 +142,15 @@ impl Drop for Claim {
             self.ended(now, since);
         }
         slot.state.store(SEALED, Release);
+        self.open.store(false, Relaxed);
         add(&self.shared.counters.sealed, 1);
         self.shared.sealed.push(self.index);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.seal();
     }
 }
 

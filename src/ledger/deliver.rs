@@ -1,12 +1,12 @@
-//! The delivering thread: rows of the spool go to the sink, oldest first, at least once.
+//! The delivering threads, one per sink: rows of the spool go to it, oldest first, at least once.
 //!
-//! It reads what the flusher wrote, so a backlog takes no memory. Rows and cursor are one
-//! transaction; a segment is removed only after the transaction that covers its end.
+//! They read what the flusher wrote, so a backlog takes no memory. Rows and cursor are one
+//! transaction; a segment is removed only after the transactions of all sinks that cover its end.
 
 use super::depth::add;
-use super::reading::{Opened, Reading, Step};
+use super::reading::{Opened, Reading, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
-use super::sink::{Batch, Sink, SinkError, sqlite::Sqlite};
+use super::sink::{Batch, Position, Receipt, Sink, SinkError, Target};
 use crate::bounds::SINK_BATCH;
 use std::io;
 use std::sync::Arc;
@@ -30,20 +30,38 @@ enum StepError {
 
 pub(super) struct Deliverer {
     shared: Arc<Shared>,
+    target: Target,
+    /// Its number among the sinks.
+    own: usize,
     sink: Option<Box<dyn Sink>>,
     reading: Option<Box<Reading>>,
+    /// What of the segment being read has been counted: after an error it is read again.
+    counted: Seen,
+    /// The segment it was done with last.
+    done: Option<(u64, u64)>,
     /// Consecutive failed steps.
     failed: u32,
 }
 
 impl Deliverer {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, sink: None, reading: None, failed: 0 }
+    pub(super) fn new(shared: Arc<Shared>, target: Target, own: usize) -> Self {
+        Self {
+            shared,
+            target,
+            own,
+            sink: None,
+            reading: None,
+            counted: Seen::default(),
+            done: None,
+            failed: 0,
+        }
     }
 
     /// Runs until stopped, or until draining leaves no segment.
     pub(super) fn run(mut self) {
-        self.count_backlog();
+        if self.own == 0 {
+            self.count_backlog();
+        }
         loop {
             let stop = self.shared.stopping();
             let pause = match self.step() {
@@ -53,7 +71,7 @@ impl Deliverer {
                     match stop {
                         _ if more => continue,
                         Stop::Run => PAUSE,
-                        _ if self.shared.segments.first().is_none() => return,
+                        _ if self.shared.segments.first(self.own).is_none() => return,
                         _ => PAUSE_DRAINING,
                     }
                 }
@@ -65,23 +83,31 @@ impl Deliverer {
 
     fn accepted(&mut self) {
         if std::mem::take(&mut self.failed) > 0 {
-            tracing::info!("the ledger's sink accepts rows again");
-            self.shared.counters.oldest_us.store(0, Relaxed);
+            tracing::info!(sink = self.target.name(), "the sink accepts rows again");
+            self.waiting_since(0);
         }
     }
 
-    /// Notes a failure and says how long to wait.
+    fn waiting_since(&self, us: u64) {
+        if let Some(oldest) = self.shared.counters.oldest_us.get(self.own) {
+            oldest.store(us, Relaxed);
+        }
+    }
+
+    /// Notes a failure and says how long to wait: not as long as other nodes that saw it too.
     fn refused(&mut self, error: &StepError) -> Duration {
         add(&self.shared.counters.sink_errors, 1);
-        let oldest = &self.shared.counters.oldest_us;
-        let _ = oldest.compare_exchange(0, now_us(), Relaxed, Relaxed);
+        if let Some(oldest) = self.shared.counters.oldest_us.get(self.own) {
+            let _ = oldest.compare_exchange(0, now_us(), Relaxed, Relaxed);
+        }
         if self.failed == 0 {
-            tracing::error!(%error, "the ledger's sink does not accept rows: they stay in the spool");
+            let sink = self.target.name();
+            tracing::error!(sink, %error, "the sink does not accept rows: they stay in the spool");
         }
         let pause = BACKOFF.0.saturating_mul(1 << self.failed.min(10)).min(BACKOFF.1);
         self.failed = self.failed.saturating_add(1);
         (self.sink, self.reading) = (None, None);
-        pause
+        pause.mul_f64(rand::random_range(0.5..1.0))
     }
 
     /// Adds the rows that earlier epochs left to the gauge of what is pending, and makes the newest
@@ -108,55 +134,138 @@ impl Deliverer {
     fn step(&mut self) -> Result<bool, StepError> {
         let sink = match &mut self.sink {
             Some(sink) => sink,
-            empty => empty.insert(Box::new(Sqlite::open(&self.shared.options.sqlite)?)),
+            empty => empty.insert(self.target.open()?),
         };
         let reading = match &mut self.reading {
             Some(reading) => reading,
-            empty => match open_first(&self.shared, sink.as_mut())? {
-                Next::Reading(reading) => empty.insert(reading),
+            empty => match open_first(&self.shared, self.own, sink.as_mut())? {
+                Next::Reading(mut reading, cursor) => {
+                    if self.own == 0 {
+                        add(&self.shared.counters.lost, reading.missing(cursor, self.done));
+                    }
+                    // Whatever became of it has been counted.
+                    self.done = self.done.max(reading.before());
+                    reading.skip(cursor);
+                    empty.insert(reading)
+                }
                 Next::SetAside => return Ok(true),
                 Next::Nothing => return Ok(false),
             },
         };
         let closed = reading.fill()?;
+        let before = reading.position();
         let step = reading.step(SINK_BATCH);
+        let after = reading.position();
+        let (id, at_end, seen) = (reading.id(), reading.at_end(), reading.seen());
         if !step.rows.is_empty() || !step.prices.is_empty() {
-            deliver(&self.shared, sink.as_mut(), reading, &step)?;
+            self.deliver(&step, before, after)?;
         }
-        reading.confirm();
-        let counters = &self.shared.counters;
-        add(&counters.passed, step.rows.len() as u64 + step.skipped);
-        add(&counters.lost, step.lost);
-        add(&counters.torn, step.torn);
-        if !(closed && reading.at_end()) {
-            return Ok(!reading.at_end());
+        if let Some(reading) = &self.reading {
+            reading.confirm(self.own);
         }
-        let id = reading.id();
-        let damaged = reading.damaged(self.shared.segments.is_followed(id));
-        self.reading = None;
-        self.shared.segments.retire(id, damaged)?;
+        self.count(seen);
+        if !(closed && at_end) {
+            return Ok(!at_end);
+        }
+        let Some(reading) = self.reading.take() else { return Ok(true) };
+        let next = self.shared.segments.following(id);
+        let lost = reading.lost_at_end(next.as_deref());
+        self.count(Seen { lost: seen.lost + lost, ..seen });
+        self.counted = Seen::default();
+        let damaged = reading.damaged(next.is_some());
+        self.done = Some(id);
+        self.shared.segments.retire(id, self.own, damaged)?;
         Ok(true)
+    }
+
+    fn count(&mut self, seen: Seen) {
+        let counters = &self.shared.counters;
+        if let Some(passed) = counters.passed.get(self.own) {
+            add(passed, seen.rows.saturating_sub(self.counted.rows));
+        }
+        // Every sink reads past the same damage.
+        if self.own == 0 {
+            add(&counters.lost, seen.lost.saturating_sub(self.counted.lost));
+            add(&counters.torn, seen.torn.saturating_sub(self.counted.torn));
+        }
+        if seen.rows >= self.counted.rows {
+            self.counted = seen;
+        }
+    }
+
+    fn deliver(&mut self, step: &Step, before: Position, after: Position) -> Result<(), SinkError> {
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        let counters = &self.shared.counters;
+        let oldest = step.rows.iter().map(|row| row.ended_us).min().unwrap_or(0);
+        if let Some(waiting) = counters.oldest_us.get(self.own) {
+            waiting.store(oldest, Relaxed);
+        }
+        let node = self.shared.writer.node;
+        let batch = Batch { node, rows: &step.rows, prices: &step.prices, cursor: after };
+        let receipt = match sink.deliver(&batch) {
+            Err(SinkError::Poison(why)) => {
+                tracing::error!(sink = self.target.name(), why, "a row is refused: looking for it");
+                let mut receipt = Receipt::default();
+                self.bisect(&Batch { cursor: before, ..batch }, &mut receipt)?;
+                let rest = Batch { rows: &[], prices: &[], cursor: after, node };
+                let Some(sink) = &mut self.sink else { return Ok(()) };
+                sink.deliver(&rest)?;
+                receipt
+            }
+            other => other?,
+        };
+        self.waiting_since(0);
+        let counters = &self.shared.counters;
+        if let Some(flushed) = counters.flushed.get(self.own) {
+            add(flushed, receipt.inserted);
+        }
+        add(&counters.duplicates, receipt.duplicates);
+        add(&counters.conflicts, receipt.conflicts);
+        if receipt.conflicts > 0 {
+            let (sink, rows) = (self.target.name(), receipt.conflicts);
+            tracing::error!(sink, rows, "the sink has other rows under the same keys");
+        }
+        Ok(())
+    }
+
+    /// Delivers what can be of a batch that is refused, and lays the rest aside (F69). The cursor
+    /// stays before all of it meanwhile.
+    fn bisect(&mut self, batch: &Batch<'_>, receipt: &mut Receipt) -> Result<(), SinkError> {
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        match (sink.deliver(batch), batch.rows) {
+            (Ok(part), _) => *receipt += part,
+            (Err(SinkError::Poison(why)), [row]) => {
+                let directory = &self.shared.options.directory;
+                super::sink::dead_letter::put(directory, self.target.name(), row, &why)?;
+                add(&self.shared.counters.dead, 1);
+            }
+            (Err(SinkError::Poison(_)), rows) if !rows.is_empty() => {
+                let (first, second) = rows.split_at(rows.len() / 2);
+                self.bisect(&Batch { rows: first, ..*batch }, receipt)?;
+                self.bisect(&Batch { rows: second, ..*batch }, receipt)?;
+            }
+            (Err(error), _) => return Err(error),
+        }
+        Ok(())
     }
 }
 
 enum Next {
-    Reading(Box<Reading>),
+    /// And how far the sink had come.
+    Reading(Box<Reading>, Option<Position>),
     SetAside,
     Nothing,
 }
 
 /// Opens the oldest segment behind the sink's cursor.
-fn open_first(shared: &Shared, sink: &mut dyn Sink) -> Result<Next, StepError> {
-    let Some((id, segment)) = shared.segments.first() else { return Ok(Next::Nothing) };
+fn open_first(shared: &Shared, own: usize, sink: &mut dyn Sink) -> Result<Next, StepError> {
+    let Some((id, segment)) = shared.segments.first(own) else { return Ok(Next::Nothing) };
     let node = shared.writer.node;
     match Reading::open(id, segment.clone(), node)? {
-        Opened::Ready(mut reading) => {
-            reading.skip(sink.cursor(node)?);
-            Ok(Next::Reading(reading))
-        }
+        Opened::Ready(reading) => Ok(Next::Reading(reading, sink.cursor(node)?)),
         Opened::Foreign => {
             tracing::error!(file = %segment.path.display(), "this spool segment is another node's");
-            shared.segments.retire(id, true)?;
+            shared.segments.retire(id, own, true)?;
             Ok(Next::SetAside)
         }
         Opened::Newer(version) => {
@@ -166,30 +275,4 @@ fn open_first(shared: &Shared, sink: &mut dyn Sink) -> Result<Next, StepError> {
             Ok(Next::SetAside)
         }
     }
-}
-
-fn deliver(
-    shared: &Shared,
-    sink: &mut dyn Sink,
-    reading: &Reading,
-    step: &Step,
-) -> Result<(), SinkError> {
-    let counters = &shared.counters;
-    let oldest = step.rows.iter().map(|row| row.ended_us).min().unwrap_or(0);
-    counters.oldest_us.store(oldest, Relaxed);
-    let (rows, prices) = (&step.rows[..], &step.prices[..]);
-    let receipt = sink.deliver(&Batch {
-        node: shared.writer.node,
-        rows,
-        prices,
-        cursor: reading.position(),
-    })?;
-    counters.oldest_us.store(0, Relaxed);
-    add(&counters.flushed, receipt.inserted);
-    add(&counters.duplicates, receipt.duplicates);
-    add(&counters.conflicts, receipt.conflicts);
-    if receipt.conflicts > 0 {
-        tracing::error!(rows = receipt.conflicts, "the sink has other rows under the same keys");
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What can be seen of the ledger from outside: gauges and counters.
 
 use super::shared::{Shared, now_us};
+use crate::bounds::{SINKS, SPOOL_ALARM_PERCENT};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,22 +20,24 @@ pub enum Gate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
     pub slots_total: u64,
-    /// Slots claimed, open or not yet appended.
+    /// Slots claimed, open or not yet synced.
     pub slots_used: u64,
-    /// Slots sealed and not yet appended.
+    /// Slots sealed whose records are not yet synced.
     pub sealed: u64,
-    /// Rows in the spool that the sink has not confirmed.
+    /// Rows in the spool that not every sink has confirmed.
     pub rows_pending: u64,
-    /// Bytes of the spool that the sink has not confirmed.
+    /// Bytes of the spool that not every sink has confirmed.
     pub spool_bytes: u64,
-    /// Age of the oldest row waiting for the sink, seconds; 0 while it keeps up.
+    /// Age of the oldest row waiting for a sink, seconds; 0 while all keep up.
     pub oldest_seconds: u64,
-    /// Rows confirmed by the sink.
+    /// Rows confirmed by every sink.
     pub rows_flushed: u64,
     /// Rows taken from slots of earlier epochs; of these, `crash_recovered` were cut.
     pub recovered: u64,
     pub crash_recovered: u64,
     pub sink_errors: u64,
+    /// Rows a sink refused for good, laid aside in a file.
+    pub dead_letters: u64,
     /// Rows the sink had already, as after a lost acknowledgement.
     pub duplicates: u64,
     /// Rows the sink had with other content: an alarm (I3).
@@ -45,7 +48,22 @@ pub struct Depth {
     pub torn_bytes: u64,
     /// Claims refused.
     pub refused: u64,
+    /// Attempts made without a record, while the spool was full.
+    pub unbilled: u64,
+    /// Bytes the spool may take.
+    pub spool_limit: u64,
+    /// Writes and syncs of slots or spool that failed.
+    pub io_errors: u64,
     pub gate: Gate,
+}
+
+impl Depth {
+    /// Whether an operator should look at the sinks, well before the spool is full.
+    #[must_use]
+    pub fn alarm(&self) -> bool {
+        let half = self.spool_limit / 100 * SPOOL_ALARM_PERCENT;
+        self.gate != Gate::Open || self.spool_bytes >= half
+    }
 }
 
 /// Counters behind [`Depth`].
@@ -55,9 +73,10 @@ pub(super) struct Counters {
     pub(super) released: AtomicU64,
     pub(super) sealed: AtomicU64,
     pub(super) appended: AtomicU64,
-    /// Rows the deliverer is done with: delivered, there already, or lost.
-    pub(super) passed: AtomicU64,
-    pub(super) flushed: AtomicU64,
+    /// Rows each sink is done with: delivered, there already, or laid aside.
+    pub(super) passed: [AtomicU64; SINKS],
+    /// Rows each sink has taken.
+    pub(super) flushed: [AtomicU64; SINKS],
     pub(super) recovered: AtomicU64,
     pub(super) crash_recovered: AtomicU64,
     pub(super) sink_errors: AtomicU64,
@@ -66,7 +85,11 @@ pub(super) struct Counters {
     pub(super) lost: AtomicU64,
     pub(super) torn: AtomicU64,
     pub(super) refused: AtomicU64,
-    pub(super) oldest_us: AtomicU64,
+    pub(super) unbilled: AtomicU64,
+    pub(super) io_errors: AtomicU64,
+    pub(super) dead: AtomicU64,
+    /// End of the oldest row that waits for each sink; 0 while it keeps up.
+    pub(super) oldest_us: [AtomicU64; SINKS],
 }
 
 pub(super) fn add(counter: &AtomicU64, count: u64) {
@@ -77,28 +100,34 @@ impl Shared {
     pub(super) fn depth(&self) -> Depth {
         let counters = &self.counters;
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        let oldest = get(&counters.oldest_us);
+        let sinks = self.options.sinks().count();
+        let least = |of: &[AtomicU64]| of.iter().take(sinks).map(get).min().unwrap_or(0);
+        let oldest = counters.oldest_us.iter().map(get).filter(|us| *us > 0).min().unwrap_or(0);
         let released = get(&counters.released);
         Depth {
             slots_total: self.map.slots().len() as u64,
             slots_used: get(&counters.claimed).saturating_sub(released),
             sealed: get(&counters.sealed).saturating_sub(released),
-            rows_pending: get(&counters.appended).saturating_sub(get(&counters.passed)),
+            rows_pending: get(&counters.appended).saturating_sub(least(&counters.passed)),
             spool_bytes: self.segments.pending_bytes(),
             oldest_seconds: if oldest == 0 {
                 0
             } else {
                 now_us().saturating_sub(oldest) / 1_000_000
             },
-            rows_flushed: get(&counters.flushed),
+            rows_flushed: least(&counters.flushed),
             recovered: get(&counters.recovered),
             crash_recovered: get(&counters.crash_recovered),
+            dead_letters: get(&counters.dead),
             sink_errors: get(&counters.sink_errors),
             duplicates: get(&counters.duplicates),
             conflicts: get(&counters.conflicts),
             rows_lost: get(&counters.lost),
             torn_bytes: get(&counters.torn),
             refused: get(&counters.refused),
+            unbilled: get(&counters.unbilled),
+            spool_limit: self.options.spool_bytes,
+            io_errors: get(&counters.io_errors),
             gate: self.gate(),
         }
     }

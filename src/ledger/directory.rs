@@ -76,6 +76,16 @@ impl Directory {
     }
 }
 
+/// Who writes in a state directory, by its identity.
+pub(super) fn node(path: &Path) -> Option<[u8; 16]> {
+    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.node)
+}
+
+/// The newest epoch of a state directory.
+pub(super) fn epoch(path: &Path) -> Option<u64> {
+    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.epoch)
+}
+
 fn parse(text: &str) -> Option<Writer> {
     let (first, second) = text.split_once('\n')?;
     let mut node = [0; 16];
@@ -84,7 +94,7 @@ fn parse(text: &str) -> Option<Writer> {
 }
 
 /// Replaces a small file durably: either its old or its new content survives.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
     file.write_all(content)?;
@@ -98,11 +108,18 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Sets a damaged file aside as `<name>.bad`, for the operator to look at.
+/// Sets a damaged file aside as `<name>.bad`, for the operator to look at; one more of that name as
+/// `<name>.bad.1` and so on.
 pub(super) fn quarantine(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".bad");
-    let bad = PathBuf::from(name);
+    let mut bad = PathBuf::from(&name);
+    for number in 1.. {
+        if !bad.exists() {
+            break;
+        }
+        bad = PathBuf::from(&name).with_added_extension(number.to_string());
+    }
     fs::rename(path, &bad)?;
     sync_directory(bad.parent().unwrap_or(&bad))?;
     Ok(bad)

@@ -1,7 +1,8 @@
-//! The flusher's thread: sealed slots become rows of the spool.
+//! The flusher's thread: sealed slots become rows of the spool, and then free.
 //!
-//! It polls instead of being woken, so that sealing costs no system call. Its only blocking calls
-//! are those of the spool's files; the sink is another thread's.
+//! It polls instead of being woken, so that sealing costs no system call; only where durability is
+//! strict is it woken. Its only blocking calls are those of slots and spool; the sinks are other
+//! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing.
 
 use super::depth::{Gate, add};
 use super::record::Record;
@@ -23,27 +24,42 @@ const FULL_PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Flusher {
     shared: Arc<Shared>,
     spool: Spool,
-    indices: Vec<u32>,
     batch: Vec<(Record, [u64; KINDS])>,
+    /// Slots of `batch`.
+    indices: Vec<u32>,
+    /// Slots whose records are appended and not yet synced.
+    appended: Vec<u32>,
     /// When the oldest row that is not synced may have been sealed.
     unsynced: Option<Instant>,
     last_round: Instant,
+    /// When the slot file was synced, and the claims counted then.
+    slots_synced: (Instant, u64),
 }
 
 impl Flusher {
     pub(super) fn new(shared: Arc<Shared>, spool: Spool) -> Self {
-        let last_round = Instant::now();
-        Self { shared, spool, indices: vec![], batch: vec![], unsynced: None, last_round }
+        let now = Instant::now();
+        Self {
+            shared,
+            spool,
+            batch: vec![],
+            indices: vec![],
+            appended: vec![],
+            unsynced: None,
+            last_round: now,
+            slots_synced: (now, 0),
+        }
     }
 
     /// Runs until stopped; after a failed write or sync it appends nothing more.
     pub(super) fn run(mut self) {
+        self.shared.commits.serve();
         let mut nap = NAP.0;
         loop {
             let stop = self.shared.stopping();
             self.shared.map.header().alive_us.store(now_us(), Relaxed);
             match self.round() {
-                Ok(0) if stop == Stop::Run => nap = (nap * 2).clamp(NAP.0, self.longest_nap()),
+                Ok(0) if stop == Stop::Run => nap = (nap * 2).min(NAP.1),
                 Ok(0) => break,
                 Ok(SINK_BATCH) => nap = Duration::ZERO,
                 Ok(_) => nap = NAP.0,
@@ -61,16 +77,12 @@ impl Flusher {
             }
             std::thread::park_timeout(nap);
         }
-        if self.shared.stopping() == Stop::Drain
-            && let Err(error) = self.spool.finish()
-        {
-            self.fail(&error);
+        if self.shared.stopping() == Stop::Drain {
+            match self.spool.finish() {
+                Ok(()) => self.give_up(),
+                Err(error) => self.fail(&error),
+            }
         }
-    }
-
-    /// A row waits at most one nap for its append and then for the rest of the interval.
-    fn longest_nap(&self) -> Duration {
-        NAP.1.min(self.shared.options.sync_interval / 2).max(NAP.0)
     }
 
     /// Appends what is sealed, one batch; says how many rows that were.
@@ -78,16 +90,16 @@ impl Flusher {
         let previous = std::mem::replace(&mut self.last_round, Instant::now());
         self.collect();
         let rows = self.batch.len();
-        if rows > 0 {
-            self.append()
-                .inspect_err(|_| self.indices.iter().for_each(|n| self.shared.sealed.push(*n)))?;
-            self.unsynced.get_or_insert(previous);
-        }
-        let due = self.shared.options.sync_interval.saturating_sub(self.longest_nap());
+        let appended = if rows > 0 { self.append(previous) } else { Ok(()) };
+        // A row has waited at most one nap for its append: the rest is for its sync.
+        let due = self.shared.options.durability.window().saturating_sub(NAP.1);
         if self.unsynced.is_some_and(|since| since.elapsed() >= due) {
             self.spool.sync()?;
             self.unsynced = None;
+            self.give_up();
         }
+        self.sync_slots()?;
+        appended?;
         self.spool.turn()?;
         let limit = self.shared.options.spool_bytes / 20 * 19;
         let full = self.shared.segments.pending_bytes() >= limit;
@@ -118,8 +130,11 @@ impl Flusher {
         }
     }
 
-    fn append(&mut self) -> io::Result<()> {
-        self.spool.append(&self.batch)?;
+    /// Appends the batch, or leaves its slots sealed. `since`: no row of it was sealed before.
+    fn append(&mut self, since: Instant) -> io::Result<()> {
+        let put_back = |_: &_| self.indices.iter().for_each(|n| self.shared.sealed.push(*n));
+        self.spool.append(&self.batch).inspect_err(put_back)?;
+        self.unsynced.get_or_insert(since);
         add(&self.shared.counters.appended, self.batch.len() as u64);
         let mut recent = self.shared.recent.lock();
         self.batch.iter().for_each(|(record, _)| recent.add(record));
@@ -127,8 +142,26 @@ impl Flusher {
         if let Some(observe) = self.shared.observer.get() {
             self.batch.iter().for_each(|(record, _)| observe(record));
         }
-        // Only now: a slot is given up when the spool has its record and a search can find it.
-        self.indices.iter().for_each(|index| self.shared.release(*index));
+        self.appended.append(&mut self.indices);
+        Ok(())
+    }
+
+    /// Frees the slots whose records are durable now.
+    fn give_up(&mut self) {
+        self.appended.drain(..).for_each(|index| self.shared.release(index));
+        self.shared.commits.announce();
+    }
+
+    /// Makes the slots of open attempts durable, as often as the mode says and while there are any.
+    fn sync_slots(&mut self) -> io::Result<()> {
+        let (at, claims) = self.slots_synced;
+        let claimed = self.shared.counters.claimed.load(Relaxed);
+        let used = claimed != self.shared.counters.released.load(Relaxed);
+        let active = used || claimed != claims;
+        if active && at.elapsed() >= self.shared.options.durability.slot_window() / 2 {
+            self.shared.map.sync().map_err(io::Error::other)?;
+            self.slots_synced = (Instant::now(), claimed);
+        }
         Ok(())
     }
 
@@ -139,17 +172,20 @@ impl Flusher {
         self.shared.set_gate(Gate::Full);
     }
 
+    /// Slots and files stay as they are: the next start takes what is in them.
     fn fail(&self, error: &io::Error) {
         tracing::error!(
             %error,
             "the spool cannot be written: new requests are refused; restart once the disk is sound"
         );
+        add(&self.shared.counters.io_errors, 1);
         self.shared.set_gate(Gate::Failed);
+        self.shared.commits.announce();
         self.spool.abandon();
     }
 }
 
-/// Whether an error passes when space is made.
+/// Whether an error passes when space is made. Errors of a sync are never of this sort.
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

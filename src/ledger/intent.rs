@@ -50,25 +50,13 @@ fn texts<'a>(intent: &'a Intent<'_>) -> [&'a str; 12] {
 /// Reads what [`put`] wrote.
 pub(super) fn get<'a>(reader: &mut Reader<'a>) -> Option<Intent<'a>> {
     let attempt = reader.u8()?;
-    let face = match reader.u8()? {
-        0 => Face::OpenRouter,
-        1 => Face::Faithful,
-        _ => return None,
-    };
-    let operation = match reader.u8()? {
-        0 => Operation::Chat,
-        1 => Operation::Completion,
-        2 => Operation::Embedding,
-        _ => return None,
-    };
+    let face = face(reader.u8()?)?;
+    let operation = operation(reader.u8()?)?;
     let streamed = reader.bool()?;
     let key_hash = reader.array()?;
     let price = reader.array()?;
     let prompt_bytes = reader.varint()?;
-    let max_tokens = match reader.varint128()? {
-        0 => None,
-        tokens => Some(u64::try_from(tokens - 1).ok()?),
-    };
+    let max_tokens = max_tokens(reader)?;
     let mut text = || reader.text().map(Cow::Borrowed);
     Some(Intent {
         generation_id: text()?,
@@ -92,6 +80,23 @@ pub(super) fn get<'a>(reader: &mut Reader<'a>) -> Option<Intent<'a>> {
         prompt_bytes,
         max_tokens,
     })
+}
+
+pub(super) fn face(code: u8) -> Option<Face> {
+    [Face::OpenRouter, Face::Faithful].into_iter().find(|face| *face as u8 == code)
+}
+
+pub(super) fn operation(code: u8) -> Option<Operation> {
+    let all = [Operation::Chat, Operation::Completion, Operation::Embedding];
+    all.into_iter().find(|operation| *operation as u8 == code)
+}
+
+/// 0 for none, else one more than the number.
+pub(super) fn max_tokens(reader: &mut Reader<'_>) -> Option<Option<u64>> {
+    match reader.varint128()? {
+        0 => Some(None),
+        tokens => u64::try_from(tokens - 1).ok().map(Some),
+    }
 }
 
 /// The same intent with texts of its own.

@@ -36,6 +36,7 @@ pub(super) struct Header {
 /// A mapped slot file.
 pub(super) struct Map {
     raw: MmapRaw,
+    file: File,
     count: usize,
 }
 
@@ -56,7 +57,15 @@ impl Map {
         }
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
         let raw = MmapOptions::new().len(length).map_raw(file)?;
-        Ok(Self { raw, count })
+        Ok(Self { raw, file: file.try_clone()?, count })
+    }
+
+    /// Makes all that was stored so far durable.
+    ///
+    /// # Errors
+    /// As for any file: what was stored since the last sync may be lost, and none after says so.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 
     /// The header page.

@@ -6,7 +6,8 @@
 //! writes rows and cursor into the sink in one transaction; only then is a segment deleted. So a
 //! process that dies anywhere leaves each record in slot, spool or sink, and the primary key
 //! (node, epoch, seq) makes it once. What that promises: `kill -9` loses nothing; a power cut loses
-//! at most the rows of `Options::sync_interval` and what of the slots had not reached the disk.
+//! what [`Durability`] says. A slot is free again only when its record is synced, so that a failed
+//! sync loses nothing either (F63).
 
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,18 +19,22 @@ mod damage_tests;
 mod deliver;
 mod depth;
 mod directory;
+mod durability;
 mod find;
 mod flush;
 mod index_list;
 mod intent;
 mod map;
+mod names;
 mod reading;
 mod recent;
 pub mod record;
 mod recover;
 pub mod report;
+pub mod review;
 mod row;
 mod segment;
+mod segments;
 mod settle;
 mod shared;
 mod sink;
@@ -42,8 +47,10 @@ mod tests;
 
 pub use claim::Claim;
 pub use depth::{Depth, Gate};
-pub use sink::SinkError;
+pub use durability::{Durability, SpoolFull};
+pub use sink::{SinkError, Target};
 
+use crate::bounds::SINKS;
 use crate::price::PriceVersion;
 use directory::Directory;
 use parking_lot::Mutex;
@@ -62,12 +69,24 @@ pub struct Options {
     pub directory: PathBuf,
     /// Attempts that can be open or unflushed at once.
     pub slots: usize,
-    /// How long appended rows may wait for their fdatasync.
-    pub sync_interval: Duration,
-    /// Database file of the SQLite sink.
+    /// What a power cut may cost.
+    pub durability: Durability,
+    /// Database file of the SQLite sink, which is always there.
     pub sqlite: PathBuf,
-    /// Bytes of undelivered spool beyond which nothing new is claimed (at 95 %, F62).
+    /// What else takes the rows; at most [`crate::bounds::SINKS`] with it.
+    pub others: Vec<Target>,
+    /// Bytes of undelivered spool beyond which nothing new is recorded (at 95 %, F62).
     pub spool_bytes: u64,
+    /// What becomes of attempts then.
+    pub spool_full: SpoolFull,
+}
+
+impl Options {
+    /// Every sink.
+    fn sinks(&self) -> impl Iterator<Item = Target> {
+        let sqlite = Target::Sqlite(self.sqlite.clone());
+        std::iter::once(sqlite).chain(self.others.iter().cloned()).take(SINKS)
+    }
 }
 
 /// Why the ledger cannot start.
@@ -135,10 +154,14 @@ impl Ledger {
         let (shared, spool) = recover::start(directory, options)?;
         let shared = Arc::new(shared);
         let flusher = flush::Flusher::new(shared.clone(), spool);
-        let deliverer = deliver::Deliverer::new(shared.clone());
-        let ledger = Arc::new(Self { shared, threads: Mutex::default() });
+        let ledger = Arc::new(Self { shared: shared.clone(), threads: Mutex::default() });
         ledger.spawn("weir-flush", move || flusher.run())?;
-        ledger.spawn("weir-deliver", move || deliverer.run())?;
+        for (number, target) in shared.options.sinks().enumerate() {
+            let deliverer = deliver::Deliverer::new(shared.clone(), target, number);
+            let name =
+                if number == 0 { "weir-deliver".to_owned() } else { format!("weir-sink-{number}") };
+            ledger.spawn(&name, move || deliverer.run())?;
+        }
         Ok(ledger)
     }
 
@@ -150,7 +173,8 @@ impl Ledger {
     }
 
     /// Claims a slot for one attempt, before its dispatch. `None`: no slot is free, the spool is
-    /// full or writing failed; the caller answers 503. Takes no lock, allocates nothing.
+    /// full or writing failed; the caller answers 503. Takes no lock, allocates nothing. With
+    /// [`SpoolFull::ServeUnbilled`] a full spool gives a claim that leaves no record.
     #[must_use]
     pub fn claim(
         &self,
@@ -192,7 +216,7 @@ impl Ledger {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.halt(&mut threads);
-        let empty = self.shared.segments.first().is_none() && self.depth().sealed == 0;
+        let empty = self.shared.segments.is_empty() && self.depth().sealed == 0;
         empty && self.shared.gate() != Gate::Failed
     }
 

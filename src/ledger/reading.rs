@@ -1,11 +1,12 @@
 //! Reading one spool segment: sound rows in order, damage counted and stepped over.
 
 use super::codec::Reader;
+use super::names::Known;
 use super::record::Record;
 use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
+use super::segments::Segment;
 use super::sink::{Position, Price};
-use super::spool::Segment;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -31,13 +32,24 @@ pub(super) struct Reading {
     buffer: Vec<u8>,
     base: u64,
     used: usize,
-    /// Number of the next frame.
+    /// Number of the next row.
     index: u32,
+    names: Known,
+    seen: Seen,
     /// Rows that end at or below this offset have been delivered before.
     delivered: u64,
     ended: bool,
     tail: bool,
     damaged: bool,
+}
+
+/// What was read of a segment, from its beginning on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// Sound rows, delivered before or not.
+    pub(super) rows: u64,
+    pub(super) lost: u64,
+    pub(super) torn: u64,
 }
 
 /// One step through a segment.
@@ -47,7 +59,7 @@ pub(super) struct Step {
     pub(super) prices: Vec<Price>,
     /// Rows that had been delivered before.
     pub(super) skipped: u64,
-    /// Frames lost to damage.
+    /// Rows lost to damage.
     pub(super) lost: u64,
     /// Bytes of a torn tail.
     pub(super) torn: u64,
@@ -80,6 +92,8 @@ impl Reading {
             base: if damaged { 0 } else { HEADER_BYTES as u64 },
             used: 0,
             index: 0,
+            names: Known::default(),
+            seen: Seen::default(),
             delivered: 0,
             ended: false,
             tail: false,
@@ -87,9 +101,15 @@ impl Reading {
         })))
     }
 
-    /// Notes that everything scanned so far is in the sink.
-    pub(super) fn confirm(&self) {
-        self.segment.delivered.store(self.position().offset, Relaxed);
+    /// Notes that everything scanned so far is in a sink.
+    pub(super) fn confirm(&self, sink: usize) {
+        if let Some(delivered) = self.segment.delivered.get(sink) {
+            delivered.store(self.position().offset, Relaxed);
+        }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
     }
 
     pub(super) fn id(&self) -> (u64, u64) {
@@ -145,7 +165,7 @@ impl Reading {
                         segment::ROW if self.base + end as u64 <= self.delivered => {
                             step.skipped += 1
                         }
-                        segment::ROW => match row::get(self.node, payload) {
+                        segment::ROW => match row::get(self.node, payload, &self.names) {
                             Some(record) => step.rows.push(record),
                             None => (step.lost, self.damaged) = (step.lost + 1, true),
                         },
@@ -153,13 +173,15 @@ impl Reading {
                             Some(price) => step.prices.push(price),
                             None => self.damaged = true,
                         },
+                        segment::NAME => self.damaged |= !self.names.learn(payload),
                         segment::END => self.ended = true,
+                        segment::START => {}
                         _ => self.damaged = true,
                     }
                 }
-                Piece::Lost { frames, end } => {
+                Piece::Lost { rows, end } => {
                     self.used = end;
-                    step.lost += u64::from(frames);
+                    step.lost += u64::from(rows);
                     self.damaged = true;
                 }
                 Piece::Tail { bytes } => {
@@ -170,6 +192,9 @@ impl Reading {
             }
         }
         self.index = scan.index();
+        self.seen.rows += step.rows.len() as u64 + step.skipped;
+        self.seen.lost += step.lost;
+        self.seen.torn += step.torn;
         step
     }
 
@@ -178,6 +203,46 @@ impl Reading {
     pub(super) fn damaged(&self, followed: bool) -> bool {
         self.damaged || (self.tail && self.ended) || (followed && !self.ended)
     }
+
+    /// The segment before this one in its epoch.
+    pub(super) fn before(&self) -> Option<(u64, u64)> {
+        self.id.1.checked_sub(1).map(|number| (self.id.0, number))
+    }
+
+    /// Rows of the segment before this one, where neither the cursor nor `done`, the last segment
+    /// finished, came to it: its file is gone (F65).
+    pub(super) fn missing(&self, cursor: Option<Position>, done: Option<(u64, u64)>) -> u64 {
+        let Some(before) = self.before() else { return 0 };
+        let came = cursor.map(|cursor| (cursor.epoch, cursor.segment)).max(done);
+        if came >= Some(before) {
+            return 0;
+        }
+        let rows = rows_before(&self.segment).ok().flatten().unwrap_or(0);
+        tracing::error!(
+            epoch = before.0,
+            segment = before.1,
+            rows,
+            "a segment of the spool is missing"
+        );
+        rows
+    }
+
+    /// Rows that the end of this segment has lost, as the `next` one tells.
+    pub(super) fn lost_at_end(&self, next: Option<&Segment>) -> u64 {
+        let had = next.filter(|_| !self.ended).and_then(|next| rows_before(next).ok().flatten());
+        had.unwrap_or(0).saturating_sub(u64::from(self.index))
+    }
+}
+
+/// How many rows the segment before this one has.
+fn rows_before(segment: &Segment) -> io::Result<Option<u64>> {
+    let mut head = [0; HEADER_BYTES + 32];
+    let length = File::open(&segment.path)?.read_at(&mut head, 0)?;
+    let frames = head.get(..length).unwrap_or_default();
+    Ok(match Scan::new(frames, HEADER_BYTES, 0).next() {
+        Some(Piece::Frame { kind: segment::START, payload, .. }) => Reader(payload).varint(),
+        _ => None,
+    })
 }
 
 fn price(payload: &[u8]) -> Option<Price> {

@@ -4,12 +4,13 @@ use super::depth::add;
 use super::directory::{Directory, Writer, quarantine, sync_directory};
 use super::map::{Map, SLOT_BYTES};
 use super::record::{Record, flag};
+use super::segments::Segments;
 use super::settle::settle;
 use super::shared::Shared;
 use super::slot::{DISPATCHED, FREE, SEALED, SLOT_VERSION, Slot};
-use super::spool::{Segments, Spool};
+use super::spool::Spool;
 use super::{OpenError, Options};
-use crate::bounds::{SINK_BATCH, SLOTS_MAX};
+use crate::bounds::{SEGMENT_BYTES, SEGMENT_BYTES_LEAST, SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
 use crate::usage::KINDS;
 use std::fs::{self, File};
@@ -36,7 +37,8 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     }
     let place = directory.path().to_owned();
     let path = place.join("slots");
-    let segments = Segments::scan(&place).map_err(OpenError::io("list", &place))?;
+    let segments =
+        Segments::scan(&place, options.sinks().count()).map_err(OpenError::io("list", &place))?;
     let old = open_old(&path)?;
     let writer = directory.begin(old.as_ref().map(writer_of), segments.epoch())?;
     let old = match old {
@@ -49,7 +51,9 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     };
     let segments = Arc::new(segments);
     let appending = OpenError::io("write the spool in", &place);
-    let mut spool = Spool::begin(&place, writer, segments.clone()).map_err(&appending)?;
+    // A small spool in small segments: only whole ones are given back.
+    let size = (options.spool_bytes / 4).clamp(SEGMENT_BYTES_LEAST, SEGMENT_BYTES);
+    let mut spool = Spool::begin(&place, writer, segments.clone(), size).map_err(&appending)?;
     let found = old.as_ref().map(|map| slots(map, writer)).unwrap_or_default();
     for batch in found.rows.chunks(SINK_BATCH) {
         spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
@@ -124,29 +128,38 @@ fn slots(map: &Map, writer: Writer) -> Found {
             continue;
         }
         if state == DISPATCHED {
-            close(slot, alive_us);
+            found.cut += u64::from(close(slot, alive_us) == Outcome::CrashRecovered as u64);
         }
         let row = slot.image().and_then(|image| Some((settle(writer.node, &image)?, image.unit)));
         match row {
             Some(row) => found.rows.push(row),
             None => found.lost += 1,
         }
-        found.cut += u64::from(state == DISPATCHED);
     }
     found
 }
 
-/// Seals a slot in place of its process, which was last seen alive at `alive_us`.
-fn close(slot: &Slot, alive_us: u64) {
+/// Seals a slot in place of its process, which was last seen alive at `alive_us`; gives the outcome.
+///
+/// A process that died between the terminal event and its seal leaves a complete attempt: the caller
+/// may have all of it (reliability 4.4).
+fn close(slot: &Slot, alive_us: u64) -> u64 {
     let started = slot.started_us.load(Relaxed);
     if slot.ended_us.load(Relaxed) == 0 {
         let ended = alive_us.max(started);
         slot.duration_us.store(ended - started, Relaxed);
         slot.ended_us.store(ended, Relaxed);
     }
-    slot.outcome.store(Outcome::CrashRecovered as u64, Relaxed);
+    let terminal = slot.marks.load(Relaxed) & u64::from(flag::TERMINAL) != 0;
+    let outcome = match slot.outcome.load(Relaxed) {
+        0 if terminal => Outcome::Ok as u64,
+        0 => Outcome::CrashRecovered as u64,
+        known => known,
+    };
+    slot.outcome.store(outcome, Relaxed);
     slot.mark(u64::from(flag::CRASH_RECOVERED));
     slot.state.store(SEALED, Release);
+    outcome
 }
 
 /// The slot file for this epoch, all slots free: the old one if its size is right, else a new one.

@@ -125,6 +125,51 @@ pub fn table(rows: &[Row]) -> String {
     out
 }
 
+/// Names of the values of a row, in order.
+const HEAD: [&str; 7] =
+    ["label", "attempts", "generations", "prompt", "completion", "cost_usd", "charge_usd"];
+
+/// Comma-separated values with a head, quoted where they must be (RFC 4180).
+#[must_use]
+pub fn csv(rows: &[Row]) -> String {
+    let mut out = HEAD.join(",") + "\n";
+    for row in rows {
+        out += &cells(row).map(|cell| quoted(&cell)).join(",");
+        out.push('\n');
+    }
+    out
+}
+
+pub(super) fn quoted(cell: &str) -> String {
+    match cell.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.to_owned(),
+    }
+}
+
+/// An array with an object a row: numbers as they are, money as text, to the last digit.
+#[must_use]
+pub fn json(rows: &[Row]) -> String {
+    let objects = rows.iter().map(|row| {
+        let [_, _, _, prompt, completion, cost, charge] = cells(row);
+        serde_json::json!({
+            "label": row.label,
+            "attempts": row.attempts,
+            "generations": row.generations,
+            "prompt": integer(&prompt),
+            "completion": integer(&completion),
+            "cost_usd": cost,
+            "charge_usd": charge,
+        })
+    });
+    serde_json::Value::from_iter(objects).to_string() + "\n"
+}
+
+/// A number of any length.
+fn integer(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
 fn cells(row: &Row) -> [String; 7] {
     [
         row.label.clone(),
@@ -217,6 +262,23 @@ mod tests {
         groq              1            1       3           2  0.000000000021  0.000000000021
         total             3            3       6           6   0.00000000006   0.00000000006
         ");
+    }
+
+    #[test]
+    fn other_forms_say_the_same() {
+        let mut records: Vec<_> = (1..=2).map(testing::record).collect();
+        records[1].intent.workspace = "a,\"b\"".into();
+        let (_place, path) = stored(&records);
+        let rows = usage(&path, By::Workspace).unwrap();
+        insta::assert_snapshot!(csv(&rows), @r#"
+        label,attempts,generations,prompt,completion,cost_usd,charge_usd
+        "a,""b""",1,1,2,2,0.00000000002,0.00000000002
+        acme,1,1,1,2,0.000000000019,0.000000000019
+        "#);
+        let read: serde_json::Value = serde_json::from_str(&json(&rows)).unwrap();
+        assert_eq!(read[0]["label"], "a,\"b\"");
+        assert_eq!(read[1]["prompt"].as_u64(), Some(1));
+        assert_eq!(read[1]["cost_usd"], "0.000000000019");
     }
 
     #[test]

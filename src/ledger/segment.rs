@@ -2,13 +2,13 @@
 //!
 //! header, 64 bytes: magic, version u32, zero u32, node [16], epoch u64, number u64, zero u64,
 //! zero u32, CRC32C u32 of what precedes. Frame: length u32 of what follows the CRC, CRC32C u32,
-//! index u32, kind u8, payload. All little-endian. The index counts frames from 0, so that frames
-//! lost to damage are counted exactly wherever a later one survives.
+//! index u32, kind u8, payload. All little-endian. The index counts the rows before the frame, so
+//! that rows lost to damage are counted exactly wherever any later frame survives.
 
 use super::codec::Reader;
 
 /// Version of segment and row format.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 pub(super) const HEADER_BYTES: usize = 64;
 /// Most bytes after a frame's CRC: an intent, a row's own fields, and room to grow.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 10;
@@ -23,6 +23,10 @@ pub(super) const ROW: u8 = 1;
 pub(super) const PRICE: u8 = 2;
 /// The writer closed the segment here.
 pub(super) const END: u8 = 3;
+/// What many rows have in common: a number, then its bytes (see `names`).
+pub(super) const NAME: u8 = 4;
+/// First in every segment but an epoch's first: how many rows the one before it has.
+pub(super) const START: u8 = 5;
 
 /// Who wrote a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +107,8 @@ pub(super) fn put_frame(
 pub(super) enum Piece<'a> {
     /// `end` is the offset just behind it.
     Frame { kind: u8, payload: &'a [u8], end: usize },
-    /// Damage between sound frames, and how many frames it took.
-    Lost { frames: u32, end: usize },
+    /// Damage between sound frames, and how many rows it took.
+    Lost { rows: u32, end: usize },
     /// Nothing sound follows: a torn tail, or damage to the last frames.
     Tail { bytes: usize },
 }
@@ -117,12 +121,12 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Starts at `at`, expecting the frame of number `index`.
+    /// Starts at `at`, behind `index` rows.
     pub(super) fn new(bytes: &'a [u8], at: usize, index: u32) -> Self {
         Self { bytes, at, index }
     }
 
-    /// Number the next frame should have.
+    /// Number of the next row.
     pub(super) fn index(&self) -> u32 {
         self.index
     }
@@ -155,7 +159,7 @@ impl<'a> Iterator for Scan<'a> {
         if let Some((index, kind, payload, end)) = self.frame(self.at)
             && index == self.index
         {
-            (self.at, self.index) = (end, index.saturating_add(1));
+            (self.at, self.index) = (end, index.saturating_add(u32::from(kind == ROW)));
             return Some(Piece::Frame { kind, payload, end });
         }
         let found = (self.at..self.bytes.len())
@@ -165,9 +169,9 @@ impl<'a> Iterator for Scan<'a> {
             self.at = self.bytes.len();
             return Some(Piece::Tail { bytes });
         };
-        let frames = index - self.index;
+        let rows = index - self.index;
         (self.at, self.index) = (at, index);
-        Some(Piece::Lost { frames, end: at })
+        Some(Piece::Lost { rows, end: at })
     }
 }
 
@@ -199,7 +203,7 @@ mod tests {
                     assert!(payload.chunks(4).all(|part| part == number.to_le_bytes()));
                     sound.push(number);
                 }
-                Piece::Lost { frames, .. } => lost += frames,
+                Piece::Lost { rows, .. } => lost += rows,
                 Piece::Tail { bytes } => tail = bytes,
             }
         }
@@ -214,10 +218,10 @@ mod tests {
         bytes[20] ^= 1;
         assert_eq!(Header::decode(&bytes), Err(BadHeader::Damaged));
         let mut newer = header.encode();
-        newer[8] = 2;
+        newer[8] = 3;
         let crc = crc32c::crc32c(&newer[..60]).to_le_bytes();
         newer[60..].copy_from_slice(&crc);
-        assert_eq!(Header::decode(&newer), Err(BadHeader::Newer(2)));
+        assert_eq!(Header::decode(&newer), Err(BadHeader::Newer(3)));
         assert_eq!(Header::decode(&newer[..63]), Err(BadHeader::Damaged));
     }
 

@@ -2,12 +2,13 @@
 
 use super::depth::{Counters, Gate, add};
 use super::directory::{Directory, Writer};
+use super::durability::Commits;
 use super::index_list::IndexList;
 use super::map::Map;
 use super::recent::Recent;
+use super::segments::Segments;
 use super::sink::sqlite::Reader;
 use super::slot::{FREE, Slot};
-use super::spool::Segments;
 use super::{Observer, Options};
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) recent: Mutex<Recent>,
     pub(super) counters: Counters,
+    pub(super) commits: Commits,
     pub(super) observer: OnceLock<Observer>,
     /// Opened by the first search that needs it.
     pub(super) reader: Mutex<Option<Reader>>,
@@ -72,6 +74,7 @@ impl Shared {
             segments,
             recent: Mutex::new(Recent::default()),
             counters: Counters::default(),
+            commits: Commits::default(),
             observer: OnceLock::new(),
             reader: Mutex::new(None),
             seq: AtomicU64::new(0),
@@ -99,7 +102,7 @@ impl Shared {
         Some((index, self.seq.fetch_add(1, Relaxed) + 1))
     }
 
-    /// Gives a slot back whose record is in the spool, or that leaves none.
+    /// Gives a slot back whose record is safe in the spool, or that leaves none.
     pub(super) fn release(&self, index: u32) {
         if let Some(slot) = self.slot(index) {
             slot.state.store(FREE, Release);

@@ -22,7 +22,7 @@ pub(super) const SEALED: u64 = 3;
 pub(super) const COMMITTED: u64 = 1 << 32;
 
 /// Format of the slot below; any change to it is a new version.
-pub(super) const SLOT_VERSION: u64 = 1;
+pub(super) const SLOT_VERSION: u64 = 2;
 
 /// Plain words without padding; `map` lends mapped memory as this.
 #[repr(C)]
@@ -43,7 +43,8 @@ pub(super) struct Slot {
     pub(super) finish: AtomicU64,
     /// Record flags, and [`COMMITTED`].
     pub(super) marks: AtomicU64,
-    /// Which usage is valid: 0 none, 1 or 2.
+    /// Which usage is valid: 0 none, 1 or 2; CRC32C of attempt and usage in the high half, because
+    /// a power cut may leave a part of either.
     usage_side: AtomicU64,
     /// Length of the intent, and CRC32C of identity, prices and intent in the high half.
     check: AtomicU64,
@@ -159,20 +160,29 @@ impl Slot {
     pub(super) fn report(&self, usage: &Usage) {
         let [first, second] = &self.usage;
         let (side, room) =
-            if self.usage_side.load(Relaxed) == 1 { (2, second) } else { (1, first) };
+            if self.usage_side.load(Relaxed) as u32 == 1 { (2, second) } else { (1, first) };
         room.iter().zip(&usage.0).for_each(|(word, count)| word.store(*count, Relaxed));
-        self.usage_side.store(side, Release);
+        self.usage_side.store(self.usage_check(usage) | side, Release);
     }
 
-    /// The usage reported last.
+    /// The usage reported last, as far as it is this attempt's and whole.
     pub(super) fn reported(&self) -> Option<Usage> {
         let [first, second] = &self.usage;
-        let room = match self.usage_side.load(Acquire) {
+        let side = self.usage_side.load(Acquire);
+        let room = match side as u32 {
             1 => first,
             2 => second,
             _ => return None,
         };
-        Some(Usage(room.each_ref().map(|word| word.load(Relaxed))))
+        let usage = Usage(room.each_ref().map(|word| word.load(Relaxed)));
+        (self.usage_check(&usage) == side & !0xffff_ffff).then_some(usage)
+    }
+
+    /// In the high half.
+    fn usage_check(&self, usage: &Usage) -> u64 {
+        let seq = self.seq.load(Relaxed).to_le_bytes();
+        let counts = usage.0.map(u64::to_le_bytes);
+        u64::from(crc32c::crc32c_append(crc32c::crc32c(&seq), counts.as_flattened())) << 32
     }
 
     pub(super) fn deliver(&self, delivered: &[u64; CLASSES]) {

@@ -1,109 +1,18 @@
 //! Writing the spool: rows appended to segments, synced, rotated. One thread only.
 
 use super::codec::Put;
-use super::directory::{Writer, quarantine, sync_directory};
+use super::directory::{Writer, sync_directory};
+use super::names::Given;
 use super::record::Record;
+use super::segments::{Segment, Segments};
 use super::{row, segment};
-use crate::bounds::SEGMENT_BYTES;
 use crate::usage::KINDS;
-use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-
-/// A segment as its writer and its reader share it.
-pub(super) struct Segment {
-    pub(super) path: PathBuf,
-    /// Bytes of whole frames written so far.
-    pub(super) bytes: AtomicU64,
-    /// Of these, the bytes the sink has confirmed.
-    pub(super) delivered: AtomicU64,
-    /// Nothing more will be appended.
-    pub(super) closed: AtomicBool,
-}
-
-/// All segments that exist, oldest first: by epoch, then number.
-#[derive(Default)]
-pub(super) struct Segments(Mutex<BTreeMap<(u64, u64), Arc<Segment>>>);
-
-impl Segments {
-    /// Finds the segments an earlier process left. Empty ones are removed.
-    pub(super) fn scan(directory: &Path) -> io::Result<Self> {
-        let segments = Self::default();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(parse_name) else { continue };
-            let bytes = entry.metadata()?.len();
-            if bytes <= segment::HEADER_BYTES as u64 {
-                fs::remove_file(entry.path())?;
-                continue;
-            }
-            segments.add(id, Segment::left(entry.path(), bytes));
-        }
-        Ok(segments)
-    }
-
-    fn add(&self, id: (u64, u64), segment: Segment) -> Arc<Segment> {
-        let segment = Arc::new(segment);
-        self.0.lock().insert(id, segment.clone());
-        segment
-    }
-
-    /// The oldest segment.
-    pub(super) fn first(&self) -> Option<((u64, u64), Arc<Segment>)> {
-        self.0.lock().first_key_value().map(|(id, segment)| (*id, segment.clone()))
-    }
-
-    /// Every segment, oldest first.
-    pub(super) fn all(&self) -> Vec<((u64, u64), Arc<Segment>)> {
-        self.0.lock().iter().map(|(id, segment)| (*id, segment.clone())).collect()
-    }
-
-    /// The newest epoch that left a segment.
-    pub(super) fn epoch(&self) -> Option<u64> {
-        self.0.lock().last_key_value().map(|((epoch, _), _)| *epoch)
-    }
-
-    /// Bytes the sink has not confirmed.
-    pub(super) fn pending_bytes(&self) -> u64 {
-        let pending =
-            |s: &Arc<Segment>| s.bytes.load(Relaxed).saturating_sub(s.delivered.load(Relaxed));
-        self.0.lock().values().map(pending).sum()
-    }
-
-    /// Whether the writer of a segment went on to write the next one.
-    pub(super) fn is_followed(&self, id: (u64, u64)) -> bool {
-        let next = self.0.lock().get(&(id.0, id.1 + 1)).cloned();
-        next.is_some_and(|next| next.bytes.load(Relaxed) > segment::HEADER_BYTES as u64)
-    }
-
-    /// Leaves a segment where it is, unread.
-    pub(super) fn forget(&self, id: (u64, u64)) {
-        self.0.lock().remove(&id);
-    }
-
-    /// Takes a delivered segment away: deleted, or set aside if it was damaged.
-    pub(super) fn retire(&self, id: (u64, u64), damaged: bool) -> io::Result<()> {
-        let Some(segment) = self.0.lock().remove(&id) else { return Ok(()) };
-        if damaged {
-            let bad = quarantine(&segment.path)?;
-            tracing::error!(file = %bad.display(), "a damaged spool segment was set aside");
-            return Ok(());
-        }
-        fs::remove_file(&segment.path)?;
-        sync_directory(segment.path.parent().unwrap_or(&segment.path))
-    }
-}
-
-fn parse_name(name: &str) -> Option<(u64, u64)> {
-    let (epoch, number) = name.strip_prefix("spool-")?.strip_suffix(".log")?.split_once('-')?;
-    Some((epoch.parse().ok()?, number.parse().ok()?))
-}
+use std::sync::atomic::Ordering::Release;
 
 /// The segment that is written now, and the one after it.
 pub(super) struct Spool {
@@ -126,16 +35,18 @@ struct Open {
     index: u32,
     /// Prices this segment holds already.
     prices: HashSet<[u8; 32]>,
+    names: Given,
 }
 
 impl Spool {
-    /// Begins the first segment of an epoch.
+    /// Begins the first segment of an epoch; each ends once it has `segment_bytes`.
     pub(super) fn begin(
         directory: &Path,
         writer: Writer,
         segments: Arc<Segments>,
+        segment_bytes: u64,
     ) -> io::Result<Self> {
-        let current = Open::create(directory, writer, 0, &segments)?;
+        let current = Open::create(directory, (writer, 0), &segments, segment_bytes)?;
         Ok(Self {
             directory: directory.to_owned(),
             writer,
@@ -143,7 +54,7 @@ impl Spool {
             current,
             next: None,
             buffer: Vec::new(),
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes,
         })
     }
 
@@ -153,25 +64,27 @@ impl Spool {
     /// # Errors
     /// The write failed. `StorageFull` and `QuotaExceeded` may be tried again; nothing else may.
     pub(super) fn append(&mut self, batch: &[(Record, [u64; KINDS])]) -> io::Result<()> {
-        self.buffer.clear();
-        let mut index = self.current.index;
+        let Self { buffer, current, .. } = self;
+        buffer.clear();
+        current.names.at(current.bytes);
+        let mut index = current.index;
         let mut fresh = Vec::new();
         for (record, unit) in batch {
             let hash = record.intent.price;
-            if !self.current.prices.contains(&hash) && !fresh.contains(&hash) {
-                segment::put_frame(&mut self.buffer, index, segment::PRICE, |out| {
+            if !current.prices.contains(&hash) && !fresh.contains(&hash) {
+                segment::put_frame(buffer, index, segment::PRICE, |out| {
                     out.put(&hash);
                     out.sparse(unit);
                 });
-                index += 1;
                 fresh.push(hash);
             }
-            segment::put_frame(&mut self.buffer, index, segment::ROW, |out| row::put(out, record));
+            let names = current.names.put(buffer, index, record);
+            segment::put_frame(buffer, index, segment::ROW, |out| row::put(out, record, names));
             index += 1;
         }
-        self.current.write(&self.buffer)?;
-        self.current.index = index;
-        self.current.prices.extend(fresh);
+        current.write(buffer).inspect_err(|_| current.names.forget())?;
+        current.index = index;
+        current.prices.extend(fresh);
         Ok(())
     }
 
@@ -181,7 +94,7 @@ impl Spool {
     /// The sync failed: what was appended since the last one may be lost, and no later sync can
     /// say otherwise.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.current.file.sync_data()
+        self.current.sync()
     }
 
     /// Prepares and changes segments where it is time.
@@ -190,14 +103,20 @@ impl Spool {
     /// The next segment cannot be made, or the current one not be closed.
     pub(super) fn turn(&mut self) -> io::Result<()> {
         if self.current.bytes >= self.segment_bytes / 2 && self.next.is_none() {
-            let number = self.current.number + 1;
-            self.next = Some(Open::create(&self.directory, self.writer, number, &self.segments)?);
+            let id = (self.writer, self.current.number + 1);
+            let next = Open::create(&self.directory, id, &self.segments, self.segment_bytes)?;
+            self.next = Some(next);
         }
-        if self.current.bytes >= self.segment_bytes
-            && let Some(next) = self.next.take()
-        {
+        if self.current.bytes >= self.segment_bytes && self.next.is_some() {
             self.close()?;
-            self.current = next;
+            if let Some(next) = self.next.take() {
+                let before = std::mem::replace(&mut self.current, next);
+                self.buffer.clear();
+                segment::put_frame(&mut self.buffer, 0, segment::START, |out| {
+                    out.varint(u64::from(before.index));
+                });
+                self.current.write(&self.buffer)?;
+            }
         }
         Ok(())
     }
@@ -207,7 +126,7 @@ impl Spool {
         self.buffer.clear();
         segment::put_frame(&mut self.buffer, self.current.index, segment::END, |_| ());
         self.current.write(&self.buffer)?;
-        self.current.file.sync_data()?;
+        self.current.sync()?;
         self.current.shared.closed.store(true, Release);
         Ok(())
     }
@@ -220,13 +139,6 @@ impl Spool {
         self.close()?;
         self.abandon();
         Ok(())
-    }
-
-    /// Segments end at `bytes` instead.
-    #[cfg(test)]
-    pub(super) fn with_segments_of(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes;
-        self
     }
 
     /// Appends go to `file` from now on, which fails them in its own way.
@@ -246,23 +158,24 @@ impl Spool {
 impl Open {
     fn create(
         directory: &Path,
-        writer: Writer,
-        number: u64,
+        (writer, number): (Writer, u64),
         segments: &Segments,
+        reserved: u64,
     ) -> io::Result<Self> {
         let path = directory.join(format!("spool-{:010}-{number:06}.log", writer.epoch));
-        let made = Self::make(&path, writer, number);
+        let made = Self::make(&path, writer, number, reserved);
         let file = made.inspect_err(|_| drop(fs::remove_file(&path)))?;
         let bytes = segment::HEADER_BYTES as u64;
-        let segment = Segment { closed: AtomicBool::new(false), ..Segment::left(path, bytes) };
+        let segment = Segment::begun(path, bytes);
         let shared = segments.add((writer.epoch, number), segment);
-        Ok(Self { number, file, shared, bytes, index: 0, prices: HashSet::new() })
+        let (prices, names) = (HashSet::new(), Given::default());
+        Ok(Self { number, file, shared, bytes, index: 0, prices, names })
     }
 
-    fn make(path: &Path, writer: Writer, number: u64) -> io::Result<File> {
+    fn make(path: &Path, writer: Writer, number: u64, reserved: u64) -> io::Result<File> {
         let mut file = File::options().create_new(true).append(true).open(path)?;
         let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&file, keep, 0, SEGMENT_BYTES) {
+        match rustix::fs::fallocate(&file, keep, 0, reserved) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -271,6 +184,12 @@ impl Open {
         file.sync_all()?;
         sync_directory(path.parent().unwrap_or(path))?;
         Ok(file)
+    }
+
+    /// An error is of no sort that is tried again, not even for want of space: what a second sync
+    /// says of the same pages means nothing (F63).
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data().map_err(io::Error::other)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -282,19 +201,5 @@ impl Open {
         self.bytes += bytes.len() as u64;
         self.shared.bytes.store(self.bytes, Release);
         Ok(())
-    }
-}
-
-impl Segment {
-    /// A segment of `bytes` that nobody writes any more.
-    pub(super) fn left(path: PathBuf, bytes: u64) -> Self {
-        let (delivered, closed) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self { path, bytes: AtomicU64::new(bytes), delivered, closed }
-    }
-
-    /// Bytes that may be read, and whether more will come.
-    pub(super) fn extent(&self) -> (u64, bool) {
-        let closed = self.closed.load(Acquire);
-        (self.bytes.load(Acquire), closed)
     }
 }

@@ -3,7 +3,7 @@
 use super::record::{Intent, Record, RecordKey, Source};
 use super::settle::{self, settle};
 use super::slot::{Identity, Image, SEALED};
-use super::{Claim, Ledger, Options, intent};
+use super::{Claim, Durability, Ledger, Options, SpoolFull, intent};
 use crate::meter::{CLASSES, Delivered, Finish, Tally};
 use crate::outcome::Outcome;
 use crate::price::PriceVersion;
@@ -22,9 +22,11 @@ pub(super) fn options(directory: &Path) -> Options {
     Options {
         directory: directory.join("state"),
         slots: 64,
-        sync_interval: Duration::from_millis(20),
+        durability: Durability::CrashSafe,
         sqlite: directory.join("ledger.db"),
+        others: Vec::new(),
         spool_bytes: 1 << 30,
+        spool_full: SpoolFull::Refuse,
     }
 }
 

@@ -65,6 +65,9 @@ fn what_is_open_when_the_process_ends_is_recovered_once() {
     let told = dispatched(&ledger, "gen-told", 1);
     (&told).reported(&Usage::ZERO.with(Kind::Input, 3));
     (&told).reported(&Usage::ZERO.with(Kind::Input, 7));
+    let whole = dispatched(&ledger, "gen-whole", 1);
+    (&whole).reported(&Usage::ZERO.with(Kind::Output, 9));
+    whole.terminal();
     let _idle = ledger.claim(&intent("gen-idle", 1), price(), NOW_US).unwrap();
     complete(&ledger, "gen-done", 1);
     let done = rows(ledger.find("gen-done"));
@@ -73,6 +76,9 @@ fn what_is_open_when_the_process_ends_is_recovered_once() {
     let again = Ledger::open(Options { slots: 9, ..options(crashed.path()) }).unwrap();
     assert_eq!(rows(again.find("gen-done")), done);
     assert_eq!(again.find("gen-idle"), Found::Unknown);
+    let complete = &rows(again.find("gen-whole"))[0];
+    assert_eq!((complete.outcome, complete.source), (Outcome::Ok, Source::Reported));
+    assert_eq!(complete.flags, flag::TERMINAL | flag::CRASH_RECOVERED);
     let want = [
         ("gen-bare", Source::None),
         ("gen-cut", Source::Estimated),
@@ -93,6 +99,31 @@ fn what_is_open_when_the_process_ends_is_recovered_once() {
     drop(again);
     let last = Ledger::open(options(crashed.path())).unwrap();
     assert_eq!((last.depth().recovered, rows(last.find("gen-cut")).len()), (0, 1));
+}
+
+/// Strict: an answer waits for its record, and what is told of it after that changes nothing.
+#[test]
+fn a_complete_answer_waits_for_its_record_where_durability_is_strict() {
+    for durability in [Durability::Strict, Durability::CrashSafe] {
+        let place = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(Options { durability, ..options(place.path()) }).unwrap();
+        let claim = dispatched(&ledger, "gen-1", 1);
+        claim.terminal();
+        claim.outcome(Outcome::Ok);
+        assert_eq!(claim.waits(), durability == Durability::Strict);
+        assert!(claim.complete(Duration::from_secs(10)));
+        let used = ledger.depth().slots_used;
+        assert_eq!(used, u64::from(durability == Durability::CrashSafe));
+        let next = dispatched(&ledger, "gen-2", 1);
+        claim.outcome(Outcome::Reset);
+        drop((claim, next));
+        let strict = durability == Durability::Strict;
+        let want = if strict { Outcome::Ok } else { Outcome::Reset };
+        assert_eq!(rows(ledger.find("gen-1"))[0].outcome, want);
+        assert_eq!(rows(ledger.find("gen-2"))[0].outcome, Outcome::Internal);
+        assert!(ledger.shutdown(Duration::from_secs(10)));
+        assert_eq!(ledger.depth().rows_flushed, 2);
+    }
 }
 
 #[test]

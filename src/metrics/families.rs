@@ -116,17 +116,27 @@ families! {
     SLOTS_USED: Gauge "weir_slots_used" []
         "Slots claimed by open or unflushed attempts.";
     SPOOL_ROWS: Gauge "weir_spool_rows" []
-        "Records in the spool that no sink has taken yet.";
+        "Records in the spool that not every sink has taken yet.";
     SPOOL_BYTES: Gauge "weir_spool_bytes" []
         "Bytes of the spool on disk.";
     SPOOL_OLDEST: Gauge "weir_spool_oldest_seconds" []
         "Age of the oldest record in the spool; 0 when it is empty.";
+    SPOOL_LIMIT: Gauge "weir_spool_limit_bytes" []
+        "Bytes the spool may take; at 95 % of them, ledger.spool_full decides.";
+    SPOOL_ALARM: Gauge "weir_spool_alarm" []
+        "1 while the spool takes half of what it may, or the disk refuses it: find out why the sink is behind.";
+    UNBILLED: Counter "weir_unbilled_attempts_total" []
+        "Attempts served without a record because the spool was full and ledger.spool_full says so.";
+    SPOOL_IO_ERRORS: Counter "weir_spool_io_errors_total" []
+        "Writes and syncs of slots or spool that failed. The process drains and exits with 1.";
+    DEAD_LETTERS: Counter "weir_dead_letters_total" []
+        "Rows a sink refused for good, laid aside in dead-letter files of the state directory.";
     LEDGER_ROWS: Counter "weir_ledger_rows_total" []
-        "Rows committed to the sink since start.";
+        "Rows committed to every sink since start.";
     RECOVERED: Counter "weir_recovered_attempts_total" []
         "Attempts an earlier process left open, closed as crash_recovered at start.";
     SINK_ERRORS: Counter "weir_sink_errors_total" []
-        "Failed deliveries to the sink; the spool keeps the rows.";
+        "Failed deliveries to a sink; the spool keeps the rows.";
     LEDGER_REFUSED: Counter "weir_ledger_refused_total" []
         "Attempts not begun because no slot was free, the spool was full or could not be written.";
     LEDGER_DUPLICATES: Counter "weir_ledger_duplicates_total" []

@@ -20,14 +20,28 @@ pub struct LedgerDepth {
     pub conflicts_total: u64,
     pub lost_total: u64,
     pub torn_bytes_total: u64,
+    pub spool_limit: u64,
+    /// 0 or 1.
+    pub spool_alarm: u64,
+    pub unbilled_total: u64,
+    pub io_errors_total: u64,
+    pub dead_letters_total: u64,
 }
 
 impl LedgerDepth {
-    const fn levels(&self) -> [u64; 5] {
-        [self.slots, self.slots_used, self.spool_rows, self.spool_bytes, self.spool_oldest_seconds]
+    const fn levels(&self) -> [u64; 7] {
+        [
+            self.slots,
+            self.slots_used,
+            self.spool_rows,
+            self.spool_bytes,
+            self.spool_oldest_seconds,
+            self.spool_limit,
+            self.spool_alarm,
+        ]
     }
 
-    const fn totals(&self) -> [u64; 8] {
+    const fn totals(&self) -> [u64; 11] {
         [
             self.rows_total,
             self.recovered_attempts_total,
@@ -37,6 +51,9 @@ impl LedgerDepth {
             self.conflicts_total,
             self.lost_total,
             self.torn_bytes_total,
+            self.unbilled_total,
+            self.io_errors_total,
+            self.dead_letters_total,
         ]
     }
 }
@@ -44,8 +61,8 @@ impl LedgerDepth {
 /// Gauges and counters in the order of [`LedgerDepth::levels`] and [`LedgerDepth::totals`].
 #[derive(Debug)]
 pub(super) struct LedgerFamilies {
-    gauges: [IntGauge; 5],
-    counters: [IntCounter; 8],
+    gauges: [IntGauge; 7],
+    counters: [IntCounter; 11],
 }
 
 impl LedgerFamilies {
@@ -57,6 +74,8 @@ impl LedgerFamilies {
                 new.gauge(&f::SPOOL_ROWS)?,
                 new.gauge(&f::SPOOL_BYTES)?,
                 new.gauge(&f::SPOOL_OLDEST)?,
+                new.gauge(&f::SPOOL_LIMIT)?,
+                new.gauge(&f::SPOOL_ALARM)?,
             ],
             counters: [
                 new.counter(&f::LEDGER_ROWS)?,
@@ -67,6 +86,9 @@ impl LedgerFamilies {
                 new.counter(&f::LEDGER_CONFLICTS)?,
                 new.counter(&f::LEDGER_LOST)?,
                 new.counter(&f::LEDGER_TORN)?,
+                new.counter(&f::UNBILLED)?,
+                new.counter(&f::SPOOL_IO_ERRORS)?,
+                new.counter(&f::DEAD_LETTERS)?,
             ],
         })
     }

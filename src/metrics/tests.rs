@@ -177,6 +177,11 @@ fn the_ledger_is_shown_as_it_is_at_the_scrape() {
         conflicts_total: 111,
         lost_total: 112,
         torn_bytes_total: 113,
+        spool_limit: 114,
+        spool_alarm: 1,
+        unbilled_total: 115,
+        io_errors_total: 116,
+        dead_letters_total: 117,
     };
     let text = metrics.scrape(&depth, []).unwrap();
     for line in [
@@ -193,6 +198,11 @@ fn the_ledger_is_shown_as_it_is_at_the_scrape() {
         "weir_ledger_conflicts_total 111",
         "weir_ledger_lost_total 112",
         "weir_ledger_torn_bytes_total 113",
+        "weir_spool_limit_bytes 114",
+        "weir_spool_alarm 1",
+        "weir_unbilled_attempts_total 115",
+        "weir_spool_io_errors_total 116",
+        "weir_dead_letters_total 117",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}");
     }

@@ -1,6 +1,7 @@
 //! One try at one endpoint. Its end, by whatever way, seals its record and tells live state: both
 //! from here (design, invariant 6).
 
+use crate::bounds::SYNC_WAIT;
 use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Scope};
 use crate::face::Relay;
@@ -104,6 +105,22 @@ impl Attempt {
     /// Whether the terminal event of the reply was seen.
     pub(super) fn terminal(&self) -> bool {
         matches!(&self.flow, Flow::Reply(relay) if relay.is_terminal())
+    }
+
+    /// The reply is complete: where durability is strict, waits until that is on record. False: it
+    /// cannot be recorded, and the caller must not take the reply for complete.
+    pub(super) fn completes(&mut self) -> bool {
+        if !self.claim.waits() {
+            return true;
+        }
+        let outcome = *self.outcome.get_or_insert(Outcome::Ok);
+        self.claim.outcome(outcome);
+        self.claim.ended(wall_us(), self.elapsed_us());
+        let on_record = tokio::task::block_in_place(|| self.claim.complete(SYNC_WAIT));
+        if !on_record {
+            self.outcome = Some(Outcome::Internal);
+        }
+        on_record
     }
 
     /// Ends the attempt. Once; a second call changes nothing that counts.

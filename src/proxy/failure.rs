@@ -199,6 +199,10 @@ async fn break_off(session: &mut Session, attempt: &mut Attempt, error: &pingora
         // Empty for an unstreamed body: breaking off is all that can be said there.
         Some(relay.fail(&why)).filter(|last| !last.is_empty())
     };
+    if attempt.outcome == Some(Outcome::Internal) {
+        // Its record could not be made: no end that reads as one.
+        return;
+    }
     let told = attempt.outcome == Some(Outcome::InBand);
     if last.is_none() && !relay.is_terminal() && !told {
         return;

@@ -193,7 +193,7 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
     };
     if let Some(fault) = &step.fault {
         attempt.status = fault.status;
-        attempt.outcome.get_or_insert(Outcome::InBand);
+        attempt.claim.outcome(*attempt.outcome.get_or_insert(Outcome::InBand));
         let after = attempt.committed || step.content;
         let phase = if after { Phase::After } else { Phase::Before };
         exchange.state.metrics.in_band_error.inc(phase);
@@ -227,6 +227,10 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
     if !attempt.committed && !left && (step.content || body.is_some()) {
         commit(attempt);
         exchange.attempts.commit();
+    }
+    if terminal && !attempt.completes() {
+        *body = None;
+        return Err(failed("the record could not be synced"));
     }
     let deadline = next_deadline(attempt, step.event, terminal);
     let heard = body.is_some().then_some(may_comment);

@@ -28,6 +28,8 @@ class Call:
     ended: str = "refused"
     whole: bool = False
     """The terminal event, or the whole body, was seen."""
+    ended_at: float = 0.0
+    """Monotonic time at which the caller had all it got."""
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Load:
         with self.weir.connect(15) as raw:
             self.calls.append(call)
             reply = raw.ask("POST", path, [self.weir.bearer], body)
+        call.ended_at = time.monotonic()
         call.status, call.ended = reply.status, reply.ended
         if stream:
             call.whole = reply.status == 200 and b"data: [DONE]" in reply.body

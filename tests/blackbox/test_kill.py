@@ -1,5 +1,6 @@
 """kill -9 under load: the ledger against the truth log, attempt by attempt (section 4.4)."""
 
+import os
 import random
 import time
 
@@ -8,8 +9,8 @@ from ledger import TERMINAL, Row
 from load import Call, Load
 from weir import Weir
 
-KILLS = 50
-SHARDS = 5
+KILLS = int(os.environ.get("WEIR_KILLS", 200))
+SHARDS = 8
 CRASH_RECOVERED = 1
 SHOWN = ["epoch", "seq", "outcome", "source", "input", "output", "charge", "flags"]
 
@@ -59,17 +60,16 @@ def judge(call: Call, truth: dict, found: list[Row]) -> str:
     if len(found) != 1:
         return "a cut attempt has not one row"
     (row,) = found
-    recovered = row["outcome"] == "crash_recovered"
-    if recovered != bool(row["flags"] & CRASH_RECOVERED):
+    recovered = row["flags"] & CRASH_RECOVERED
+    if row["outcome"] == "crash_recovered" and (not recovered or row["flags"] & TERMINAL):
         return "flag and outcome differ"
     most = truth["usage"][0]["usage"]["completion_tokens"] if truth.get("usage") else 60
     return "" if row["output"] <= max(most, 60) else "more tokens than were ever sent"
 
 
 def ended_well(row: Row) -> bool:
-    """Killed between the last byte and its seal, an attempt is recovered with its terminal event."""
-    recovered = row["outcome"] == "crash_recovered" and row["flags"] & CRASH_RECOVERED
-    return bool(row["flags"] & TERMINAL) and (row["outcome"] == "ok" or bool(recovered))
+    """Also when it was killed between the last byte and its seal (reliability 4.4)."""
+    return bool(row["flags"] & TERMINAL) and row["outcome"] == "ok"
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

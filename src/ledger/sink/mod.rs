@@ -1,11 +1,52 @@
 //! Where records are delivered. One file per sink, one trait.
 
 pub(super) mod columns;
+pub(super) mod dead_letter;
+mod json_lines;
+mod postgres;
 pub(super) mod sqlite;
+mod stored;
 
 use super::record::Record;
 use crate::usage::KINDS;
-use std::path::Path;
+use secrecy::SecretString;
+use std::io;
+use std::ops::AddAssign;
+use std::path::{Path, PathBuf};
+
+/// A place for rows, and how to get there.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A database file.
+    Sqlite(PathBuf),
+    /// Files `attempts-000001.jsonl` and on in this directory, each ended once it has as many bytes.
+    JsonLines { directory: PathBuf, rotate_bytes: u64 },
+    /// A connection string, `postgresql://...` or `host=... user=...`.
+    Postgres(SecretString),
+}
+
+impl Target {
+    /// What logs and files of this sink are called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::JsonLines { .. } => "jsonl",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Opens it, bringing its schema up to date.
+    pub(super) fn open(&self) -> Result<Box<dyn Sink>, SinkError> {
+        Ok(match self {
+            Self::Sqlite(path) => Box::new(sqlite::Sqlite::open(path)?),
+            Self::JsonLines { directory, rotate_bytes } => {
+                Box::new(json_lines::JsonLines::open(directory, *rotate_bytes)?)
+            }
+            Self::Postgres(url) => Box::new(postgres::Postgres::open(url)?),
+        })
+    }
+}
 
 /// Everything up to here has been delivered: `offset` bytes of a segment of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +81,14 @@ pub(super) struct Receipt {
     pub(super) conflicts: u64,
 }
 
+impl AddAssign for Receipt {
+    fn add_assign(&mut self, part: Self) {
+        self.inserted += part.inserted;
+        self.duplicates += part.duplicates;
+        self.conflicts += part.conflicts;
+    }
+}
+
 /// Delivered at least once, kept once: by the primary key (node, epoch, seq).
 pub(super) trait Sink: Send {
     /// How far a node's records have been delivered.
@@ -54,6 +103,15 @@ pub(super) trait Sink: Send {
 pub enum SinkError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{}", postgres::why(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    File(#[from] io::Error),
+    #[error("no answer within {} s", .0.as_secs())]
+    Slow(std::time::Duration),
+    /// A row of the batch will never be accepted, whatever else is.
+    #[error("a row is refused: {0}")]
+    Poison(String),
     #[error(
         "the database has schema {found}, this version knows {known}: use the newer version, or \
          another file"

@@ -4,12 +4,13 @@
 //! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
 
 use super::columns::{self, NAMES};
-use super::{Batch, Position, Receipt, Sink, SinkError};
+use super::{Batch, Position, Receipt, Sink, SinkError, stored};
 use crate::ledger::record::{Record, flag};
 use crate::price::PriceVersion;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ impl Sqlite {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
+        settle_log(&connection)?;
         let marks = vec!["?"; NAMES.len()].join(",");
         let names = NAMES.join(",");
         Ok(Self {
@@ -45,6 +47,12 @@ impl Sqlite {
             ),
         })
     }
+}
+
+/// Moves what the log holds into the database and syncs it: a commit whose sync had failed may look
+/// whole in the log, and is not on disk (F63). A reader at work keeps a part for later.
+fn settle_log(connection: &Connection) -> Result<(), SinkError> {
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), SinkError> {
@@ -121,7 +129,7 @@ fn insert(
             continue;
         }
         let key = params![&record.key.node[..], record.key.epoch as i64, record.key.seq as i64];
-        let stored = transaction.prepare_cached(select)?.query_row(key, columns::read)?;
+        let stored = transaction.prepare_cached(select)?.query_row(key, stored::read)?;
         match same(&stored, record) {
             true => receipt.duplicates += 1,
             false => receipt.conflicts += 1,
@@ -151,13 +159,39 @@ impl Reader {
         &self.0
     }
 
+    /// Every row in order of its key.
+    pub(in crate::ledger) fn each(&self, mut take: impl FnMut(Record)) -> Result<(), SinkError> {
+        let names = NAMES.join(",");
+        let mut statement =
+            self.0.prepare(&format!("SELECT {names} FROM attempt ORDER BY node, epoch, seq"))?;
+        for row in statement.query_map([], stored::read)? {
+            take(row?);
+        }
+        Ok(())
+    }
+
+    /// Every price version, by hash.
+    pub(in crate::ledger) fn prices(&self) -> Result<HashMap<[u8; 32], String>, SinkError> {
+        let mut statement = self.0.prepare("SELECT hash, text FROM price")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What SQLite finds wrong with the file.
+    pub(in crate::ledger) fn check(&self) -> Result<Vec<String>, SinkError> {
+        let mut statement = self.0.prepare("PRAGMA integrity_check")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        let said: Vec<String> = rows.collect::<Result<_, _>>()?;
+        Ok(said.into_iter().filter(|line| line != "ok").collect())
+    }
+
     /// All attempts of a generation, in order.
     pub(in crate::ledger) fn generation(&self, id: &str) -> Result<Vec<Record>, SinkError> {
         let names = NAMES.join(",");
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {names} FROM attempt WHERE generation_id = ?1 ORDER BY attempt, epoch, seq"
         ))?;
-        let rows = statement.query_map([id], columns::read)?;
+        let rows = statement.query_map([id], stored::read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

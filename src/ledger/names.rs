@@ -1,0 +1,77 @@
+//! Names of a segment: what many rows have in common, written once and then told by number.
+//!
+//! Every so often each name in use is written again, so that damage to one takes few rows with it.
+
+use super::codec::{Put, Reader};
+use super::record::Record;
+use super::{row, segment};
+use std::collections::HashMap;
+
+/// Bytes of a segment after which names are written again.
+const REPEAT_BYTES: u64 = 128 << 10;
+
+/// Numbers given in one segment.
+#[derive(Default)]
+pub(super) struct Given {
+    numbers: HashMap<Box<[u8]>, Number>,
+    /// Which stretch of [`REPEAT_BYTES`] is being written; 0 stands for none.
+    stretch: u64,
+}
+
+struct Number {
+    number: u64,
+    written: u64,
+}
+
+impl Given {
+    /// Rows from here on stand at this offset of the segment.
+    pub(super) fn at(&mut self, offset: u64) {
+        self.stretch = offset / REPEAT_BYTES + 1;
+    }
+
+    /// The numbers of a record's names; those that rows here cannot rely on yet are written to
+    /// `out` first.
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, index: u32, record: &Record) -> [u64; 2] {
+        row::names(record).map(|name| {
+            let next = self.numbers.len() as u64;
+            if !self.numbers.contains_key(&name[..]) {
+                let fresh = Number { number: next, written: 0 };
+                self.numbers.insert(name.clone().into_boxed_slice(), fresh);
+            }
+            let Some(own) = self.numbers.get_mut(&name[..]) else { return next };
+            if own.written != self.stretch {
+                own.written = self.stretch;
+                segment::put_frame(out, index, segment::NAME, |frame| {
+                    frame.varint(own.number);
+                    frame.put(&name);
+                });
+            }
+            own.number
+        })
+    }
+
+    /// What was put last did not get into the segment.
+    pub(super) fn forget(&mut self) {
+        self.numbers.values_mut().for_each(|name| name.written = 0);
+    }
+}
+
+/// Names read from a segment.
+#[derive(Default)]
+pub(super) struct Known(HashMap<u64, Box<[u8]>>);
+
+impl Known {
+    /// Learns the name in a frame. False if there is none.
+    pub(super) fn learn(&mut self, payload: &[u8]) -> bool {
+        let mut reader = Reader(payload);
+        let Some(number) = reader.varint() else { return false };
+        self.0.insert(number, reader.0.into());
+        true
+    }
+}
+
+impl row::Names for Known {
+    fn get(&self, number: u64) -> Option<&[u8]> {
+        self.0.get(&number).map(|name| &**name)
+    }
+}

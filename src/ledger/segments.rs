@@ -1,0 +1,169 @@
+//! The segments that exist: what their writer and the sinks' readers share of them.
+
+use super::directory::{quarantine, sync_directory};
+use super::segment;
+use crate::bounds::SINKS;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+/// A segment as its writer and its reader share it.
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    /// Bytes of whole frames written so far.
+    pub(super) bytes: AtomicU64,
+    /// Of these, the bytes each sink has confirmed.
+    pub(super) delivered: [AtomicU64; SINKS],
+    /// Sinks that need it no more, a bit each.
+    done: AtomicU32,
+    damaged: AtomicBool,
+    /// Nothing more will be appended.
+    pub(super) closed: AtomicBool,
+}
+
+/// All segments that exist, oldest first by epoch and number, for a number of sinks.
+pub(super) struct Segments {
+    all: Mutex<BTreeMap<(u64, u64), Arc<Segment>>>,
+    sinks: usize,
+}
+
+impl Segments {
+    pub(super) fn new(sinks: usize) -> Self {
+        Self { all: Mutex::default(), sinks }
+    }
+
+    /// Finds the segments an earlier process left. Empty ones are removed.
+    pub(super) fn scan(directory: &Path, sinks: usize) -> io::Result<Self> {
+        let listed = Self::list(directory)?;
+        let (all, empty) =
+            listed.all.into_inner().into_iter().partition(|(_, segment)| {
+                segment.bytes.load(Relaxed) > segment::HEADER_BYTES as u64
+            });
+        for segment in BTreeMap::into_values(empty) {
+            fs::remove_file(&segment.path)?;
+        }
+        Ok(Self { all: Mutex::new(all), sinks })
+    }
+
+    /// Every segment in a directory, as for one sink.
+    pub(super) fn list(directory: &Path) -> io::Result<Self> {
+        let segments = Self::new(1);
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(id) = name.to_str().and_then(parse_name) else { continue };
+            let bytes = match entry.metadata() {
+                Ok(metadata) => metadata.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            segments.add(id, Segment::left(entry.path(), bytes));
+        }
+        Ok(segments)
+    }
+
+    pub(super) fn add(&self, id: (u64, u64), segment: Segment) -> Arc<Segment> {
+        let segment = Arc::new(segment);
+        self.all.lock().insert(id, segment.clone());
+        segment
+    }
+
+    /// The oldest segment that a sink still needs.
+    pub(super) fn first(&self, sink: usize) -> Option<((u64, u64), Arc<Segment>)> {
+        let all = self.all.lock();
+        let mut needed = all.iter().filter(|(_, s)| s.done.load(Acquire) >> sink & 1 == 0);
+        needed.next().map(|(id, segment)| (*id, segment.clone()))
+    }
+
+    /// No sink needs any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.lock().is_empty()
+    }
+
+    /// Every segment, oldest first.
+    pub(super) fn all(&self) -> Vec<((u64, u64), Arc<Segment>)> {
+        self.all.lock().iter().map(|(id, segment)| (*id, segment.clone())).collect()
+    }
+
+    /// The newest epoch that left a segment.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.all.lock().last_key_value().map(|((epoch, _), _)| *epoch)
+    }
+
+    /// Bytes that not every sink has confirmed.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        let pending = |segment: &Arc<Segment>| {
+            let sinks = segment.delivered.iter().take(self.sinks);
+            let least = sinks.map(|bytes| bytes.load(Relaxed)).min().unwrap_or(0);
+            segment.bytes.load(Relaxed).saturating_sub(least)
+        };
+        self.all.lock().values().map(pending).sum()
+    }
+
+    /// The segment its writer went on to write after this one.
+    pub(super) fn following(&self, id: (u64, u64)) -> Option<Arc<Segment>> {
+        let next = self.all.lock().get(&(id.0, id.1 + 1)).cloned();
+        next.filter(|next| next.bytes.load(Relaxed) > segment::HEADER_BYTES as u64)
+    }
+
+    /// Leaves a segment where it is, unread.
+    pub(super) fn forget(&self, id: (u64, u64)) {
+        self.all.lock().remove(&id);
+    }
+
+    /// A sink has all of a segment. The last one takes it away: deleted, or set aside if it was
+    /// damaged.
+    pub(super) fn retire(&self, id: (u64, u64), sink: usize, damaged: bool) -> io::Result<()> {
+        let mut all = self.all.lock();
+        let Some(segment) = all.get(&id).cloned() else { return Ok(()) };
+        segment.damaged.fetch_or(damaged, Relaxed);
+        let done = segment.done.fetch_or(1 << sink, AcqRel) | 1 << sink;
+        if done.count_ones() as usize != self.sinks {
+            return Ok(());
+        }
+        all.remove(&id);
+        drop(all);
+        if segment.damaged.load(Relaxed) {
+            let bad = quarantine(&segment.path)?;
+            tracing::error!(file = %bad.display(), "a damaged spool segment was set aside");
+            return Ok(());
+        }
+        fs::remove_file(&segment.path)?;
+        sync_directory(segment.path.parent().unwrap_or(&segment.path))
+    }
+}
+
+fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (epoch, number) = name.strip_prefix("spool-")?.strip_suffix(".log")?.split_once('-')?;
+    Some((epoch.parse().ok()?, number.parse().ok()?))
+}
+
+impl Segment {
+    /// A segment of `bytes` that nobody writes any more.
+    pub(super) fn left(path: PathBuf, bytes: u64) -> Self {
+        Self {
+            path,
+            bytes: AtomicU64::new(bytes),
+            delivered: Default::default(),
+            done: AtomicU32::new(0),
+            damaged: AtomicBool::new(false),
+            closed: AtomicBool::new(true),
+        }
+    }
+
+    /// A segment of `bytes` that is being written.
+    pub(super) fn begun(path: PathBuf, bytes: u64) -> Self {
+        Self { closed: AtomicBool::new(false), ..Self::left(path, bytes) }
+    }
+
+    /// Bytes that may be read, and whether more will come.
+    pub(super) fn extent(&self) -> (u64, bool) {
+        let closed = self.closed.load(Acquire);
+        (self.bytes.load(Acquire), closed)
+    }
+}

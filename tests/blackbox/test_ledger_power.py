@@ -1,0 +1,128 @@
+"""Power cuts (F64): the state directory on a loop-mounted ext4 that is shut down under load.
+
+EXT4_IOC_SHUTDOWN with NOLOGFLUSH drops everything that no sync has made durable, as a cut does. The
+callers are the witnesses: what they saw complete, and when.
+"""
+
+import fcntl
+import os
+import random
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from ledger import TERMINAL, Row
+from load import Call, Load
+from weir import Weir
+
+CUTS = int(os.environ.get("WEIR_POWER_CUTS", 24))
+SHARDS = 4
+EXT4_IOC_SHUTDOWN = 0x8004587D
+NOLOGFLUSH = struct.pack("I", 2)
+# The window of the mode, and what a sync may take on a busy machine.
+WINDOW = {"strict": 0.0, "crash-safe": 0.1 + 0.6}
+
+
+def command(*words: object) -> str:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
+
+
+class Disk:
+    """An ext4 of its own, mounted at `place`."""
+
+    def __init__(self, image: Path, place: Path) -> None:
+        self.image, self.place = image, place
+        place.mkdir(parents=True)
+        with open(image, "wb") as file:
+            file.truncate(128 << 20)
+        command("mkfs.ext4", "-q", "-F", image)
+        self.mount()
+
+    def mount(self) -> None:
+        command("mount", "-o", "loop", self.image, self.place)
+
+    def cut(self) -> None:
+        """Nothing that is not on the disk now will ever be."""
+        place = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(place, EXT4_IOC_SHUTDOWN, NOLOGFLUSH)
+        finally:
+            os.close(place)
+
+    def unmount(self) -> None:
+        command("umount", self.place)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    try:
+        disk = Disk(tmp_path / "disk.img", tmp_path / "weir0" / "state")
+    except (AssertionError, OSError) as error:
+        pytest.skip(f"no loop-mounted ext4 here: {error}")
+    yield disk
+    subprocess.run(["umount", "-l", disk.place], capture_output=True)
+
+
+def cut_once(weir: Weir, disk: Disk, seed: int) -> tuple[list[Call], float]:
+    """Load, a cut at a random moment, a new start. The calls, and when it was."""
+    dice = random.Random(seed)
+    with Load(weir, seed) as load:
+        time.sleep(1.0 + dice.random() * 0.5)
+        at = time.monotonic()
+        disk.cut()
+        weir.kill()
+    disk.unmount()
+    disk.mount()
+    weir.launch()
+    deadline = time.monotonic() + 15
+    while weir.metric("spool_rows") > 0:
+        assert time.monotonic() < deadline, "the spool is not delivered"
+        time.sleep(0.05)
+    return load.calls, at
+
+
+def judge(weir: Weir, calls: list[Call], at: float, mode: str, rows: dict[str, list[Row]]) -> list[str]:
+    """What is wrong with the rows of these calls."""
+    wrong = []
+    usages = {line["id"]: line["usage"] for line in weir.chaos.truth.lines("usage")}
+    for call in calls:
+        found = rows.get(call.id, [])
+        if len(found) > 1:
+            wrong.append(f"{call}: {len(found)} rows")
+        if not call.whole or call.ended_at > at:
+            continue
+        if not found:
+            if mode == "strict" or call.ended_at < at - WINDOW[mode]:
+                wrong.append(f"{call}: lost {at - call.ended_at:.3f} s after its end")
+            continue
+        (row,) = found[:1]
+        usage = usages[call.id]
+        if mode == "strict" or call.ended_at < at - WINDOW[mode]:
+            told = (row["input"], row["output"], row["source"], row["outcome"], row["flags"] & TERMINAL)
+            want = (usage["prompt_tokens"], usage["completion_tokens"], "reported", "ok", TERMINAL)
+            if told != want:
+                wrong.append(f"{call}: {told}, not {want}")
+        elif row["source"] == "reported" and row["output"] != usage["completion_tokens"]:
+            wrong.append(f"{call}: invented {row['output']} tokens")
+    return wrong
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("mode", ["strict", "crash-safe"])
+def test_a_power_cut_costs_no_more_than_the_mode_says(run, disk, mode, shard):
+    weir = run("a", settings={"ledger": {"durability": mode, "slots": 256, "spool_bytes": "64MiB"}},
+               a={"first_content": "5s", "idle": "5s"})
+    wrong, whole = [], 0
+    for number in range(max(CUTS // SHARDS // 2, 1)):
+        calls, at = cut_once(weir, disk, shard * 10_000 + number)
+        rows: dict[str, list[Row]] = {}
+        for row in weir.ledger.rows():
+            rows.setdefault(row["session"], []).append(row)
+        wrong += judge(weir, calls, at, mode, rows)
+        whole += sum(call.whole for call in calls)
+    assert not wrong, f"{len(wrong)} differ (shard {shard}):\n" + "\n".join(wrong[:20])
+    assert whole > 20, "too little came through to prove anything"

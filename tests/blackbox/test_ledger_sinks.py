@@ -1,0 +1,286 @@
+"""Several sinks at once: PostgreSQL that stops, dies, forgets to answer and refuses; files of JSON lines."""
+
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from load import Load
+from postgres import HOMES, Postgres
+from weir import Weir
+
+needs_postgres = pytest.mark.skipif(not HOMES, reason="PostgreSQL is not installed")
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres(server):
+    """The server without any of Weir's tables."""
+    server.stop()
+    server.start()
+    server.ask("drop schema if exists weir cascade")
+    return server
+
+
+@pytest.fixture
+def start(run, tmp_path):
+    """Starts a Weir that also delivers to this connection string."""
+
+    def start(url: str, **settings: object) -> Weir:
+        secret = tmp_path / "postgres.secret"
+        secret.write_text(url)
+        secret.chmod(0o400)
+        return run("a", settings={"ledger": {"postgres": {"file": str(secret)}} | settings})
+
+    return start
+
+
+def drained(weir: Weir, seconds: float = 30) -> None:
+    """Waits until every sink has every row."""
+    deadline = time.monotonic() + seconds
+    while (left := weir.metric("slots_used") + weir.metric("spool_rows")) > 0:
+        assert time.monotonic() < deadline, f"{left} rows are not delivered: {weir.log.read_text()[-1500:]}"
+        time.sleep(0.05)
+
+
+def load(weir: Weir, seconds: float, seed: int = 1) -> None:
+    with Load(weir, seed):
+        time.sleep(seconds)
+
+
+def same(weir: Weir, postgres: Postgres) -> int:
+    """The rows of both sinks, compared cell by cell; how many there are."""
+    here = weir.ledger.rows()
+    there = [json.loads(row) for (row,) in postgres.ask("select to_json(a) from weir.attempt a order by epoch, seq")]
+    assert len(here) == len(there)
+    for one, other in zip(here, there):
+        for name, value in other.items():
+            mine = one[name]
+            mine = "\\x" + mine.hex() if isinstance(mine, bytes) else mine
+            assert mine == value, (name, mine, value)
+    return len(here)
+
+
+@needs_postgres
+def test_both_databases_have_the_same_rows_in_partitions_of_a_month(start, postgres):
+    weir = start(postgres.url)
+    load(weir, 1.0)
+    drained(weir)
+    assert same(weir, postgres) > 20
+    now = time.strftime("%Y_%m", time.gmtime())
+    names = {name for (name,) in postgres.ask("select inhrelid::regclass::text from pg_inherits where "
+                                              "inhparent = 'weir.attempt'::regclass")}
+    assert f"weir.attempt_{now}" in names
+    assert len(postgres.ask("select * from weir.price")) == 1
+    weir.stop()
+    weir.launch()
+    drained(weir)
+    assert weir.metric("ledger_duplicates_total") == 0, "the cursor is kept"
+
+
+@needs_postgres
+def test_a_server_that_is_away_costs_requests_nothing_and_catches_up(start, postgres):
+    weir = start(postgres.url)
+    postgres.stop()
+    slowest = 0.0
+    for _ in range(30):
+        began = time.monotonic()
+        assert weir.ask(stream=False).status == 200
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 2
+    # SQLite has its rows all the same.
+    assert len(weir.ledger.wait(30)) == 30
+    assert weir.metric("spool_rows") == 30 and weir.metric("sink_errors_total") > 0
+    weir.kill()
+    weir.launch()
+    postgres.start()
+    drained(weir)
+    assert same(weir, postgres) == 30
+
+
+@needs_postgres
+@pytest.mark.parametrize("seed", range(2))
+def test_a_server_killed_in_the_middle_of_commits_has_each_row_once(start, postgres, seed):
+    weir = start(postgres.url)
+    with Load(weir, seed):
+        for number in range(4):
+            time.sleep(0.3 + 0.1 * number)
+            postgres.stop(signal.SIGKILL)
+            (postgres.home / "data" / "postmaster.pid").unlink(missing_ok=True)
+            postgres.start()
+    drained(weir)
+    same(weir, postgres)
+    assert weir.metric("ledger_conflicts_total") == 0
+
+
+class Relay:
+    """Between Weir and the server: hands on what is committed, and drops the answer to every third."""
+
+    def __init__(self, place: Path, server: Path) -> None:
+        self.server, self.commits, self.dropped = server, 0, 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(place / ".s.PGSQL.5432"))
+        self.listener.listen()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                caller, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(caller,), daemon=True).start()
+
+    def _carry(self, caller: socket.socket) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self.server / ".s.PGSQL.5432"))
+        back = threading.Thread(target=self._back, args=(server, caller), daemon=True)
+        self.silent = False
+        back.start()
+        while data := self._read(caller):
+            if b"COMMIT\0" in data:
+                self.commits += 1
+                if self.commits % 3 == 0:
+                    self.dropped += 1
+                    self.silent = True
+            try:
+                server.sendall(data)
+            except OSError:
+                break
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+        back.join()
+        caller.close()
+        server.close()
+
+    def _back(self, server: socket.socket, caller: socket.socket) -> None:
+        while data := self._read(server):
+            if self.silent:
+                break  # it was committed, and nobody is told
+            try:
+                caller.sendall(data)
+            except OSError:
+                break
+        with contextlib.suppress(OSError):
+            caller.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _read(sock: socket.socket) -> bytes:
+        try:
+            return sock.recv(65536)
+        except OSError:
+            return b""
+
+    def close(self) -> None:
+        self.listener.close()
+
+
+@needs_postgres
+def test_a_lost_acknowledgement_is_delivered_again_and_changes_nothing(start, postgres, tmp_path):
+    place = Path("/tmp") / f"weir-relay-{tmp_path.name}-{id(tmp_path)}"
+    place.mkdir()
+    relay = Relay(place, postgres.home)
+    try:
+        weir = start(f"postgresql:///postgres?host={place}&user=postgres")
+        load(weir, 2.0)
+        drained(weir)
+        assert relay.dropped >= 2 and same(weir, postgres) > 20
+        assert weir.metric("ledger_conflicts_total") == 0
+        assert weir.metric("sink_errors_total") >= 2
+        weir.stop()
+    finally:
+        relay.close()
+        shutil.rmtree(place)
+
+
+@needs_postgres
+def test_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres):
+    weir = start(postgres.url)
+    weir.ask()
+    drained(weir)
+    postgres.ask("alter table weir.attempt add check (app <> 'poison')")
+    for number in range(12):
+        weir.ask(headers=[("x-title", "poison" if number in (3, 7) else "sound")])
+    drained(weir)
+    assert postgres.count() == 11 and len(weir.ledger.rows()) == 13
+    assert weir.metric("dead_letters_total") == 2
+    laid = (weir.directory / "state/dead-letter-postgres.jsonl").read_text().splitlines()
+    assert [json.loads(line)["app"] for line in laid] == ["poison", "poison"]
+    assert all("23514" in json.loads(line)["refused"] for line in laid)
+
+
+@needs_postgres
+def test_a_lock_held_by_another_delays_rows_and_no_request(start, postgres):
+    weir = start(postgres.url)
+    weir.ask()
+    drained(weir)
+    holder = subprocess.Popen(["psql", "-h", postgres.home, "-U", "postgres", "-Xq", "-c",
+                               "begin; lock weir.attempt in access exclusive mode; select pg_sleep(2); rollback"],
+                              stdout=subprocess.DEVNULL)
+    time.sleep(0.3)
+    began = time.monotonic()
+    assert [weir.ask(stream=False).status for _ in range(10)] == [200] * 10
+    assert time.monotonic() - began < 1.7, "requests wait for the lock"
+    assert holder.wait(timeout=10) == 0
+    drained(weir)
+    assert same(weir, postgres) == 11
+
+
+@needs_postgres
+def test_the_same_spool_replayed_leaves_the_same_ledger(start, postgres, tmp_path):
+    weir = start(postgres.url)
+    load(weir, 0.5)
+    drained(weir)
+    postgres.stop()
+    load(weir, 0.5, seed=2)
+    weir.kill()
+    saved = tmp_path / "saved"
+    shutil.copytree(weir.directory / "state", saved)
+    postgres.start()
+    hashes = set()
+    for number in range(5):
+        shutil.rmtree(weir.directory / "state")
+        shutil.copytree(saved, weir.directory / "state")
+        if number % 2:
+            postgres.ask("delete from weir.cursor")
+        weir.launch()
+        drained(weir)
+        hashes.add(postgres.hash())
+        assert weir.metric("ledger_conflicts_total") == 0
+        weir.kill()
+    assert len(hashes) == 1
+    weir.launch()
+
+
+def test_files_of_json_lines_hold_each_row_once_through_kills(run, tmp_path):
+    place = tmp_path / "attempts"
+    weir = run("a", settings={"ledger": {"jsonl": {"directory": str(place), "rotate": "8KiB"}}})
+    for seed in range(3):
+        with Load(weir, seed):
+            time.sleep(0.4)
+            weir.kill()
+        weir.launch()
+    load(weir, 0.3)
+    drained(weir)
+    files = sorted(place.glob("attempts-*.jsonl"))
+    assert len(files) > 2
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    rows = {(row["epoch"], row["seq"]): row for row in weir.ledger.rows()}
+    assert len(lines) == len(rows)
+    for line in lines:
+        row = rows[line["epoch"], line["seq"]]
+        assert row["node"].hex() == line["node"] and row["cost_pico"] == line["cost_pico"]
+        assert json.loads(row["delivered"]) == line["delivered"]
