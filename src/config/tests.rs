@@ -95,6 +95,7 @@ fn every_key_stands_in_the_shipped_files() {
                 settings::LIMITS,
                 settings::LEDGER,
                 policy::KEYS,
+                policy::MAX_PRICE,
             ],
         ),
         (
@@ -109,8 +110,18 @@ fn every_key_stands_in_the_shipped_files() {
                 secret::KEYS,
             ],
         ),
-        ("models.toml", &[models::ROOT, models::KEYS, endpoints::ENDPOINT, endpoints::PRICE]),
-        ("keys.toml", &[keys::ROOT, keys::KEYS]),
+        (
+            "models.toml",
+            &[
+                models::ROOT,
+                models::KEYS,
+                endpoints::ENDPOINT,
+                endpoints::PRICE,
+                choosing::ROUTER,
+                choosing::PRESET,
+            ],
+        ),
+        ("keys.toml", &[keys::ROOT, keys::KEYS, keys::WORKSPACE]),
     ];
     for (file, sections) in known {
         let text = fs::read_to_string(shipped().join(file)).unwrap();
@@ -125,6 +136,7 @@ fn every_key_stands_in_the_shipped_files() {
 #[test]
 fn the_price_keys_are_those_of_the_price_table() {
     assert_eq!(endpoints::PRICE, crate::price::PRICES.map(|price| price.key));
+    assert_eq!(policy::MAX_PRICE, crate::price::CEILINGS.map(|(key, ..)| key));
 }
 
 #[test]

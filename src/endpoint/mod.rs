@@ -80,6 +80,7 @@ impl Live {
             cooling: self.cooling_ms(now_ms) > 0,
             outage: self.outage(now_ms),
             in_flight: self.in_flight.load(Relaxed),
+            ..Facts::default()
         }
     }
 

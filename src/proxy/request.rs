@@ -5,6 +5,7 @@ use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
 use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
+use crate::choose;
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
@@ -14,8 +15,6 @@ use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
 use crate::request::route::{Face, Miss, Target, route};
-use crate::rules::{self, Decision};
-use crate::selection::{self, Candidate, Constraint};
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
@@ -68,7 +67,7 @@ pub(super) async fn filter(
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
     let ask = Ask { state, snapshot, caller, face, headers };
-    let (pools, attempts) = ask.plan(&envelope).map_err(Refusal::kept)?;
+    let (pools, attempts) = ask.plan(&envelope, &body).map_err(Refusal::kept)?;
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
@@ -176,70 +175,26 @@ struct Ask<'a> {
 
 impl Ask<'_> {
     /// The pools asked for and the order in which their targets will be tried.
-    fn plan(&self, envelope: &Envelope) -> Result<(Vec<Arc<Pool>>, Attempts), Error> {
-        let now = now_ms();
-        let mut seed = rand::rng().next_u64();
-        let mut pools = Vec::with_capacity(envelope.models.len());
-        let mut orders = Vec::with_capacity(envelope.models.len());
-        let mut excluded = Vec::new();
-        for asked in &envelope.models {
-            let decision = self.decide(asked, envelope)?;
-            let pool = self.pool(decision.rename.as_ref().unwrap_or(asked))?;
-            let constraint = self.constraint(&decision.constraint, envelope);
-            let candidates: Vec<_> = pool
-                .targets
-                .iter()
-                .map(|each| Candidate { endpoint: &each.endpoint, facts: each.facts(now) })
-                .collect();
-            let plan = selection::plan(&candidates, &constraint, seed);
-            seed = seed.wrapping_add(1);
-            for (_, reason) in &plan.excluded {
-                self.state.metrics.excluded.inc(*reason);
-            }
-            orders.push(plan.order);
-            excluded.extend(plan.excluded);
-            pools.push(pool);
-        }
-        if orders.iter().all(Vec::is_empty) {
-            self.state.metrics.no_peer.inc();
-            return Err(selection::nothing_left(&excluded));
-        }
-        Ok((pools, Attempts::new(orders)))
-    }
-
-    fn decide(&self, model: &str, envelope: &Envelope) -> Result<Decision, Error> {
-        let decision = self.snapshot.rules.decide(&rules::Facts {
-            model,
-            key: &self.caller.name,
-            workspace: &self.caller.workspace,
-            stream: envelope.stream,
+    fn plan(&self, envelope: &Envelope, body: &Bytes) -> Result<(Vec<Arc<Pool>>, Attempts), Error> {
+        let request = choose::Request {
+            snapshot: &self.snapshot,
+            caller: &self.caller,
+            envelope,
             headers: self.headers,
-        });
-        match decision.reject {
-            Some(refusal) => Err(refusal),
-            None => Ok(decision),
+            body_bytes: body.len(),
+            now_ms: now_ms(),
+            seed: rand::rng().next_u64(),
+        };
+        let chosen = request.choose()?;
+        for reason in chosen.excluded() {
+            self.state.metrics.excluded.inc(reason);
         }
-    }
-
-    /// Unknown and forbidden give the same answer (S15).
-    fn pool(&self, name: &Arc<str>) -> Result<Arc<Pool>, Error> {
-        self.snapshot
-            .pool(name)
-            .filter(|pool| self.caller.allows_model(&pool.model.slug))
-            .cloned()
-            .ok_or_else(|| {
-                Error::caller(400, format!("{name} is not a valid model ID")).param("model")
-            })
-    }
-
-    fn constraint(&self, rules: &Constraint, envelope: &Envelope) -> Constraint {
-        let mut constraint = self.snapshot.settings.constraint.clone();
-        constraint.merge(&self.caller.constraint);
-        constraint.merge(rules);
-        let mut asked = envelope.provider.constraint();
-        asked.resolve(|name| self.snapshot.slug_of(name));
-        constraint.merge(&asked);
-        constraint
+        if let Some(refusal) = chosen.refusal() {
+            self.state.metrics.no_peer.inc();
+            return Err(refusal);
+        }
+        let (pools, orders) = chosen.orders();
+        Ok((pools, Attempts::new(orders)))
     }
 
     fn generation(&self, envelope: &Envelope) -> Generation {

@@ -6,6 +6,8 @@ pub mod envelope;
 mod fields;
 pub mod held_bytes;
 pub mod keys;
+pub mod messages;
+pub mod preferences;
 pub mod rewrite;
 pub mod route;
 pub mod scan;
