@@ -6,7 +6,7 @@
 use crate::api;
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Provider, Router};
 use crate::config::Settings;
-use crate::endpoint::{self, Registry};
+use crate::endpoint::{self, Registry, Stickiness, fingerprint};
 use crate::metrics::{EndpointMetrics, EndpointState, Metrics};
 use crate::rules::Rules;
 use crate::selection::Facts;
@@ -22,6 +22,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Live {
     pub endpoints: Registry,
+    /// Where conversations were last.
+    pub conversations: Stickiness,
     pub pools: Arc<Pools>,
 }
 
@@ -44,6 +46,8 @@ pub struct Target {
     pub metrics: Arc<EndpointMetrics>,
     /// `Host` of requests to it.
     pub host: HeaderValue,
+    /// What stands for it among [`Live::conversations`].
+    pub fingerprint: u32,
 }
 
 impl Target {
@@ -179,6 +183,7 @@ fn target(
     Ok(Arc::new(Target {
         live: live.endpoints.endpoint(&endpoint.id),
         metrics: metrics.endpoint(&endpoint.model, provider)?,
+        fingerprint: fingerprint(&endpoint.id),
         endpoint: Arc::clone(endpoint),
         upstream,
         host,

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod key;
 mod run;
 mod usage;
@@ -27,6 +28,8 @@ enum Command {
     Usage(usage::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
+    /// Say which endpoints a request would be tried at, in which order, and why not at the others
+    Explain(explain::Args),
     /// Make API keys
     Key(key::Args),
 }
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
     }
 }

@@ -2,7 +2,7 @@
 //! from here (design, invariant 6).
 
 use crate::edge::clock::{now_ms, wall_us};
-use crate::endpoint::{self, InFlight, Scope};
+use crate::endpoint::{self, InFlight, Sample, Scope};
 use crate::face::Relay;
 use crate::ledger::Claim;
 use crate::meter::estimate;
@@ -12,7 +12,7 @@ use crate::price::Pico;
 use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::upstream::credential::Key;
-use crate::usage::Usage;
+use crate::usage::{Kind, Usage};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub(super) struct Attempt {
     /// Bytes of the caller's body.
     pub(super) prompt_bytes: u64,
     pub(super) injected_usage: bool,
+    /// The request offers tools.
+    pub(super) tools: bool,
     pub(super) flow: Flow,
     /// When the first request byte was about to be written.
     pub(super) dispatched: Option<Instant>,
@@ -114,7 +116,7 @@ impl Attempt {
                 if self.committed { self.target.endpoint.price.cost(&ended.usage) } else { 0 };
         }
         if self.dispatched.is_some() || !outcome.dispatched() {
-            self.tell(outcome);
+            self.tell(outcome, &ended.usage);
         }
         ended
     }
@@ -134,10 +136,22 @@ impl Attempt {
     }
 
     /// Live state learns of the end, each at its scope (design, cooldown scope).
-    fn tell(&self, outcome: Outcome) {
+    fn tell(&self, outcome: Outcome, usage: &Usage) {
         let now = now_ms();
         self.target.metrics.attempt(outcome);
         self.target.live.record(outcome, now, self.retry_after);
+        let ms = |us: u64| u32::try_from(us / 1_000).unwrap_or(u32::MAX);
+        let sample = Sample {
+            outcome,
+            status: self.status,
+            first_content_ms: self.first_content_us.map(ms),
+            elapsed_ms: ms(self.elapsed_us()),
+            output_tokens: usage.completion(),
+            prompt_tokens: usage.prompt(),
+            cached_tokens: usage.get(Kind::CacheRead),
+            tools: self.tools.then_some(outcome == Outcome::Ok),
+        };
+        self.target.live.measure(&sample, now);
         match endpoint::scope(outcome) {
             Scope::Address => {
                 self.target.upstream.pool.connect_failed(self.address, now);

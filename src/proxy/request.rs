@@ -5,7 +5,7 @@ use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Caller};
 use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
-use crate::choose;
+use crate::choose::{self, Conversation};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
@@ -67,7 +67,8 @@ pub(super) async fn filter(
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
     let ask = Ask { state, snapshot, caller, face, headers };
-    let (pools, attempts) = ask.plan(&envelope, &body).map_err(Refusal::kept)?;
+    let Planned { pools, attempts, conversation } =
+        ask.plan(&envelope, &body).map_err(Refusal::kept)?;
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
@@ -91,6 +92,7 @@ pub(super) async fn filter(
         _held: held,
         envelope,
         pools,
+        conversation,
         attempts,
         next: None,
         fresh: false,
@@ -164,6 +166,13 @@ pub(super) fn caller(state: &State, headers: &HeaderMap) -> Result<Arc<Caller>, 
     access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"))
 }
 
+/// Where a request will be tried, in order, and which conversation it goes on with.
+struct Planned {
+    pools: Vec<Arc<Pool>>,
+    attempts: Attempts,
+    conversation: Option<Conversation>,
+}
+
 /// An authenticated request whose body has been understood.
 struct Ask<'a> {
     state: &'a State,
@@ -175,14 +184,16 @@ struct Ask<'a> {
 
 impl Ask<'_> {
     /// The pools asked for and the order in which their targets will be tried.
-    fn plan(&self, envelope: &Envelope, body: &Bytes) -> Result<(Vec<Arc<Pool>>, Attempts), Error> {
+    fn plan(&self, envelope: &Envelope, body: &Bytes) -> Result<Planned, Error> {
+        let now = now_ms();
         let request = choose::Request {
             snapshot: &self.snapshot,
             caller: &self.caller,
             envelope,
             headers: self.headers,
-            body_bytes: body.len(),
-            now_ms: now_ms(),
+            body,
+            facts: &|target| target.facts(now),
+            last: &|key| self.state.live.conversations.find(key, now),
             seed: rand::rng().next_u64(),
         };
         let chosen = request.choose()?;
@@ -193,8 +204,9 @@ impl Ask<'_> {
             self.state.metrics.no_peer.inc();
             return Err(refusal);
         }
+        let conversation = chosen.conversation;
         let (pools, orders) = chosen.orders();
-        Ok((pools, Attempts::new(orders)))
+        Ok(Planned { pools, attempts: Attempts::new(orders), conversation })
     }
 
     fn generation(&self, envelope: &Envelope) -> Generation {

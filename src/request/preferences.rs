@@ -1,5 +1,7 @@
 //! The `provider` object (contract 2.3), the same for every dialect.
 
+mod options;
+
 use super::body_error::BodyError;
 use super::fields::{Object, boolean, expect, number, text, texts};
 use super::keys;
@@ -30,9 +32,12 @@ pub struct ProviderPreferences {
     /// In milliseconds.
     pub max_latency: Percentiles,
     pub max_price: PriceCeiling,
-    /// `options`: provider slugs, and where each one's object stands.
-    pub options: Vec<(Arc<str>, Range<usize>)>,
+    pub options: Options,
 }
+
+/// Provider slugs, and where members of each one's object stand in the body: all but those that Weir
+/// knows, which have their own place in the request.
+pub type Options = Vec<(Arc<str>, Vec<Range<usize>>)>;
 
 impl ProviderPreferences {
     /// What of it narrows a choice. An empty list narrows nothing.
@@ -129,7 +134,7 @@ impl ProviderPreferences {
                 self.max_latency = cutoffs(scanner, "provider.preferred_max_latency", 1_000.0)?;
             }
             "max_price" => self.max_price = max_price(scanner)?,
-            _ => self.options = options(scanner)?,
+            _ => self.options = options::options(scanner)?,
         }
         Ok(())
     }
@@ -262,41 +267,6 @@ fn max_price(scanner: &mut Scanner<'_>) -> Result<PriceCeiling, BodyError> {
         ceiling.lower(place, pico.ok_or_else(|| wrong.clone())?);
     }
     Ok(ceiling)
-}
-
-/// `options`: an object of objects.
-fn options(scanner: &mut Scanner<'_>) -> Result<Vec<(Arc<str>, Range<usize>)>, BodyError> {
-    const PARAM: &str = "provider.options";
-    let mut found = Vec::new();
-    if !expect(scanner, b"{", object_wanted(PARAM))? {
-        return Ok(found);
-    }
-    scanner.take(b'{');
-    let mut first = true;
-    while scanner.more(true, first)? {
-        first = false;
-        let slug = scanner.key()?;
-        let slug: Arc<str> = Arc::from(&*scanner.decode(&slug)?);
-        let start = scanner.at();
-        let wrong = BodyError::Type { param: PARAM, wanted: "an object of an object per provider" };
-        if !matches!(scanner.peek(), Some(b'{' | b'n')) {
-            scanner.skip(3)?;
-            return Err(wrong);
-        }
-        let is_object = scanner.peek() == Some(b'{');
-        scanner.skip(3)?;
-        if found.len() == PROVIDERS_PER_LIST {
-            let most = PROVIDERS_PER_LIST;
-            return Err(BodyError::TooMuch { param: PARAM, most, unit: "entries" });
-        }
-        if found.iter().any(|(known, _): &(Arc<str>, _)| known.eq_ignore_ascii_case(&slug)) {
-            return Err(BodyError::Repeated(PARAM));
-        }
-        if is_object {
-            found.push((slug, start..scanner.at()));
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

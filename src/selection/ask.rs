@@ -123,7 +123,7 @@ impl Ask<'_> {
             (None, Some(own)) => self.joined(own).then_some(0),
             (Some(_), Some(_)) => None,
         };
-        rank.or_else(|| self.opts_in(endpoint).then_some(2))
+        rank.or_else(|| self.opts_in(endpoint).then_some(if asked.is_some() { 2 } else { 0 }))
     }
 
     fn joined(&self, tier: Tier) -> bool {

@@ -113,7 +113,8 @@ fn covers(broad: &str, narrow: &str) -> bool {
 
 /// Whether a slug names this endpoint (contract 2.3, slug matching): a base slug or a display name
 /// names every tag of its provider, a suffixed slug exactly one. Case does not matter.
-pub(super) fn names(slug: &str, endpoint: &Endpoint) -> bool {
+#[must_use]
+pub fn names(slug: &str, endpoint: &Endpoint) -> bool {
     endpoint.tag.eq_ignore_ascii_case(slug)
         || endpoint.provider.slug.eq_ignore_ascii_case(slug)
         || endpoint.provider.name.eq_ignore_ascii_case(slug)

@@ -29,8 +29,8 @@ pub struct Facts {
     pub in_flight: u32,
     /// Time to first content over 5 minutes at each of [`super::PERCENTILES`], milliseconds.
     pub latency_ms: [u32; 4],
-    /// Output tokens per second over 5 minutes at each of [`super::PERCENTILES`], in tenths: that
-    /// share of the replies was at most so fast.
+    /// Tenths of an output token per second over 5 minutes, at each of [`super::PERCENTILES`]: that
+    /// share of the replies was at least so fast.
     pub throughput: [u32; 4],
     /// Attempts of the last 30 minutes that say something of the endpoint.
     pub attempts: u32,

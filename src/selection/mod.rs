@@ -15,11 +15,13 @@ mod order;
 mod quality;
 mod refusal;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod variant;
 
 pub use ask::{Ask, Needs, PERCENTILES, Percentiles, Question, Service, Sort};
-pub use constraint::Constraint;
+pub use constraint::{Constraint, names};
 pub use draw::SplitMix64;
 pub use exclusion::Exclusion;
 pub use facts::{Facts, Grade};

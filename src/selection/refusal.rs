@@ -55,6 +55,15 @@ impl Funnel {
         }
     }
 
+    /// Takes in the steps of further models.
+    pub fn merge(&mut self, other: &Self) {
+        self.models.extend(other.models.iter().cloned());
+        self.total += other.total;
+        self.taken.iter_mut().zip(other.taken).for_each(|(taken, more)| *taken += more);
+        self.parameters = self.parameters.or(other.parameters);
+        self.modalities = self.modalities.or(other.modalities);
+    }
+
     /// Endpoints left after each step that took some out; first, as `candidates`, all there were.
     pub fn steps(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let mut left = self.total;
@@ -90,7 +99,7 @@ impl Funnel {
 #[must_use]
 pub fn nothing_left(funnel: &Funnel) -> Error {
     let took = || STEPS.iter().zip(funnel.taken).filter(|(_, taken)| *taken > 0);
-    let last = took().last().map(|(step, _)| step);
+    let last = took().next_back().map(|(step, _)| step);
     let mut error = match last {
         None => Error::caller(404, "No endpoints found for the selected model."),
         Some(step) if step.exclusion.is_live() => {

@@ -245,3 +245,32 @@ proptest! {
         prop_assert_eq!(made.ranked.is_empty(), pool.iter().all(|(_, facts)| facts.cooling));
     }
 }
+
+/// Who policy and capabilities leave in: all that nothing live, no preference and no lack of
+/// fallbacks has taken out.
+fn allowed(plan: &Plan) -> Vec<usize> {
+    let softly = |(_, why): &&(usize, Exclusion)| {
+        why.is_live() || matches!(why, Exclusion::Capability | Exclusion::NoFallbacks)
+    };
+    let soft = plan.excluded.iter().filter(softly).map(|(index, _)| *index);
+    let mut all: Vec<usize> = plan.order().chain(soft).collect();
+    all.sort_unstable();
+    all
+}
+
+proptest! {
+    /// Adding a constraint never adds an endpoint, and both together allow what each allows.
+    #[test]
+    fn constraints_only_narrow(
+        pool in pools(), one in constraints(), other in constraints(), seed: u64
+    ) {
+        let candidates = candidates(&pool);
+        let mut both = one.clone();
+        both.merge(&other);
+        let left = allowed(&plan_for(&candidates, &one, seed));
+        let right = allowed(&plan_for(&candidates, &other, seed));
+        let merged = allowed(&plan_for(&candidates, &both, seed));
+        let expected: Vec<usize> = left.into_iter().filter(|index| right.contains(index)).collect();
+        prop_assert_eq!(merged, expected);
+    }
+}

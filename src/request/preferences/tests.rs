@@ -28,7 +28,7 @@ fn reads_every_provider_field() {
     assert_eq!(read.sort, Some(Sort::Latency));
     assert_eq!(read.min_throughput, [Some(405), None, None, Some(70)]);
     assert_eq!(read.max_latency, [Some(1_250), None, None, None]);
-    let mut ceiling = crate::price::PriceCeiling::default();
+    let mut ceiling = PriceCeiling::default();
     for (place, pico) in [0, 2_000_000, 1_000_000, 500_000, 10_000_000_000].into_iter().enumerate()
     {
         ceiling.lower(place, pico);
@@ -38,6 +38,17 @@ fn reads_every_provider_field() {
     let constraint = read.constraint();
     assert!(constraint.distillable && constraint.require_parameters);
     assert_eq!((constraint.max_price, read.ask().sort), (ceiling, Some(Sort::Latency)));
+}
+
+#[test]
+fn options_pass_only_what_weir_does_not_know() {
+    let body = r#"{"model":"a/b","messages":[],"provider":{"options":{"groq":{ "x" : [1],
+        "model":"evil","api_base":"http://x","API_KEY":"k","stream":true,"temperature":2,"y":{}},"o":{}}}}"#;
+    let envelope = read(body.as_bytes(), Operation::Chat).unwrap();
+    let [(groq, members), (other, none)] = &*envelope.provider.options else { panic!("two") };
+    assert_eq!((&**groq, &**other, none.len()), ("groq", "o", 0));
+    let texts: Vec<_> = members.iter().map(|range| &body[range.clone()]).collect();
+    assert_eq!(texts, [r#""x" : [1]"#, r#""y":{}"#]);
 }
 
 #[test]
