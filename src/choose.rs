@@ -14,6 +14,7 @@ use crate::selection::{
     self, Ask, Candidate, Constraint, Exclusion, Facts, Funnel, Plan, Question, Score, Variants,
 };
 use crate::snapshot::{Pool, Snapshot, Target};
+use conversation::rewards;
 use http::HeaderMap;
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub struct Planned {
     pub pool: Arc<Pool>,
     pub seed: u64,
     pub plan: Plan,
+    /// Fallbacks are off: of all that is planned only the first may be tried.
+    sole: bool,
     funnel: Funnel,
 }
 
@@ -71,24 +74,25 @@ impl Request<'_> {
             Some(preset) if self.envelope.member("provider").is_none() => &preset.provider,
             _ => &self.envelope.provider,
         };
-        let session = self.headers.get("x-session-id").and_then(|value| value.to_str().ok());
+        let wanted = self.wanted()?;
+        let could_stick = |wanted: &Wanted| wanted.pool.targets.iter().any(|it| rewards(it));
         let mut chosen = Chosen {
             across: preferences.across_models,
-            conversation: Conversation::of(
-                &self.caller.workspace,
-                self.envelope,
-                self.body,
-                session,
-            ),
+            conversation: wanted.iter().any(could_stick).then(|| self.conversation()).flatten(),
             ..Chosen::default()
         };
         let mut seed = self.seed;
-        for wanted in self.wanted()? {
+        for wanted in wanted {
             let planned = self.plan(wanted, preferences, seed, chosen.conversation);
             seed = seed.wrapping_add(1);
             chosen.planned.push(planned);
         }
         Ok(chosen)
+    }
+
+    fn conversation(&self) -> Option<Conversation> {
+        let session = self.headers.get("x-session-id").and_then(|value| value.to_str().ok());
+        Conversation::of(&self.caller.workspace, self.envelope, self.body, session)
     }
 
     fn plan(
@@ -108,7 +112,7 @@ impl Request<'_> {
         let key = conversation.map(|conversation| conversation.key(&pool.model.slug));
         let last = key.and_then(self.last);
         let facts = |target: &Arc<Target>| Facts {
-            warm: last == Some(target.fingerprint) && conversation::rewards(target),
+            warm: last == Some(target.fingerprint) && rewards(target),
             ..(self.facts)(target)
         };
         let candidates: Vec<_> = pool
@@ -121,7 +125,8 @@ impl Request<'_> {
         let plan = selection::plan(&candidates, &question, seed);
         let mut funnel = Funnel::default();
         funnel.add(&pool.model.slug, &candidates, &question, &plan);
-        Planned { asked, pool, seed, plan, funnel }
+        let sole = constraint.no_fallbacks && preferences.order.is_empty();
+        Planned { asked, pool, seed, plan, sole, funnel }
     }
 }
 
@@ -169,6 +174,9 @@ impl Chosen {
         let mut all: Vec<(Score, usize)> =
             self.planned.iter().enumerate().flat_map(scores).collect();
         all.sort_by_key(|(score, _)| score.key());
+        if self.planned.iter().any(|planned| planned.sole) {
+            all.truncate(1);
+        }
         let (mut pools, mut orders): (Vec<Arc<Pool>>, Vec<Vec<usize>>) = Default::default();
         let mut last = None;
         for (score, model) in all {

@@ -158,6 +158,12 @@ impl Snapshot {
         self.routers.get(name)
     }
 
+    /// Whether any preset is configured.
+    #[must_use]
+    pub fn has_presets(&self) -> bool {
+        !self.presets.is_empty()
+    }
+
     /// The preset of this slug.
     #[must_use]
     pub fn preset(&self, slug: &str) -> Option<&Preset> {

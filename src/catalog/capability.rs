@@ -117,6 +117,8 @@ impl Modalities {
     pub const FILE: Self = Self(1 << 2);
     pub const AUDIO: Self = Self(1 << 3);
     pub const VIDEO: Self = Self(1 << 4);
+    /// Whatever there is: where the catalogue does not say.
+    pub const ANY: Self = Self(u16::MAX);
 
     /// The modality of this name; empty for what is none.
     #[must_use]

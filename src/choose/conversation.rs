@@ -41,7 +41,10 @@ impl Conversation {
                 let messages = &envelope.conversation;
                 let text = |range: &Option<Range<usize>>| range.clone().and_then(|it| body.get(it));
                 let opening = text(&messages.opening)?;
-                (3_u8, text(&messages.system), opening).hash(&mut hasher);
+                3_u8.hash(&mut hasher);
+                for text in [text(&messages.system).unwrap_or_default(), opening] {
+                    ends(text).hash(&mut hasher);
+                }
             }
         }
         Some(Self { hash: hasher.finish(), is_named: session.is_some() })
@@ -65,6 +68,17 @@ impl Conversation {
             table.keep(key, target.fingerprint, now_ms);
         }
     }
+}
+
+/// Bytes of the start and of the end that stand for a message, so that a book in a prompt costs no more
+/// than a page. Two that differ in the middle alone share an endpoint, which harms neither.
+const START: usize = 4 << 10;
+const END: usize = 1 << 10;
+
+fn ends(text: &[u8]) -> (usize, &[u8], &[u8]) {
+    let start = text.get(..START).unwrap_or(text);
+    let end = text.len().saturating_sub(END).max(start.len());
+    (text.len(), start, text.get(end..).unwrap_or_default())
 }
 
 /// Whether a prompt that is cached there is cheaper.
@@ -126,6 +140,27 @@ mod tests {
         assert_ne!(first, other);
         assert_ne!(conversation("v", &format!("{OPENING}]"), None).unwrap(), first);
         assert_ne!(first.key("a/b"), first.key("a/c"));
+    }
+
+    #[test]
+    fn long_messages_are_told_apart_by_their_ends_and_length() {
+        let of = |text: &str| {
+            let body = format!(r#""messages":[{{"role":"user","content":"{text}"}}]"#);
+            conversation("w", &body, None).unwrap()
+        };
+        let long = "x".repeat(3 * START);
+        let with = |place: usize| {
+            let mut text = long.clone();
+            text.replace_range(place..=place, "y");
+            of(&text)
+        };
+        let plain = of(&long);
+        assert_eq!(plain, of(&long));
+        assert_ne!(plain, of(&format!("{long}x")));
+        assert_ne!(plain, with(0));
+        assert_ne!(plain, with(long.len() - 1));
+        assert_ne!(plain, with(long.len() - END + 50));
+        assert_eq!(plain, with(2 * START), "the middle is not read");
     }
 
     #[test]

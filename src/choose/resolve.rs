@@ -31,10 +31,12 @@ impl Request<'_> {
         Ok(wanted)
     }
 
-    /// The preset that the request names, by field or in its model.
+    /// The preset that the request names, by field or in its model. Where none is configured, the field
+    /// is one of those that are consumed and mean nothing.
     pub(super) fn preset(&self) -> Result<Option<&Preset>, Error> {
         let in_model = self.envelope.models.iter().find_map(|model| split_preset(model).1);
-        let Some(slug) = self.envelope.preset.as_deref().or(in_model) else { return Ok(None) };
+        let field = self.envelope.preset.as_deref().filter(|_| self.snapshot.has_presets());
+        let Some(slug) = field.or(in_model) else { return Ok(None) };
         let found = self.snapshot.preset(slug);
         let missing = || Error::caller(404, format!("Preset {slug} not found")).param("preset");
         found.map(Some).ok_or_else(missing)

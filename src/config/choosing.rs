@@ -11,6 +11,23 @@ use std::sync::Arc;
 pub(super) const ROUTER: &[&str] = &["slug", "aliases", "models"];
 pub(super) const PRESET: &[&str] = &["slug", "models", "provider"];
 
+/// Members of a preset's `provider`, as in a request (contract 2.3).
+pub(super) const PROVIDER: &[&str] = &[
+    "order",
+    "only",
+    "ignore",
+    "allow_fallbacks",
+    "require_parameters",
+    "data_collection",
+    "zdr",
+    "enforce_distillable_text",
+    "quantizations",
+    "sort",
+    "preferred_min_throughput",
+    "preferred_max_latency",
+    "max_price",
+];
+
 /// Reads the routers and adds their names, which nothing else may have.
 pub(super) fn routers(root: &Section<'_>, names: &mut BTreeSet<String>) -> Vec<Router> {
     let mut routers = Vec::new();
@@ -47,6 +64,9 @@ pub(super) fn presets(root: &Section<'_>, names: &BTreeSet<String>) -> Vec<Prese
     for section in root.tables("preset", &["slug"], PRESET) {
         let slug = section.demanded("slug", value::slug);
         let models = section.checked("models", |list: Vec<String>| known(list, names));
+        // A request's unknown members are ignored; here a misspelled one would let through what it is
+        // there to stop.
+        section.table("provider", PROVIDER);
         let provider = section.checked("provider", |Json(text)| {
             preferences::parse(&text).map_err(|error| error.to_string())
         });

@@ -6,7 +6,7 @@ use super::endpoints::{Endpoints, Of};
 use super::providers::State;
 use super::value::{self, each_of, positive};
 use crate::bounds;
-use crate::catalog::{Dormant, Model, Preset, Router};
+use crate::catalog::{Dormant, Modalities, Model, Preset, Router};
 use crate::selection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -109,12 +109,16 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
         if fit { Ok(list) } else { Err(expected.to_owned()) }
     });
     let distillable = section.or("distillable", false);
-    let set = |names: &Vec<String>| names.iter().map(String::as_str).collect();
+    // What the file does not say is shown as text, and not held against a request.
+    let set = |key, names: &Vec<String>| match section.has(key) {
+        true => names.iter().map(String::as_str).collect(),
+        false => Modalities::ANY,
+    };
     let of = Of {
         slug: &slug.clone().unwrap_or_else(|| "".into()),
         context_length: context_length.unwrap_or(1),
-        input: set(&input_modalities),
-        output: set(&output_modalities),
+        input: set("input_modalities", &input_modalities),
+        output: set("output_modalities", &output_modalities),
         distillable,
     };
     let endpoints = endpoints.read(section, &of);

@@ -238,14 +238,14 @@ impl Reading {
             }
             "preset" => envelope.preset = fields::text(scanner, name)?.map(Arc::from),
             "service_tier" => {
-                let wanted = "auto, default, fast, flex, priority, scale or ultrafast";
-                let word = preferences::word(scanner, name, &Service::WORDS, wanted)?;
-                self.service_tier = word.filter(|service| *service != Service::Unsaid);
+                // Providers have words of their own, which are theirs to read (Groq: `on_demand`).
+                let text = fields::text(scanner, name)?;
+                let known = Service::WORDS.iter().find(|(word, _)| Some(*word) == text.as_deref());
+                let asked = known.map(|(_, service)| *service);
+                self.service_tier = asked.filter(|service| *service != Service::Unsaid);
             }
             "speed" => {
-                let words = [("fast", true), ("standard", false)];
-                let word = preferences::word(scanner, name, &words, "\"fast\" or \"standard\"")?;
-                self.fast = word == Some(true);
+                self.fast = fields::text(scanner, name)?.as_deref() == Some("fast");
             }
             _ => scanner.skip(1)?,
         }

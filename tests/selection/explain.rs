@@ -67,15 +67,28 @@ hash = "abababababababababababababababababababababababababababababababab"
 workspace = "strict"
 
 [[key]]
+name = "barred"
+hash = "efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef"
+
+[[key]]
 name = "narrow"
 hash = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"
 models = ["author/model"]
 "#;
 
+const RULES: &str = r#"
+[[rule]]
+name = "not-for-the-narrow"
+when = { model = "author/model", key = "barred" }
+reject = { status = 403, message = "Not this one." }
+"#;
+
 fn explain(arguments: &[&str], request: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rules")).unwrap();
     for (name, text) in [
-        ("weir.toml", "[policy]\nmax_price = { prompt = \"10\" }\n"),
+        ("weir.toml", "rules = \"rules\"\n[policy]\nmax_price = { prompt = \"10\" }\n"),
+        ("rules/10.toml", RULES),
         ("providers.toml", PROVIDERS),
         ("models.toml", MODELS),
         ("keys.toml", KEYS),
@@ -152,6 +165,18 @@ fn variants_routers_and_presets_are_resolved() {
     ] {
         assert_eq!(explain(&[], &ask(model, "")), (Some(1), says.to_owned()), "{model}");
     }
+}
+
+#[test]
+fn no_variant_slips_past_a_rule_and_a_router_goes_around_it() {
+    let as_barred = |model: &str| explain(&["--key", "barred"], &ask(model, ""));
+    let refused = (Some(1), "refused   403 Not this one.\n".to_owned());
+    assert_eq!(as_barred("author/model"), refused);
+    assert_eq!(as_barred("author/model:nitro"), refused);
+    assert_eq!(as_barred("author/model:floor:exacto"), refused);
+    let (code, text) = as_barred("weir/auto");
+    assert_eq!((code, text.matches("model     ").count()), (Some(0), 1), "{text}");
+    assert!(text.starts_with("model     author/other, asked for as weir/auto\n"), "{text}");
 }
 
 #[test]

@@ -123,8 +123,9 @@ fn service_tiers_and_speed_are_words_of_the_contract() {
         service(r#""service_tier":"auto","speed":"fast""#),
         Ok(Service::Tier(Tier::Priority))
     );
-    assert_eq!(service(r#""service_tier":"gold""#).unwrap_err().param(), Some("service_tier"));
-    assert_eq!(service(r#""speed":"slow""#).unwrap_err().param(), Some("speed"));
+    assert_eq!(service(r#""service_tier":"on_demand","speed":"slow""#), Ok(Service::Unsaid));
+    assert_eq!(service(r#""service_tier":1"#).unwrap_err().param(), Some("service_tier"));
+    assert_eq!(service(r#""speed":true"#).unwrap_err().param(), Some("speed"));
 }
 
 #[test]
