@@ -1,8 +1,10 @@
 //! Closed-loop load: every connection sends its next request when the last answer has ended properly.
 //!
-//! `bench-load ADDRESS PATH KEY MODE CONNECTIONS SECONDS`; modes `small`, `bulk`, `inject`, `paced`,
-//! `hold`. Prints one JSON object. An answer that is not a whole 200, or a stream without all its events
+//! `bench-load ADDRESS PATH KEY MODE CONNECTIONS SECONDS [RATE]`; modes `small`, `slow`, `bulk`,
+//! `inject`, `paced`, `hold`. With a rate the loop is open (see [`open`]), for `small` and `slow`. Prints one JSON object. An answer that is not a whole 200, or a stream without all its events
 //! and `[DONE]`, is an error: a proxy that breaks answers cannot look fast.
+
+mod open;
 
 use memchr::memmem;
 use std::cell::RefCell;
@@ -61,7 +63,7 @@ impl Plan {
     fn new(arguments: &[String]) -> Option<(Self, u64)> {
         let [address, path, key, mode, connections, seconds] = arguments else { return None };
         let (model, more) = match mode.as_str() {
-            "small" => ("small", ""),
+            "small" | "slow" => (mode.as_str(), ""),
             "inject" => ("bulk", r#","stream":true"#),
             "bulk" | "paced" | "hold" => {
                 (mode.as_str(), r#","stream":true,"stream_options":{"include_usage":true}"#)
@@ -220,10 +222,24 @@ async fn connection(plan: Rc<Plan>, tally: Rc<RefCell<Tally>>, delay: Duration) 
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rate = if arguments.len() == 7 { arguments.pop() } else { None };
     let (plan, connections) = Plan::new(&arguments).ok_or(
-        "usage: bench-load ADDRESS PATH KEY small|bulk|inject|paced|hold CONNECTIONS SECONDS",
+        "usage: bench-load ADDRESS PATH KEY small|slow|bulk|inject|paced|hold CONNECTIONS SECONDS \
+         [RATE]",
     )?;
+    if let Some(rate) = rate {
+        let offer = open::Offer {
+            address: plan.address,
+            request: plan.request,
+            rate: rate.parse()?,
+            connections: usize::try_from(connections)?,
+            time: plan.until.saturating_duration_since(Instant::now()),
+        };
+        let report = LocalSet::new().run_until(open::run(offer)).await;
+        writeln!(io::stdout(), "{report}")?;
+        return Ok(());
+    }
     let (plan, tally) = (Rc::new(plan), Rc::new(RefCell::new(Tally::default())));
     let started = Instant::now();
     let tasks = LocalSet::new();

@@ -1,7 +1,8 @@
 //! An upstream that costs next to nothing: canned answers over raw HTTP/1.1, chosen by the model's name.
 //!
-//! `bench-upstream LISTEN`. A model named `...bulk` streams 100 events at once, `...paced` 100 events
-//! 10 ms apart, `...hold` one event every 250 ms until the caller leaves, any other gets one JSON answer.
+//! `bench-upstream LISTEN [PLACES MILLISECONDS]`. A model named `...bulk` streams 100 events at once, `...paced` 100 events
+//! 10 ms apart, `...hold` one event every 250 ms until the caller leaves, `...slow` gets one JSON answer once it has had one of the places for that long, any
+//! other gets it at once.
 //! A usage chunk ends a stream whose request asked for it.
 
 use memchr::memmem;
@@ -9,6 +10,7 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
 #[global_allocator]
@@ -31,10 +33,13 @@ struct Canned {
     closing: [Vec<u8>; 2],
     /// The same as one write.
     bulk: [Vec<u8>; 2],
+    /// How many slow answers are worked on at once, and how long each takes.
+    places: Semaphore,
+    service: Duration,
 }
 
 impl Canned {
-    fn new() -> Self {
+    fn new(places: usize, service: Duration) -> Self {
         let usage = r#"{"prompt_tokens":24,"completion_tokens":99,"total_tokens":123,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}"#;
         let body = format!(
             r#"{{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"small","choices":[{{"index":0,"message":{{"role":"assistant","content":"{}","refusal":null}},"logprobs":null,"finish_reason":"stop"}}],"usage":{usage}}}"#,
@@ -60,7 +65,8 @@ impl Canned {
         let bulk = closing
             .each_ref()
             .map(|closing| [SSE.as_bytes(), &content.repeat(EVENTS - 1), closing].concat());
-        Self { whole: whole.into_bytes(), content, closing, bulk }
+        let places = Semaphore::new(places);
+        Self { whole: whole.into_bytes(), content, closing, bulk, places, service }
     }
 }
 
@@ -71,8 +77,12 @@ fn chunk(event: &str) -> Vec<u8> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let listen = std::env::args().nth(1).ok_or("usage: bench-upstream LISTEN")?;
-    let canned: &'static Canned = Box::leak(Box::new(Canned::new()));
+    let usage = "usage: bench-upstream LISTEN [PLACES MILLISECONDS]";
+    let listen = std::env::args().nth(1).ok_or(usage)?;
+    let number = |nth, default| std::env::args().nth(nth).map_or(Ok(default), |text| text.parse());
+    let service = Duration::from_millis(number(3, 50)?);
+    let places = usize::try_from(number(2, 16)?)?;
+    let canned: &'static Canned = Box::leak(Box::new(Canned::new(places, service)));
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(listen.parse()?)?;
@@ -107,6 +117,10 @@ async fn converse(mut socket: TcpStream, canned: &Canned) -> std::io::Result<()>
         } else if model.ends_with(b"hold") {
             pace(&mut socket, canned, (HELD_EVENTS, 250), with_usage).await?;
         } else {
+            if model.ends_with(b"slow") {
+                let _place = canned.places.acquire().await.map_err(std::io::Error::other)?;
+                tokio::time::sleep(canned.service).await;
+            }
             socket.write_all(&canned.whole).await?;
         }
         pending.drain(..end);

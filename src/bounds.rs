@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Largest request body unless configured otherwise, bytes.
 pub const BODY_BYTES_DEFAULT: usize = 64 << 20;
+/// Largest body read on a thread that serves; a larger one would keep it from others too long.
+pub const BODY_READ_INLINE_BYTES: usize = 256 << 10;
 /// Deepest nesting of a request document (S12).
 pub const JSON_DEPTH: usize = 64;
 /// Most bytes of a request head (S4).
@@ -16,8 +18,36 @@ pub const MODEL_NAME_BYTES: usize = 128;
 pub const MODELS_PER_REQUEST: usize = 16;
 /// Most providers one list of `provider` may name (contract 2.3).
 pub const PROVIDERS_PER_LIST: usize = 256;
+/// Cells in which failed keys are counted by address.
+pub const FAILED_KEY_CELLS: usize = 4_096;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
+
+/// Most file descriptors reckoned with, whatever the limit says.
+pub const DESCRIPTORS_MAX: usize = 1 << 20;
+/// Open caller connections unless configured otherwise, and their share of the descriptors (S9).
+pub const CONNECTIONS_DEFAULT: usize = 10_000;
+pub const CONNECTIONS_PERCENT: usize = 45;
+/// Requests under way at once unless configured otherwise, and their share: each may hold one
+/// upstream connection.
+pub const REQUESTS_DEFAULT: usize = SLOTS_DEFAULT;
+pub const REQUESTS_PERCENT: usize = 35;
+/// Requests of one key under way at once unless configured otherwise.
+pub const REQUESTS_PER_KEY_DEFAULT: usize = 4_096;
+/// Connections the kernel completes and holds until they are accepted.
+pub const BACKLOG: i32 = 65_535;
+/// Threads beside those that serve callers: the ledger's, operators', background and blocking work.
+pub const OTHER_THREADS: usize = 16;
+/// Threads of one runtime for work that blocks: looks into the ledger, names of hosts.
+pub const BLOCKING_THREADS: usize = 8;
+/// Pause after a connection could not be accepted, and time between two log lines about it (P7).
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(10);
+/// Descriptors the operators' listener keeps, to give one up when none is left (F77).
+pub const OPERATOR_SPARES: usize = 8;
+/// Bytes of one caller that may wait in the kernel unsent (S3): few enough that a caller at
+/// `limits.min_send_rate` makes progress within `limits.write_timeout`.
+pub const UNSENT_BYTES: u32 = 32 << 10;
 
 /// Most rules of all files together; each is a metric label.
 pub const RULES: usize = 1_000;
@@ -28,6 +58,8 @@ pub const RULE_NAME_BYTES: usize = 64;
 pub const EVENT_BYTES: usize = 256 << 10;
 /// Longest stream event remembered to read the next by.
 pub const TEMPLATE_BYTES: usize = 4 << 10;
+/// Bytes of a burst of events that leave in one write.
+pub const BURST_BYTES: usize = 16 << 10;
 /// Most bytes held back before first content, in one attempt.
 pub const HELD_BYTES: usize = 256 << 10;
 /// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.
@@ -39,8 +71,13 @@ pub const ERROR_BODY_BYTES: usize = 16 << 10;
 
 /// Idle upstream connections kept, all providers together.
 pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;
+/// And at most this share of the file descriptors.
+pub const IDLE_UPSTREAM_CONNECTIONS_PERCENT: usize = 10;
 /// Time spent on reading off a body that nobody wants, so that its sender sees the answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Longest time an attempt is read on after its caller has left.
+pub const ABANDONED_TIME: Duration = Duration::from_secs(30);
 
 /// Dispatched attempts per model and request.
 pub const ATTEMPTS_PER_MODEL: usize = 3;
@@ -52,6 +89,14 @@ pub const RETRY_BUDGET_PERCENT: u64 = 20;
 pub const RETRY_BUDGET_FLOOR: u64 = 10;
 /// Window of the retry budget.
 pub const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
+
+/// Longest pause before the same host is asked again after it failed (F16).
+pub const RETRY_BACKOFF: Duration = Duration::from_millis(250);
+/// Answers that say nothing of overload beyond those that say so, at which a provider is throttled:
+/// below so many requests in the window chance decides too much (F17).
+pub const THROTTLE_FLOOR: u64 = 10;
+/// Most informational heads before a final one, in one attempt (F21).
+pub const INTERIM_HEADS: u8 = 8;
 
 /// Shortest and longest cooldown an upstream's Retry-After can cause, seconds (F15).
 pub const COOLDOWN_SECONDS: (u32, u32) = (1, 300);
@@ -90,6 +135,8 @@ pub const CONFIG_BYTES: u64 = 16 << 20;
 pub const PROBLEMS: usize = 256;
 /// Largest secret, bytes: it must fit into one request head.
 pub const SECRET_BYTES: u64 = 16 << 10;
+/// Shortest secret that is hidden in replies, bytes: a shorter one is a placeholder such as `none`.
+pub const SCRUBBED_SECRET_BYTES: usize = 16;
 /// Longest slug, tag, key or workspace name in configuration, bytes.
 pub const SLUG_BYTES: usize = 64;
 /// Longest time configuration can ask for: 30 days.

@@ -18,6 +18,7 @@ pub mod edge;
 pub mod endpoint;
 pub mod error;
 pub mod face;
+pub mod host;
 pub mod ledger;
 pub mod listen;
 pub mod log;

@@ -1,18 +1,21 @@
 //! Listeners: which sockets Pingora serves, and an error a person can act on when one is taken.
 
-use crate::bounds::HEAD_BYTES;
+use crate::admin::Admin;
+use crate::bounds::{HEAD_BYTES, OPERATOR_SPARES};
 use crate::certificate::Certificates;
-use crate::config::{Address, Listener, Settings};
-use crate::edge::app::{Connections, Edge};
+use crate::config::{Address, Settings};
+use crate::edge::accept::Accepting;
+use crate::edge::app::Edge;
 use crate::edge::extract;
 use crate::edge::merge::Merging;
+use crate::edge::places::Places;
+use crate::edge::socket::Bound;
 use crate::proxy::Weir;
 use crate::state::State;
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::server::configuration::ServerConf;
-use pingora::services::listening::Service;
 use pingora_proxy::HttpProxy;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -23,7 +26,10 @@ use std::sync::Arc;
 type Proxy = HttpProxy<Weir, Merging>;
 
 /// Weir as a Pingora service, behind its caps.
-pub type Callers = Service<Edge<Proxy>>;
+pub type Callers = Accepting<Edge<Proxy>>;
+
+/// Who may connect to the operators' Unix socket: owner and group.
+const OPERATORS_SOCKET_MODE: u32 = 0o660;
 
 /// Why a socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +42,7 @@ pub enum ListenError {
     Tls { address: String, reason: String },
 }
 
-/// Finds addresses that are taken before Pingora would panic over them.
+/// Finds addresses that are taken before anything else is begun.
 ///
 /// # Errors
 /// The first address that cannot be bound.
@@ -46,41 +52,65 @@ pub fn check(settings: &Settings) -> Result<(), ListenError> {
 }
 
 fn free(address: &Address) -> Result<(), ListenError> {
-    let taken = |reason: String| ListenError::Taken { address: address.to_string(), reason };
     match address {
         Address::Tcp(tcp) => {
-            TcpListener::bind(tcp).map(drop).map_err(|error| taken(error.to_string()))
+            TcpListener::bind(tcp).map(drop).map_err(|error| taken(address, error.to_string()))
         }
         Address::Unix(path) if UnixStream::connect(path).is_ok() => {
-            Err(taken("another process answers there".to_owned()))
+            Err(taken(address, "another process answers there".to_owned()))
         }
         Address::Unix(path) => {
             let directory = path.parent().unwrap_or(Path::new("."));
             match directory.is_dir() {
                 true => Ok(()),
-                false => Err(taken(format!("{} is no directory", directory.display()))),
+                false => Err(taken(address, format!("{} is no directory", directory.display()))),
             }
         }
     }
 }
 
-/// One service for the plain listeners and one for those that also speak h2c: Pingora's option is
-/// per service, and a service has threads of its own.
-pub fn services(conf: &Arc<ServerConf>, state: &Arc<State>) -> Vec<Result<Callers, ListenError>> {
-    let connections = Connections::default();
+/// One service for all listeners, its sockets bound. Whether a listener speaks h2c is an option of
+/// Pingora's proxy, so there is a proxy for those that do and one for those that do not.
+///
+/// # Errors
+/// The first listener that cannot be served.
+pub fn callers(conf: &Arc<ServerConf>, state: &Arc<State>) -> Result<Callers, ListenError> {
+    let places = Places::default();
     let settings = Arc::clone(&state.snapshot.load().settings);
-    [false, true]
-        .into_iter()
-        .filter_map(|h2c| {
-            let of: Vec<_> = settings.listeners.iter().filter(|each| each.h2c == h2c).collect();
-            (!of.is_empty()).then(|| {
-                let edge =
-                    Edge::new(proxy(conf, state, h2c)?, Arc::clone(state), connections.clone());
-                let name = if h2c { "callers-h2c" } else { "callers" };
-                service(Service::new(name.to_owned(), edge), &of, &state.certificates)
-            })
-        })
-        .collect()
+    let mut doors = Vec::with_capacity(settings.listeners.len());
+    for h2c in [false, true] {
+        let mut app = None;
+        for listener in settings.listeners.iter().filter(|each| each.h2c == h2c) {
+            let app = match &app {
+                Some(app) => Arc::clone(app),
+                None => Arc::clone(app.insert(Arc::new(proxy(conf, state, h2c)?))),
+            };
+            let tls = tls(&listener.address, &state.certificates)?;
+            let edge = Edge::new(app, tls, Arc::clone(state), places.clone());
+            doors.push((bind(&listener.address, None)?, Arc::new(edge)));
+        }
+    }
+    Ok(Accepting::new("callers", doors, Arc::clone(&state.metrics)))
+}
+
+/// The operators' service, its socket bound.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn operators(admin: Admin, state: &State) -> Result<Accepting<Admin>, ListenError> {
+    let settings = Arc::clone(&state.snapshot.load().settings);
+    let socket = bind(&settings.admin.address, Some(OPERATORS_SOCKET_MODE))?;
+    let doors = vec![(socket, Arc::new(admin))];
+    let service = Accepting::new("operators", doors, Arc::clone(&state.metrics));
+    Ok(service.on_one_thread_with_spares(OPERATOR_SPARES))
+}
+
+fn bind(address: &Address, mode: Option<u32>) -> Result<Bound, ListenError> {
+    Bound::to(address, mode).map_err(|error| taken(address, error.to_string()))
+}
+
+fn taken(address: &Address, reason: String) -> ListenError {
+    ListenError::Taken { address: address.to_string(), reason }
 }
 
 fn proxy(conf: &Arc<ServerConf>, state: &Arc<State>, h2c: bool) -> Result<Proxy, ListenError> {
@@ -95,24 +125,14 @@ fn proxy(conf: &Arc<ServerConf>, state: &Arc<State>, h2c: bool) -> Result<Proxy,
     Ok(proxy)
 }
 
-fn service(
-    mut service: Callers,
-    listeners: &[&Listener],
-    certificates: &Certificates,
-) -> Result<Callers, ListenError> {
-    for listener in listeners {
-        match (&listener.address, certificates.resolver(&listener.address)) {
-            (Address::Unix(path), _) => service.add_uds(&path.to_string_lossy(), None),
-            (Address::Tcp(address), None) => service.add_tcp(address),
-            (Address::Tcp(address), Some(resolver)) => {
-                let mut tls = TlsSettings::intermediate("", "").map_err(|error| {
-                    ListenError::Tls { address: address.clone(), reason: error.to_string() }
-                })?;
-                tls.set_cert_resolver(resolver);
-                tls.enable_h2();
-                service.add_tls_with_settings(address, None, tls);
-            }
-        }
-    }
-    Ok(service)
+/// What a listener with a certificate proves itself with. Both protocols are offered.
+fn tls(address: &Address, certificates: &Certificates) -> Result<Option<Acceptor>, ListenError> {
+    let Some(resolver) = certificates.resolver(address) else { return Ok(None) };
+    let mut tls = TlsSettings::intermediate("", "").map_err(|error| ListenError::Tls {
+        address: address.to_string(),
+        reason: error.to_string(),
+    })?;
+    tls.set_cert_resolver(resolver);
+    tls.enable_h2();
+    Ok(Some(tls.build()))
 }

@@ -11,6 +11,8 @@ pub enum Outcome {
     Tls = 3,
     /// No address is known.
     Unresolved = 4,
+    /// Held back: the provider says that it is overloaded.
+    Throttled = 5,
 
     /// Delivered to its terminal event, or a whole body.
     Ok = 16,
@@ -45,11 +47,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome with its label.
-    pub const ALL: [(Self, &'static str); 21] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::Refused, "refused"),
         (Self::ConnectTimeout, "connect_timeout"),
         (Self::Tls, "tls"),
         (Self::Unresolved, "unresolved"),
+        (Self::Throttled, "throttled"),
         (Self::Ok, "ok"),
         (Self::ClientFault, "client_fault"),
         (Self::RateLimited, "rate_limited"),

@@ -1,7 +1,9 @@
 //! `weir run`: from configuration to a Pingora server, and from a signal to a clean end.
 
 use crate::admin::{self, Admin};
-use crate::config::{self, Loaded, LogFormat, Settings};
+use crate::bounds;
+use crate::config::{self, Limits, Loaded, LogFormat, Settings};
+use crate::host;
 use crate::ledger::{Ledger, Options};
 use crate::listen;
 use crate::log;
@@ -16,7 +18,6 @@ use async_trait::async_trait;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
-use pingora::services::listening::Service;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +45,10 @@ pub enum StartError {
     Demo { place: std::path::PathBuf, source: std::io::Error },
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
+    #[error(
+        "the process may not have the {wanted} threads it needs: {source}; raise TasksMax= of the unit (elsewhere `ulimit -u`) or lower `threads`"
+    )]
+    Threads { wanted: usize, source: std::io::Error },
 }
 
 /// Serves the configuration in `directory` until a signal ends it.
@@ -78,7 +83,10 @@ impl Running {
     /// # Errors
     /// The state directory is in use or unusable, or a provider cannot be used as configured.
     pub fn open(loaded: Loaded, hangup: &Hangup) -> Result<Self, StartError> {
-        confine();
+        use_small_pages();
+        let wanted = loaded.settings.threads + bounds::OTHER_THREADS;
+        host::have_threads(wanted).map_err(|source| StartError::Threads { wanted, source })?;
+        descriptors(&loaded.settings.limits);
         listen::check(&loaded.settings)?;
         let metrics = Arc::new(Metrics::new(&prometheus::Registry::new())?);
         let ledger = Ledger::open(options(&loaded.settings))?;
@@ -103,10 +111,9 @@ impl Running {
         let conf = Arc::clone(&server.configuration);
         let ready = Ready { state: Arc::clone(&state), notifier: Arc::clone(&notifier) };
         let ready = server.add_service(background_service("ready", ready));
-        for service in listen::services(&conf, &state) {
-            ready.add_dependency(server.add_service(service?));
-        }
-        ready.add_dependency(server.add_service(admin(&state, &settings)));
+        ready.add_dependency(server.add_service(listen::callers(&conf, &state)?));
+        let admin = admin(&state, &settings);
+        ready.add_dependency(server.add_service(listen::operators(admin, &state)?));
         server.add_service(background_service("prober", state.live.pools.prober()));
         server.add_service(background_service("resolver", Resolver(Arc::clone(&state.live.pools))));
         for other in others {
@@ -156,30 +163,48 @@ fn options(settings: &Settings) -> Options {
 fn server_conf(settings: &Settings) -> ServerConf {
     ServerConf {
         threads: settings.threads,
-        upstream_keepalive_pool_size: crate::bounds::IDLE_UPSTREAM_CONNECTIONS,
-        max_retries: crate::bounds::TRIES_PER_REQUEST,
+        upstream_keepalive_pool_size: idle_upstream_connections() / settings.threads.max(1),
+        // The first of each runtime's stays: where the host gives no more, its work waits for that one.
+        max_blocking_threads: Some(bounds::BLOCKING_THREADS),
+        blocking_threads_ttl_seconds: Some(bounds::DURATION_MAX.as_secs()),
+        max_retries: bounds::TRIES_PER_REQUEST,
         grace_period_seconds: Some(settings.drain.as_secs().max(1)),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     }
 }
 
-fn admin(state: &Arc<State>, settings: &Settings) -> Service<Admin> {
-    let status: Arc<dyn admin::Status> = Arc::clone(state) as _;
-    let app = Admin::new(Arc::clone(&state.metrics), status, settings.admin.token.as_ref());
-    admin::service(app, &settings.admin.address)
+/// In all; Pingora multiplies what it is told by the number of threads.
+fn idle_upstream_connections() -> usize {
+    let share = bounds::IDLE_UPSTREAM_CONNECTIONS_PERCENT;
+    bounds::IDLE_UPSTREAM_CONNECTIONS.min(host::share(host::descriptors(), share))
 }
 
-/// No huge pages under mimalloc (three times the memory of a stream), and no core file that could
-/// hold a secret (S19).
-fn confine() {
-    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+fn admin(state: &Arc<State>, settings: &Settings) -> Admin {
+    let status: Arc<dyn admin::Status> = Arc::clone(state) as _;
+    Admin::new(Arc::clone(&state.metrics), status, settings.admin.token.as_ref())
+}
+
+/// No huge pages under mimalloc: three times the memory of a stream.
+fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::warn!(%error, "transparent huge pages stay on");
     }
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core files stay possible");
-    }
+}
+
+/// Takes all the file descriptors the process may have, and says how they are shared out.
+fn descriptors(limits: &Limits) {
+    let descriptors = host::raise_descriptors().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of file descriptors stays as it is");
+        host::descriptors()
+    });
+    tracing::info!(
+        descriptors,
+        connections = limits.connections,
+        per_address = limits.connections_per_address,
+        requests = limits.requests,
+        "limits"
+    );
 }
 
 /// A panic costs one request its answer and is counted; its backtrace would block a worker.
@@ -212,15 +237,36 @@ impl BackgroundService for Ready {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parking_lot::Mutex;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
-    fn a_panic_is_counted_and_its_thread_alone_ends() {
+    fn f74_a_panic_is_counted_its_thread_alone_ends_and_its_message_is_not_logged() {
         let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
+        let said = Said::default();
+        let writer = said.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         let before = std::panic::take_hook();
         count_panics(&metrics);
-        let ended = std::thread::spawn(|| panic!("a filter's bug")).join();
+        let fails = || tracing::subscriber::with_default(log, || panic!("canary in a message"));
+        let ended = std::thread::spawn(fails).join();
         std::panic::set_hook(before);
         assert!(ended.is_err());
         assert!(metrics.panics.get() >= 1);
+        let said = String::from_utf8(said.0.lock().clone()).unwrap();
+        assert!(said.contains("server.rs") && !said.contains("canary"), "{said}");
     }
 }

@@ -1,20 +1,21 @@
 //! What the process shares: the snapshot in force, and everything that outlives it.
 
-use crate::access::Keys;
+use crate::access::{Failures, Keys};
 use crate::admin::Status;
 use crate::certificate::Certificates;
 use crate::config::Loaded;
-use crate::edge::clock::now_ms;
+use crate::edge::clock::{self, now_ms};
+use crate::edge::merge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
-use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
+use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
 use crate::request::held_bytes::HeldBytes;
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
 use arc_swap::ArcSwap;
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Takes access lines.
@@ -25,6 +26,8 @@ pub struct State {
     pub snapshot: ArcSwap<Snapshot>,
     /// Apart from the snapshot: a new key rebuilds nothing else.
     pub keys: ArcSwap<Keys>,
+    /// Failed authentications by address.
+    pub failures: Failures,
     pub live: Live,
     pub certificates: Certificates,
     pub ledger: Arc<Ledger>,
@@ -60,6 +63,7 @@ impl State {
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             keys: ArcSwap::from_pointee(keys),
+            failures: Failures::default(),
             live,
             certificates,
             ledger,
@@ -78,13 +82,14 @@ impl State {
     /// # Errors
     /// As [`Snapshot::build`]: the old one stays.
     pub async fn apply(&self, loaded: Loaded) -> Result<i64, BuildError> {
-        let Loaded { settings, catalog, keys, mut rules, .. } = loaded;
+        let Loaded { settings, catalog, mut keys, mut rules, .. } = loaded;
         rules.inherit(&self.snapshot.load().rules);
         let settings = Arc::new(settings);
         let snapshot = Snapshot::build(settings, &catalog, rules, &self.live, &self.metrics)?;
         self.live.pools.refresh().await;
         self.certificates.renew(&snapshot.settings);
         self.snapshot.store(Arc::new(snapshot));
+        keys.inherit(&self.keys.load());
         self.keys.store(Arc::new(keys));
         self.live.endpoints.sweep();
         self.metrics.config_epoch.inc();
@@ -154,6 +159,19 @@ impl Status for State {
             conflicts_total: depth.conflicts,
             lost_total: depth.rows_lost,
             torn_bytes_total: depth.torn_bytes,
+        }
+    }
+
+    fn upstream(&self) -> UpstreamDepth {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let pools = &self.live.pools;
+        let stale = pools.live().iter().filter(|pool| pool.addresses().stale()).count();
+        UpstreamDepth {
+            lookups_stale: stale as u64,
+            lookup_errors_total: read(&pools.lookups.failed),
+            addresses_refused_total: read(&pools.lookups.refused),
+            unexpected_data_total: merge::unexpected_data(),
+            stalls_total: clock::stalls(),
         }
     }
 

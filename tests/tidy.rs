@@ -281,6 +281,7 @@ fn shows(text: &str, key: &str) -> bool {
 fn every_configuration_key_is_shown_and_explained() {
     let files = [
         ("src/config/settings.rs", "conf/weir.toml"),
+        ("src/config/limits.rs", "conf/weir.toml"),
         ("src/config/policy.rs", "conf/weir.toml"),
         ("src/config/providers.rs", "conf/providers.toml"),
         ("src/config/models.rs", "conf/models.toml"),

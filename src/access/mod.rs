@@ -1,8 +1,12 @@
 //! Who calls: keys, and the caller a key stands for.
 
+mod failures;
 mod key;
+mod requests;
 
+pub use failures::Failures;
 pub use key::{KEY_PREFIX, NewKey};
+pub use requests::{Admitted, Requests};
 
 use crate::error::Error;
 use crate::selection::Constraint;
@@ -11,7 +15,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// Who pays: an API key inside a workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Caller {
     /// SHA-256 of the whole key: its public handle, and what a ledger row stores.
     pub key_hash: [u8; 32],
@@ -23,9 +27,25 @@ pub struct Caller {
     pub constraint: Constraint,
     /// Model slugs the key may use, `author/*` for all of an author; `None` allows all.
     pub models: Option<Vec<Arc<str>>>,
+    /// Requests that may be under way at once; `None` leaves it to `limits.requests_per_key`.
+    pub requests_at_once: Option<usize>,
+    pub requests: Arc<Requests>,
 }
 
 impl Caller {
+    /// Counts a request of this key until the guard drops. `most` is for keys with no number of their
+    /// own.
+    ///
+    /// # Errors
+    /// 429 where as many are under way as may be.
+    pub fn admit(&self, most: usize) -> Result<Admitted, Error> {
+        let most = self.requests_at_once.unwrap_or(most);
+        self.requests.admit(most).ok_or_else(|| {
+            let says = "Rate limit exceeded: too many requests of this key are under way";
+            Error::weir(429, says).retry_after(Some(1))
+        })
+    }
+
     /// Whether the key may use the model of this slug.
     #[must_use]
     pub fn allows_model(&self, slug: &str) -> bool {
@@ -51,6 +71,15 @@ impl Keys {
         let mut callers: Vec<_> = callers.into_iter().map(Arc::new).collect();
         callers.sort_unstable_by_key(|caller| caller.key_hash);
         Self { callers }
+    }
+
+    /// Goes on counting the requests of keys that were there before.
+    pub fn inherit(&mut self, previous: &Self) {
+        for caller in self.callers.iter_mut().filter_map(Arc::get_mut) {
+            if let Some(before) = previous.by_digest(&caller.key_hash) {
+                caller.requests = Arc::clone(&before.requests);
+            }
+        }
     }
 
     /// The caller of a key, by its full SHA-256 (S18). A search narrows by the digest's first bytes,

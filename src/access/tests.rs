@@ -9,6 +9,8 @@ fn caller(hash: [u8; 32], models: Option<&[&str]>) -> Caller {
         workspace: "default".into(),
         constraint: Constraint::default(),
         models: models.map(|models| models.iter().map(|model| Arc::from(*model)).collect()),
+        requests_at_once: None,
+        requests: Arc::default(),
     }
 }
 
@@ -84,4 +86,23 @@ fn a_new_key_has_the_contracts_form_and_hides_itself() {
     assert_eq!(key, format!("{KEY_PREFIX}{}", "ab".repeat(32)));
     assert_eq!(new.handle, hex::encode(digest(key)));
     assert!(!format!("{new:?}").contains("abab"));
+}
+
+#[test]
+fn a_key_has_so_many_requests_under_way_and_a_reload_forgets_none() {
+    let before = Keys::new(["sk-a", "sk-b"].map(|key| caller(digest(key), None)));
+    let mut held: Vec<_> = (0..2).map(|_| before.find("sk-a").unwrap().admit(2).unwrap()).collect();
+    let refused = before.find("sk-a").unwrap().admit(2).unwrap_err();
+    assert_eq!((refused.status, refused.retry_after, refused.retryable), (429, Some(1), true));
+    assert!(before.find("sk-b").unwrap().admit(2).is_ok(), "another key has its own");
+
+    let mut own = caller(digest("sk-a"), None);
+    own.requests_at_once = Some(3);
+    let mut after = Keys::new([own, caller(digest("sk-c"), None)]);
+    after.inherit(&before);
+    held.push(after.find("sk-a").unwrap().admit(2).unwrap());
+    assert!(after.find("sk-a").unwrap().admit(9).is_err(), "its own number is the one that counts");
+    held.remove(0);
+    assert!(after.find("sk-a").unwrap().admit(2).is_ok(), "one that began before has ended");
+    assert!(after.find("sk-c").unwrap().admit(1).is_ok());
 }

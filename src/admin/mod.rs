@@ -3,25 +3,19 @@
 #[cfg(test)]
 mod tests;
 
-use crate::config::Address;
-use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics};
+use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
 use async_trait::async_trait;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
-use pingora::services::listening::Service;
 use prometheus::TEXT_FORMAT;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// Who may connect to a Unix socket: owner and group.
-const SOCKET_MODE: u32 = 0o660;
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What the operators' listener asks of the running process.
@@ -33,6 +27,8 @@ pub trait Status: Send + Sync {
     fn ready(&self) -> Result<(), Cow<'static, str>>;
     /// The ledger as it is now.
     fn ledger(&self) -> LedgerDepth;
+    /// The upstream side as it is now.
+    fn upstream(&self) -> UpstreamDepth;
     /// Every configured endpoint with its live state.
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)>;
     /// How often each rule has matched since it was first loaded.
@@ -45,21 +41,6 @@ pub struct Admin {
     status: Arc<dyn Status>,
     /// SHA-256 of the bearer token that everything but `/healthz` demands.
     token: Option<[u8; 32]>,
-}
-
-/// The listener as Pingora runs it, on one thread of its own.
-#[must_use]
-pub fn service(admin: Admin, address: &Address) -> Service<Admin> {
-    let mut service = Service::new("operators".to_owned(), admin);
-    service.threads = Some(1);
-    match address {
-        Address::Tcp(address) => service.add_tcp(address),
-        Address::Unix(path) => {
-            let permissions = Permissions::from_mode(SOCKET_MODE);
-            service.add_uds(&path.to_string_lossy(), Some(permissions));
-        }
-    }
-    service
 }
 
 /// An answer before it is a message of HTTP.
@@ -122,6 +103,7 @@ impl Admin {
     }
 
     fn exposition(&self) -> Answer {
+        self.metrics.upstream(&self.status.upstream());
         let counted = self.metrics.rule_hits(&self.status.rules());
         let scraped = counted
             .and_then(|()| self.metrics.scrape(&self.status.ledger(), self.status.endpoints()));

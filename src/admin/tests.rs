@@ -16,6 +16,9 @@ impl Status for Process {
     fn ledger(&self) -> LedgerDepth {
         LedgerDepth { spool_rows: 12, ..LedgerDepth::default() }
     }
+    fn upstream(&self) -> UpstreamDepth {
+        UpstreamDepth { stalls_total: 3, ..UpstreamDepth::default() }
+    }
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)> {
         Vec::new()
     }
@@ -36,6 +39,7 @@ fn metrics_show_the_ledger_of_now() {
     let answer = admin(None).0.answer("GET", "/metrics", None);
     assert_eq!((answer.status, answer.content_type), (StatusCode::OK, TEXT_FORMAT));
     assert!(answer.body.contains("weir_spool_rows 12\n"));
+    assert!(answer.body.contains("weir_stalls_total 3\n"));
     assert!(answer.body.contains("weir_rule_hits_total{rule=\"no-big-models\"} 7\n"));
 }
 

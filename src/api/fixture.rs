@@ -39,6 +39,7 @@ fn provider(slug: &str, credential: bool) -> Provider {
         credentials: credential.then(|| Arc::new(credentials)).into_iter().collect(),
         keyless: false,
         injects_usage: true,
+        drains: false,
     }
 }
 

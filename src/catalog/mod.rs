@@ -109,6 +109,8 @@ pub struct Provider {
     pub keyless: bool,
     /// Whether `stream_options.include_usage` may be injected.
     pub injects_usage: bool,
+    /// Whether an attempt is read to its end when its caller leaves (I13), and not cancelled.
+    pub drains: bool,
 }
 
 /// One way to be served one model: the unit of selection.

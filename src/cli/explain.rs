@@ -113,6 +113,8 @@ fn anyone() -> Caller {
         workspace: "default".into(),
         constraint: Constraint::default(),
         models: None,
+        requests_at_once: None,
+        requests: Arc::default(),
     }
 }
 

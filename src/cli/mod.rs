@@ -8,6 +8,8 @@ mod run;
 mod usage;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// One edge proxy and one API key in front of every model and provider.
@@ -34,10 +36,16 @@ enum Command {
     Key(key::Args),
 }
 
-/// Runs the command of the process's arguments.
+/// Runs the command of the process's arguments. Before any of them reads a secret, the process gives
+/// up core files and being looked into by others of its user (S19).
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = Cli::parse().command;
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        drop(writeln!(std::io::stderr(), "weir: core files cannot be turned off: {error}"));
+        return ExitCode::FAILURE;
+    }
+    match command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Usage(args) => usage::run(&args),

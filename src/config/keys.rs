@@ -1,6 +1,7 @@
 //! `keys.toml`: who may call.
 
 use super::document::Section;
+use super::settings::between;
 use super::{policy, value};
 use crate::access::{Caller, Keys};
 use crate::selection::Constraint;
@@ -22,6 +23,7 @@ pub(super) const KEYS: &[&str] = &[
     "no_collection",
     "distillable",
     "no_fallbacks",
+    "requests_at_once",
 ];
 pub(super) const WORKSPACE: &[&str] = &[
     "slug",
@@ -52,6 +54,8 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
             constraint.merge(policy);
         }
         let disabled = section.or("disabled", false);
+        let requests_at_once =
+            section.checked("requests_at_once", |count: u64| between(count, 1, 1 << 20));
         let (Some(name), Some(digest)) = (name, digest) else { continue };
         if !names.insert(name.clone()) {
             section.problem("name", "another key has this name already");
@@ -67,6 +71,8 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
                 workspace: workspace.into(),
                 constraint,
                 models,
+                requests_at_once,
+                requests: Arc::default(),
             });
         }
     }

@@ -8,6 +8,7 @@ mod choosing;
 mod document;
 mod endpoints;
 mod keys;
+mod limits;
 mod listen;
 mod models;
 mod policy;
@@ -17,9 +18,10 @@ mod secret;
 mod settings;
 mod value;
 
+pub use limits::Limits;
 pub use listen::{Address, Admin, Listener};
 pub use secret::Environment;
-pub use settings::{LedgerSettings, Limits, LogFormat, Settings};
+pub use settings::{LedgerSettings, LogFormat, Settings};
 pub(crate) use value::{slug, title};
 
 use crate::access::Keys;

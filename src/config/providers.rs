@@ -29,6 +29,7 @@ pub(super) const KEYS: &[&str] = &[
     "private_addresses",
     "keyless",
     "injects_usage",
+    "disconnect",
     "credential",
 ];
 pub(super) const POLICY: &[&str] = &["trains", "retains"];
@@ -37,6 +38,7 @@ pub(super) const TIMEOUTS: &[&str] = &["connect", "first_content", "idle", "tota
 pub(super) const CREDENTIAL: &[&str] = &["name", "secret"];
 
 const DIALECTS: [(&str, Dialect); 1] = [("openai-chat", Dialect::OpenAiChat)];
+const DISCONNECT: [(&str, bool); 2] = [("cancel", false), ("drain", true)];
 const HTTP: [(&str, HttpVersions); 3] =
     [("h1", HttpVersions::H1), ("h2", HttpVersions::H2), ("either", HttpVersions::Either)];
 
@@ -80,6 +82,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
     let probe = probe(section);
     let timeouts = timeouts(section, DEFAULT_TIMEOUTS);
     let injects_usage = section.or("injects_usage", true);
+    let drains = section.choice("disconnect", &DISCONNECT).unwrap_or(false);
     let Some(base_url) = base_url else { return State::Wrong };
     let server_name = server_name(section, &base_url);
     check_network(section, &base_url, private_addresses, keyless);
@@ -103,6 +106,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
         credentials,
         keyless,
         injects_usage,
+        drains,
     }))
 }
 

@@ -1,12 +1,13 @@
 //! `weir.toml`: what is set once for the whole process.
 
 use super::document::Section;
+use super::limits::{self, Limits};
 use super::listen::{self, Admin, Listener};
 use super::policy;
 use super::secret::Environment;
 use super::value::{Bytes, Pause};
-use crate::bounds;
 use crate::selection::Constraint;
+use crate::{bounds, host};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,27 +29,6 @@ pub struct Settings {
     pub keepalive_comment: Duration,
     /// Deployment-wide policy; merged into every request's.
     pub constraint: Constraint,
-}
-
-/// What one caller, or all together, may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest request body.
-    pub body_bytes: usize,
-    /// From the first byte of a request to its whole head (S1).
-    pub head_timeout: Duration,
-    /// From the head to the whole body (S2).
-    pub body_timeout: Duration,
-    /// A connection without a request.
-    pub keepalive_idle: Duration,
-    /// One write to a caller who does not read.
-    pub write_timeout: Duration,
-    /// Bytes a second a caller must take while bytes wait (S3); 0 asks for nothing.
-    pub min_send_rate: usize,
-    /// Open connections of all listeners (S9).
-    pub connections: usize,
-    /// Request bodies held at once, all callers together.
-    pub buffered_bytes: usize,
 }
 
 /// Where attempts are recorded.
@@ -83,16 +63,6 @@ pub(super) const KEYS: &[&str] = &[
     "ledger",
     "policy",
 ];
-pub(super) const LIMITS: &[&str] = &[
-    "body_bytes",
-    "head_timeout",
-    "body_timeout",
-    "keepalive_idle",
-    "write_timeout",
-    "min_send_rate",
-    "connections",
-    "buffered_bytes",
-];
 pub(super) const LEDGER: &[&str] = &["slots", "sync_interval", "sqlite", "spool_bytes"];
 
 /// Reads the settings. `known` are the names that the policy may use, as in [`policy::read`].
@@ -117,7 +87,7 @@ pub(super) fn read(
         admin,
         threads: threads.unwrap_or_else(cores),
         drain: root.or("drain", Duration::from_secs(300)),
-        limits: limits(&root.table("limits", LIMITS)),
+        limits: limits::read(&root.table("limits", limits::LIMITS), host::descriptors()),
         log: root.choice("log", &words).unwrap_or(LogFormat::Text),
         keepalive_comment: root.or("keepalive_comment", Pause(Duration::from_secs(10))).0,
         constraint: policy::read(&root.table("policy", policy::KEYS), known),
@@ -136,30 +106,6 @@ fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> PathBuf 
     first.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("state"))
 }
 
-fn limits(section: &Section<'_>) -> Limits {
-    let bytes = |key, default: usize, least: u64| {
-        let given = section.checked(key, |Bytes(count)| between(count, least, 1 << 40));
-        given.unwrap_or(default)
-    };
-    let time = |key, seconds| section.or(key, Duration::from_secs(seconds));
-    let limits = Limits {
-        body_bytes: bytes("body_bytes", bounds::BODY_BYTES_DEFAULT, 1),
-        head_timeout: time("head_timeout", 10),
-        body_timeout: time("body_timeout", 60),
-        keepalive_idle: time("keepalive_idle", 60),
-        write_timeout: time("write_timeout", 30),
-        min_send_rate: bytes("min_send_rate", 1 << 10, 0),
-        connections: section
-            .checked("connections", |count: u64| between(count, 1, 1 << 20))
-            .unwrap_or(10_000),
-        buffered_bytes: bytes("buffered_bytes", 1 << 30, 1),
-    };
-    if limits.buffered_bytes < limits.body_bytes {
-        section.problem("buffered_bytes", "must be at least body_bytes, or no full body fits");
-    }
-    limits
-}
-
 fn ledger(section: &Section<'_>, state_directory: &Path) -> LedgerSettings {
     let sqlite = section.get::<PathBuf>("sqlite").map(|path| section.resolve(&path));
     let least = 4 * bounds::SEGMENT_BYTES;
@@ -176,7 +122,7 @@ fn ledger(section: &Section<'_>, state_directory: &Path) -> LedgerSettings {
 }
 
 /// A count within its bounds.
-fn between(count: u64, least: u64, most: u64) -> Result<usize, String> {
+pub(super) fn between(count: u64, least: u64, most: u64) -> Result<usize, String> {
     match usize::try_from(count) {
         Ok(size) if (least..=most).contains(&count) => Ok(size),
         _ => Err(format!("expected {least} to {most}")),

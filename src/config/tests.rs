@@ -92,7 +92,7 @@ fn every_key_stands_in_the_shipped_files() {
                 listen::LISTENER,
                 listen::TLS,
                 listen::ADMIN,
-                settings::LIMITS,
+                limits::LIMITS,
                 settings::LEDGER,
                 policy::KEYS,
                 policy::MAX_PRICE,

@@ -1,26 +1,44 @@
-//! What stands before Pingora's proxy: the cap on connections, and a [`Guarded`] stream for each.
+//! What stands before Pingora's proxy: the caps on connections, the TLS handshake and its deadline,
+//! and a [`Guarded`] stream for each connection.
 
 use super::io::Guarded;
+use super::places::Places;
+use super::wire::Wire;
+use crate::metrics::Deadline;
 use crate::state::State;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::{GetSocketDigest as _, Stream};
 use pingora::server::ShutdownWatch;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Serves connections through `app` as long as there are not too many of them (S9).
 pub struct Edge<A> {
     app: Arc<A>,
+    tls: Option<Acceptor>,
     state: Arc<State>,
-    connections: Connections,
+    places: Places,
 }
 
 impl<A> Edge<A> {
-    /// `connections` is shared by all listeners; limits are read anew for each connection.
+    /// `places` are shared by all listeners; limits are read anew for each connection.
     #[must_use]
-    pub fn new(app: A, state: Arc<State>, connections: Connections) -> Self {
-        Self { app: Arc::new(app), state, connections }
+    pub fn new(app: Arc<A>, tls: Option<Acceptor>, state: Arc<State>, places: Places) -> Self {
+        Self { app, tls, state, places }
+    }
+
+    /// The connection inside TLS. Pingora would wait for a handshake for a minute, and log each one
+    /// that fails.
+    async fn handshake(&self, tls: &Acceptor, wire: Wire, most: Duration) -> Option<Stream> {
+        match tokio::time::timeout(most, tls.tls_handshake(wire)).await {
+            Ok(Ok(stream)) => return Some(Box::new(stream)),
+            Ok(Err(_)) => self.state.metrics.handshakes_failed.inc(),
+            Err(_) => self.state.metrics.deadlines.inc(Deadline::Handshake),
+        }
+        None
     }
 }
 
@@ -32,11 +50,18 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let limits = self.state.snapshot.load().settings.limits;
-        let Some(permit) = self.connections.admit(limits.connections) else {
-            self.state.metrics.conn_refused.inc();
-            return None;
+        let metrics = &self.state.metrics;
+        let (all, each) = (limits.connections, limits.connections_per_address);
+        let wire = *stream.into_any().downcast::<Wire>().ok()?;
+        let place = self.places.take(address(&wire), all, each);
+        let place = place.map_err(|cap| metrics.conn_refused.inc(cap)).ok()?;
+        let reset = wire.reset();
+        let stream = match &self.tls {
+            None => Box::new(wire),
+            // Boxed, so that its kilobytes end with it and not with the connection.
+            Some(tls) => Box::pin(self.handshake(tls, wire, limits.handshake_timeout)).await?,
         };
-        let guarded = Guarded::new(stream, limits.head_timeout, permit);
+        let guarded = Guarded::new(stream, &limits, Arc::clone(metrics), place).resetting(reset);
         self.app.process_new(Box::new(guarded), shutdown).await
     }
 
@@ -45,43 +70,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
     }
 }
 
-/// Open connections of callers.
-#[derive(Debug, Clone, Default)]
-pub struct Connections(Arc<AtomicUsize>);
-
-impl Connections {
-    /// A place for one more, if fewer than `most` are taken.
-    #[must_use]
-    pub fn admit(&self, most: usize) -> Option<Permit> {
-        let taken = self.0.fetch_add(1, Ordering::Relaxed);
-        // Dropped at once where there is no place.
-        let permit = Permit(Arc::clone(&self.0));
-        (taken < most).then_some(permit)
-    }
-}
-
-/// The place of one connection, free again when this drops.
-#[derive(Debug)]
-pub struct Permit(Arc<AtomicUsize>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_are_as_many_places_as_the_cap_says_now() {
-        let connections = Connections::default();
-        let taken: Vec<_> = (0..3).filter_map(|_| connections.admit(2)).collect();
-        assert_eq!(taken.len(), 2);
-        assert!(connections.admit(2).is_none(), "a refusal takes no place and frees none");
-        assert!(connections.admit(3).is_some(), "a reload can raise the cap");
-        drop(taken);
-        assert!(connections.admit(1).is_some());
-    }
+fn address(wire: &Wire) -> Option<IpAddr> {
+    let digest = wire.get_socket_digest()?;
+    Some(digest.peer_addr()?.as_inet()?.ip())
 }

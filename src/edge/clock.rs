@@ -1,5 +1,6 @@
 //! The clock of a request: what hooks move and the held session watches.
 
+use crate::bounds::ABANDONED_TIME;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,6 +39,21 @@ pub fn wall_us() -> u64 {
 
 const NEVER: u64 = u64::MAX;
 
+/// A timer that fires so much later than it was set for shows that the process did not run: it was
+/// stopped, or its machine was.
+const STALL_MS: u64 = 1_000;
+/// What an attempt gets to show that its upstream has spoken meanwhile.
+const AFTER_STALL: Duration = Duration::from_secs(1);
+
+/// Deadlines put off by all clocks.
+static STALLS: AtomicU64 = AtomicU64::new(0);
+
+/// How many deadlines were put off because the process had not run (F78).
+#[must_use]
+pub fn stalls() -> u64 {
+    STALLS.load(Ordering::Relaxed)
+}
+
 /// The instants ([`now_ms`]) at which the current attempt has failed and at which the caller is due
 /// a comment.
 ///
@@ -47,9 +63,13 @@ const NEVER: u64 = u64::MAX;
 pub struct Clock {
     deadline: AtomicU64,
     comment: AtomicU64,
+    /// No deadline is later than this.
+    latest: AtomicU64,
     /// Milliseconds of silence that call for a comment.
     silence: u64,
     commented: AtomicBool,
+    drains: AtomicBool,
+    left: AtomicBool,
 }
 
 impl Default for Clock {
@@ -57,8 +77,11 @@ impl Default for Clock {
         Self {
             deadline: AtomicU64::new(NEVER),
             comment: AtomicU64::new(NEVER),
+            latest: AtomicU64::new(NEVER),
             silence: NEVER,
             commented: AtomicBool::new(false),
+            drains: AtomicBool::new(false),
+            left: AtomicBool::new(false),
         }
     }
 }
@@ -81,6 +104,9 @@ impl Clock {
 
     /// The caller hears something now: silence counts from here.
     pub fn spoke(&self, now_ms: u64) {
+        if self.has_left() {
+            return;
+        }
         self.comment.store(now_ms.saturating_add(self.silence), Ordering::Relaxed);
     }
 
@@ -110,8 +136,34 @@ impl Clock {
     /// Runs out `after` from now, but not later than `latest` ([`now_ms`]).
     pub fn set(&self, now_ms: u64, after: Duration, latest: Option<u64>) {
         let after = u64::try_from(after.as_millis()).unwrap_or(NEVER);
-        let deadline = now_ms.saturating_add(after).min(latest.unwrap_or(NEVER));
+        let latest = latest.unwrap_or(NEVER).min(self.latest.load(Ordering::Relaxed));
+        let deadline = now_ms.saturating_add(after).min(latest);
         self.deadline.store(deadline, Ordering::Relaxed);
+    }
+
+    /// Whether the attempt that begins is read to its end when its caller leaves (I13).
+    pub fn drain(&self, drains: bool) {
+        self.drains.store(drains, Ordering::Relaxed);
+    }
+
+    /// The caller has left. Tells whether the attempt goes on without one, for a bounded time.
+    pub fn leave(&self, now_ms: u64) -> bool {
+        if !self.drains.load(Ordering::Relaxed) {
+            return false;
+        }
+        let most = u64::try_from(ABANDONED_TIME.as_millis()).unwrap_or(NEVER);
+        let latest = now_ms.saturating_add(most);
+        self.latest.store(latest, Ordering::Relaxed);
+        self.deadline.fetch_min(latest, Ordering::Relaxed);
+        self.left.store(true, Ordering::Relaxed);
+        self.hush();
+        true
+    }
+
+    /// Whether the attempt goes on without its caller.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Never runs out; comments are no matter of it.
@@ -126,10 +178,32 @@ impl Clock {
         }
     }
 
+    /// Whether the deadline has come, a tick early or later. One that passed while the process itself
+    /// did not run says nothing of the upstream, and is put off once (F78).
+    #[must_use]
+    pub fn has_run_out(&self, now_ms: u64) -> bool {
+        let Some(deadline) = self.deadline().filter(|deadline| *deadline <= now_ms + TICK_MS)
+        else {
+            return false;
+        };
+        if now_ms < deadline.saturating_add(STALL_MS) {
+            return true;
+        }
+        STALLS.fetch_add(1, Ordering::Relaxed);
+        self.set(now_ms, AFTER_STALL, None);
+        false
+    }
+
     /// The instant ([`now_ms`]) at which it runs out; `None` if it is stopped.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         Some(self.deadline.load(Ordering::Relaxed)).filter(|deadline| *deadline != NEVER)
+    }
+
+    /// Whether a comment is due, or will be within a tick.
+    #[must_use]
+    pub fn wants_comment(&self, now_ms: u64) -> bool {
+        self.comment.load(Ordering::Relaxed) <= now_ms.saturating_add(TICK_MS)
     }
 
     /// The earlier of deadline and comment.
@@ -154,6 +228,35 @@ mod tests {
         assert_eq!(clock.deadline(), Some(1_100));
         clock.stop();
         assert_eq!(clock.deadline(), None);
+    }
+
+    #[test]
+    fn a_deadline_slept_through_is_put_off_and_one_that_is_a_little_late_is_not() {
+        let clock = Clock::default();
+        assert!(!clock.has_run_out(1_000));
+        clock.set(1_000, Duration::from_millis(500), None);
+        assert!(!clock.has_run_out(1_500 - TICK_MS - 1));
+        assert!(clock.has_run_out(1_500 - TICK_MS) && clock.has_run_out(1_500 + STALL_MS - 1));
+        let before = stalls();
+        assert!(!clock.has_run_out(1_500 + STALL_MS));
+        assert!(stalls() > before);
+        assert_eq!(clock.deadline(), Some(1_500 + STALL_MS + 1_000));
+        assert!(clock.has_run_out(1_500 + STALL_MS + 1_000));
+    }
+
+    #[test]
+    fn without_its_caller_an_attempt_has_a_bounded_time_and_no_comment() {
+        let clock = Clock::commenting(0, Duration::from_millis(300));
+        clock.set(0, Duration::from_secs(3_600), None);
+        assert!(!clock.leave(0), "not unless it is to be drained");
+        clock.drain(true);
+        assert!(clock.leave(1_000) && clock.has_left());
+        let latest = 1_000 + u64::try_from(ABANDONED_TIME.as_millis()).unwrap();
+        assert_eq!((clock.deadline(), clock.due()), (Some(latest), Some(latest)));
+        clock.set(2_000, Duration::from_secs(3_600), None);
+        clock.spoke(2_000);
+        clock.unhush(2_000);
+        assert_eq!(clock.due(), Some(latest));
     }
 
     #[test]

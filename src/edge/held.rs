@@ -3,25 +3,27 @@
 //! Wrapped around the real session once its body has been read, it answers Pingora's proxy loop as
 //! a session whose whole body is in the retry buffer, so every attempt sends all of it whatever its
 //! size or framing; keeps a final reply head back until the first body bytes, so a failure before
-//! them is still a real status; fails the attempt when its [`Clock`] runs out; and writes a comment
-//! when the clock calls for one.
+//! them is still a real status; fails the attempt when its [`Clock`] runs out; writes a comment when
+//! the clock calls for one; and, where that is wanted, lets an attempt go on without its caller.
 //!
 //! The trait is not a documented API: Pingora is pinned, and only this file knows it.
 
-use super::clock::{Clock, TICK_MS, now_ms};
+use super::burst::Burst;
+use super::clock::{Clock, now_ms};
+use super::head::{self, Head};
 use super::silence::Comments;
 use super::timer::Timer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use pingora::protocols::Digest;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session as Custom;
 use pingora::protocols::l4::socket::SocketAddr;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +31,6 @@ use tokio::sync::oneshot;
 
 /// Type of the error an attempt fails with when its clock has run out.
 pub const ATTEMPT_DEADLINE: ErrorType = ErrorType::Custom("AttemptDeadline");
-
-/// Type of the error an attempt fails with when its reply has no body at all.
-pub const EMPTY_REPLY: ErrorType = ErrorType::Custom("EmptyReply");
 
 /// What `proxy` keeps to get the real session back.
 pub type Inner = oneshot::Receiver<ServerSession>;
@@ -45,9 +44,10 @@ pub fn hold(session: &mut ServerSession, body: Bytes, clock: Arc<Clock>, id: Arc
         inner: real,
         home: Some(home),
         body,
-        head: Head::Awaited,
+        head: Head::default(),
         clock,
         timer: Timer::default(),
+        burst: Burst::default(),
         comments: Comments::new(id),
     }));
     inner
@@ -69,15 +69,6 @@ fn placeholder() -> ServerSession {
     ServerSession::Custom(Box::new(()))
 }
 
-enum Head {
-    /// None came, or the attempt it came from failed.
-    Awaited,
-    /// Kept back until content.
-    Kept(Box<ResponseHeader>),
-    /// On the wire; a later attempt's head is dropped.
-    Sent,
-}
-
 struct Held {
     inner: ServerSession,
     home: Option<oneshot::Sender<ServerSession>>,
@@ -85,6 +76,7 @@ struct Held {
     head: Head,
     clock: Arc<Clock>,
     timer: Timer,
+    burst: Burst,
     comments: Comments,
 }
 
@@ -99,75 +91,55 @@ impl Drop for Held {
 }
 
 impl Held {
-    /// The tasks that may be written now, with the head in front when this is the first content.
-    fn release(&mut self, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
-        if matches!(self.head, Head::Sent)
-            && !tasks.iter().any(|t| matches!(t, HttpTask::Header(..)))
-        {
-            return Ok(tasks);
-        }
-        let mut out = Vec::with_capacity(tasks.len() + 1);
-        for task in tasks {
-            match task {
-                HttpTask::Header(head, end) => {
-                    let unsaid = !head.headers.contains_key(header::CONTENT_LENGTH);
-                    let unusable = head.status.is_success() || unsaid || self.comments.begun();
-                    if end && !head.status.is_informational() && unusable {
-                        return Err(
-                            Error::explain(EMPTY_REPLY, "a head and nothing more").into_up()
-                        );
-                    }
-                    let dropped = head.status.is_informational() || matches!(self.head, Head::Sent);
-                    if !dropped {
-                        self.head = Head::Kept(head);
-                    }
-                    if end {
-                        self.send_head(&mut out, Some(0))?;
-                        out.push(HttpTask::Done);
-                    }
-                }
-                HttpTask::Body(None, false) => {}
-                HttpTask::Body(Some(data), false) if data.is_empty() => {}
-                HttpTask::Failed(error) if !matches!(self.head, Head::Sent) && out.is_empty() => {
-                    self.head = Head::Awaited;
-                    return Err(error);
-                }
-                task => {
-                    let whole = match &task {
-                        HttpTask::Body(data, true) => Some(data.as_ref().map_or(0, Bytes::len)),
-                        _ => None,
-                    };
-                    self.send_head(&mut out, whole)?;
-                    out.push(task);
-                }
-            }
-        }
-        Ok(out)
-    }
-
-    /// Queues the kept head. A body that comes in one piece gets its length instead of chunks.
-    fn send_head(&mut self, out: &mut Vec<HttpTask>, whole: Option<usize>) -> Result<()> {
-        if let Head::Kept(mut head) = std::mem::replace(&mut self.head, Head::Sent) {
-            if head.headers.get(header::CONNECTION).is_some_and(|value| value == "close") {
-                self.inner.set_keepalive(None);
-            }
-            let streamed = head.headers.get(header::CONTENT_TYPE);
-            let streamed =
-                streamed.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-            if let Some(length) = whole.filter(|_| !streamed) {
-                head.remove_header(&header::TRANSFER_ENCODING);
-                head.insert_header(header::CONTENT_LENGTH, length)?;
-            }
-            out.push(HttpTask::Header(head, false));
+    /// Writes what was gathered. Cancel safe: what the caller has not taken is written before
+    /// anything else is.
+    async fn flush(&mut self) -> Result<()> {
+        if let Some(kept) = self.burst.take() {
+            self.inner.send_downstream_proxy_task(kept);
+            let began = now_ms();
+            self.inner.write_downstream_proxy_tasks().await?;
+            self.clock.forgive(now_ms().saturating_sub(began));
         }
         Ok(())
+    }
+
+    /// Finishes what was begun and what was gathered, before any other write.
+    async fn settle(&mut self) -> Result<()> {
+        self.comments.settle(&mut self.inner).await?;
+        self.flush().await
+    }
+
+    async fn write(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let Self { inner, clock, comments, .. } = self;
+        let mut write = std::pin::pin!(async {
+            comments.settle(inner).await.map_err(|error| error.into_down())?;
+            inner.response_duplex_vec(tasks).await
+        });
+        if let Some(done) = write.as_mut().now_or_never() {
+            return done;
+        }
+        // While the caller does not read, nobody reads the upstream: its clock stands still.
+        let began = now_ms();
+        let done = write.await;
+        clock.forgive(now_ms().saturating_sub(began));
+        done
+    }
+
+    /// Whether the attempt goes on though the caller is gone, as this error of its connection says.
+    fn leaves(&mut self) -> bool {
+        let goes_on = self.clock.leave(now_ms());
+        if goes_on {
+            self.inner.set_keepalive(None);
+            self.burst.take();
+        }
+        goes_on
     }
 
     /// Writes a comment, with a head of Weir's own before the first thing of all.
     fn comment(&mut self) -> Result<()> {
         let now = now_ms();
         self.clock.spoke(now);
-        let is_sent = matches!(self.head, Head::Sent);
+        let is_sent = self.head.is_sent();
         self.comments.write(&mut self.inner, is_sent).map_err(|error| error.into_down())?;
         if !is_sent {
             self.clock.begin_with_comment();
@@ -196,43 +168,50 @@ impl Custom for Held {
     }
 
     async fn write_response_header(&mut self, resp: Box<ResponseHeader>, _end: bool) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.head = Head::Sent;
         self.inner.write_response_header(resp).await
     }
 
     async fn write_response_header_ref(&mut self, resp: &ResponseHeader, _end: bool) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.head = Head::Sent;
         self.inner.write_response_header_ref(resp).await
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.inner.write_response_body(data, end).await
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        self.settle().await?;
         self.inner.write_response_trailers(trailers).await
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        let tasks = self.release(tasks)?;
+        let had_head = self.head.is_sent();
+        let mut tasks = self.head.release(tasks, self.comments.begun())?;
+        if !had_head && head::closes(&tasks) {
+            self.inner.set_keepalive(None);
+        }
+        let end = tasks.iter().any(HttpTask::is_end);
+        if self.clock.has_left() {
+            let failed = |task| if let HttpTask::Failed(error) = task { Some(error) } else { None };
+            return tasks.into_iter().find_map(failed).map_or(Ok(end), Err);
+        }
+        let writing = self.inner.has_pending_downstream_proxy_tasks();
+        let h1 = matches!(self.inner, ServerSession::H1(_));
+        if h1 && !writing && self.head.is_sent() {
+            tasks = self.burst.gather(tasks);
+        }
         if tasks.is_empty() {
             return Ok(false);
         }
-        let Self { inner, clock, comments, .. } = self;
-        comments.settle(inner).await.map_err(|error| error.into_down())?;
-        let mut write = std::pin::pin!(inner.response_duplex_vec(tasks));
-        if let Some(done) = write.as_mut().now_or_never() {
-            return done;
+        match self.write(tasks).await {
+            Err(error) if *error.esource() == ErrorSource::Downstream && self.leaves() => Ok(end),
+            done => done,
         }
-        // While the caller does not read, nobody reads the upstream: its clock stands still.
-        let began = now_ms();
-        let done = write.await;
-        clock.forgive(now_ms().saturating_sub(began));
-        done
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
@@ -276,7 +255,10 @@ impl Custom for Held {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.comments.settle(&mut self.inner).await?;
+        if self.clock.has_left() {
+            return Ok(());
+        }
+        self.settle().await?;
         self.inner.finish_body().await
     }
 
@@ -286,15 +268,29 @@ impl Custom for Held {
 
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
         loop {
+            self.burst.over().await;
+            match self.flush().await {
+                Err(_) if self.leaves() => {}
+                flushed => flushed?,
+            }
             let Self { inner, clock, timer, .. } = &mut *self;
-            tokio::select! {
-                idle = inner.read_body_or_idle(true) => return idle,
-                () = timer.due(clock) => {}
+            let idle = tokio::select! {
+                idle = inner.read_body_or_idle(true), if !clock.has_left() => Some(idle),
+                () = timer.due(clock) => None,
+            };
+            match idle {
+                Some(Err(_)) if self.leaves() => {}
+                Some(idle) => return idle,
+                None if self.clock.has_run_out(now_ms()) => {
+                    return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
+                }
+                None if !self.clock.wants_comment(now_ms()) => {}
+                None => self.comment().or_else(
+                    |error| {
+                        if self.leaves() { Ok(()) } else { Err(error) }
+                    },
+                )?,
             }
-            if self.clock.deadline().is_some_and(|deadline| deadline <= now_ms() + TICK_MS) {
-                return Error::e_explain(ATTEMPT_DEADLINE, "attempt deadline");
-            }
-            self.comment()?;
         }
     }
 

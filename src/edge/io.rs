@@ -1,20 +1,21 @@
-//! A caller's connection: the deadline and the size of its request heads.
+//! A caller's connection: the deadline and the size of its request heads, and the pace at which it
+//! takes what is sent.
 //!
-//! Pingora limits each read of a head, not their sum, and takes a megabyte (P1, S1, S4). Only the
-//! stream sees every read. While a request is served it passes everything on after one compare; a
-//! head that comes in one read costs no clock and no timer.
+//! Pingora limits each read of a head, not their sum, and takes a megabyte (P1, S1, S4); it limits
+//! each write by itself, so a stall of a second or a trickle without end decides (P3). Only the
+//! stream sees every read and write. While a request is served it passes everything on after one
+//! compare; a head that comes in one read costs no clock and no timer.
 
-use super::app::Permit;
+use super::pace::{Pace, Taken};
+use super::places::Place;
+use super::wire::Reset;
 use crate::bounds::HEAD_BYTES;
+use crate::config::Limits;
 use crate::error::Error;
 use crate::face;
+use crate::metrics::{Deadline, Metrics};
 use async_trait::async_trait;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{ALPN, Peek, Stream};
 use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
@@ -22,11 +23,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4); its heads are HTTP/2's matter.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes that wait for more before they are sent: a reply's head goes with the body behind it.
+const SEGMENT_BYTES: usize = 1_460;
 
 /// In place of a count: no head is being read.
 const PASSING: usize = usize::MAX;
@@ -55,39 +59,66 @@ impl Drop for Serving {
     }
 }
 
-/// A stream that fails when a request head takes too long or is too large.
+/// A stream that fails when a request head takes too long or is too large, and when its caller does
+/// not take what is sent.
 #[derive(Debug)]
 pub struct Guarded {
-    inner: Stream,
+    pub(super) inner: BufWriter<Stream>,
     head: Arc<Head>,
     /// From a head's first byte to its last.
     timeout: Duration,
+    /// From the connection's begin to its first byte.
+    idle: Duration,
     /// Kept from head to head.
     timer: Option<Pin<Box<Sleep>>>,
     /// The timer runs for the head under way.
     armed: bool,
     /// The next byte is timed as well, from the connection's begin: of a preface it may be the first.
     first_timed: bool,
+    /// No byte has come yet.
+    fresh: bool,
+    /// A head is waited for that has not begun.
+    waiting: bool,
     /// HTTP/2 was agreed on with TLS.
     h2: bool,
-    _permit: Permit,
+    pace: Pace,
+    /// The pace was too slow, and that has been counted.
+    cut: bool,
+    /// Of the connection itself.
+    reset: Reset,
+    metrics: Arc<Metrics>,
+    _place: Place,
 }
 
 impl Guarded {
-    /// Guards a connection that has just been accepted; `permit` is held until it closes.
+    /// Guards a connection that has just been accepted; `place` is held until it closes.
     #[must_use]
-    pub fn new(inner: Stream, timeout: Duration, permit: Permit) -> Self {
+    pub fn new(inner: Stream, limits: &Limits, metrics: Arc<Metrics>, place: Place) -> Self {
         let h2 = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
         Self {
-            inner,
+            inner: BufWriter::with_capacity(SEGMENT_BYTES, inner),
             head: Arc::default(),
-            timeout,
+            timeout: limits.head_timeout,
+            idle: limits.keepalive_idle,
             timer: None,
             armed: false,
             first_timed: h2,
+            fresh: true,
+            waiting: false,
             h2,
-            _permit: permit,
+            pace: Pace::new(limits.write_timeout, limits.min_send_rate),
+            cut: false,
+            reset: Reset::default(),
+            metrics,
+            _place: place,
         }
+    }
+
+    /// A caller that does not take what is sent is told with a reset.
+    #[must_use]
+    pub fn resetting(mut self, reset: Reset) -> Self {
+        self.reset = reset;
+        self
     }
 
     /// Reads bytes of a head of which `read` have come.
@@ -97,9 +128,10 @@ impl Guarded {
         into: &mut ReadBuf<'_>,
         read: usize,
     ) -> Poll<io::Result<()>> {
+        self.waiting = false;
         if (read > 0 || self.first_timed) && self.timer().as_mut().poll(cx).is_ready() {
             self.answer(cx, 408, "Request Timeout: the request head was not whole in time");
-            return Poll::Ready(Err(late()));
+            return Poll::Ready(Err(self.late()));
         }
         let left = HEAD_BYTES.saturating_sub(read);
         if left == 0 {
@@ -108,11 +140,18 @@ impl Guarded {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, says)));
         }
         let before = into.filled().len();
-        ready!(self.poll_some(cx, into, left))?;
+        let polled = self.poll_some(cx, into, left);
+        self.waiting = polled.is_pending() && read == 0;
+        if self.waiting && self.fresh && !self.first_timed {
+            ready!(self.idle_timer().as_mut().poll(cx));
+            return Poll::Ready(Err(idle()));
+        }
+        ready!(polled)?;
         let count = into.filled().len().saturating_sub(before);
         if count == 0 {
             return Poll::Ready(Ok(()));
         }
+        self.fresh = false;
         if read == 0 {
             self.armed = std::mem::take(&mut self.first_timed);
         }
@@ -170,10 +209,47 @@ impl Guarded {
         self.armed = true;
         timer
     }
+
+    /// The timer of a connection on which nothing has come yet: Pingora's would be a minute.
+    fn idle_timer(&mut self) -> &mut Pin<Box<Sleep>> {
+        let idle = self.idle;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)))
+    }
+
+    /// A head was not whole in time.
+    fn late(&self) -> io::Error {
+        self.metrics.deadlines.inc(Deadline::Head);
+        io::Error::new(io::ErrorKind::TimedOut, "a request head that was not whole in time")
+    }
+
+    /// What a write came to, in its caller's time.
+    fn paced<T: Taken>(
+        &mut self,
+        cx: &mut Context<'_>,
+        said: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let judged = self.pace.judge(cx, said);
+        let late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        if matches!(&judged, Poll::Ready(Err(error)) if !self.cut && late(error)) {
+            self.cut = true;
+            self.reset.set();
+            self.metrics.deadlines.inc(Deadline::Write);
+        }
+        judged
+    }
 }
 
-fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "a request head that was not whole in time")
+fn idle() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "a connection without a request")
+}
+
+/// Pingora drops a connection whose next request does not come, and says so to nobody.
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if self.waiting {
+            self.metrics.deadlines.inc(Deadline::Idle);
+        }
+    }
 }
 
 impl AsyncRead for Guarded {
@@ -198,8 +274,8 @@ impl Peek for Guarded {
         let timer = self.timer.insert(Box::pin(tokio::time::sleep(self.timeout)));
         let peeked = tokio::select! {
             biased;
-            peeked = self.inner.try_peek(into) => peeked?,
-            () = timer.as_mut() => return Err(late()),
+            peeked = self.inner.get_mut().try_peek(into) => peeked?,
+            () = timer.as_mut() => return Err(self.late()),
         };
         if into == PREFACE {
             self.head.0.store(PASSING, Ordering::Relaxed);
@@ -214,7 +290,8 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let said = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.paced(cx, said)
     }
 
     fn poll_write_vectored(
@@ -222,7 +299,8 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let said = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.paced(cx, said)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -230,71 +308,11 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let said = Pin::new(&mut self.inner).poll_flush(cx);
+        self.paced(cx, said)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Guarded {
-    async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
-    }
-}
-
-impl UniqueID for Guarded {
-    fn id(&self) -> UniqueIDType {
-        self.inner.id()
-    }
-}
-
-impl Ssl for Guarded {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Guarded {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Guarded {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.inner.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Guarded {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner.set_socket_digest(digest);
     }
 }

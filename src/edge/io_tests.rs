@@ -1,20 +1,37 @@
 //! Heads in and out of their time and size, with the clock standing still where it can.
 
-use super::app::Connections;
 use super::io::{Guarded, Serving};
+use super::places::Places;
 use crate::bounds::HEAD_BYTES;
-use pingora::protocols::Stream;
+use crate::config::Limits;
+use crate::metrics::{Deadline, Metrics};
+use pingora::protocols::{Shutdown, Stream};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn counted(room: usize) -> (Stream, DuplexStream, Arc<Metrics>) {
+    let (near, far) = duplex(room);
+    let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
+    let limits = Limits {
+        head_timeout: SECOND,
+        keepalive_idle: SECOND * 120,
+        write_timeout: SECOND * 30,
+        min_send_rate: 1_024,
+        ..Limits::sharing(1_024)
+    };
+    let place = Places::default().take(None, 1, 1).unwrap();
+    let stream = Guarded::new(Box::new(near), &limits, Arc::clone(&metrics), place);
+    (Box::new(stream), far, metrics)
+}
+
 fn guarded() -> (Stream, DuplexStream) {
-    let (near, far) = duplex(1 << 20);
-    let permit = Connections::default().admit(1).unwrap();
-    (Box::new(Guarded::new(Box::new(near), SECOND, permit)), far)
+    let (stream, far, _) = counted(1 << 20);
+    (stream, far)
 }
 
 /// Sends one byte every 300 ms until the other side has gone.
@@ -92,4 +109,56 @@ async fn a_read_stops_where_the_head_must_end() {
 fn a_strange_stream_is_not_guarded() {
     let strange: Stream = Box::new(duplex(1).0);
     assert!(Serving::begin(&strange).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_takes_nothing_is_given_up_and_counted() {
+    let (mut stream, _far, metrics) = counted(1_000);
+    let began = Instant::now();
+    let error = stream.write_all(&[b'a'; 4_000]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!((SECOND * 30..SECOND * 31).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert_eq!(metrics.deadlines.get(Deadline::Write), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_comes_is_idle_from_its_begin() {
+    let (mut stream, _far, metrics) = counted(1);
+    let (kind, after) = error(&mut stream).await;
+    assert_eq!(kind, io::ErrorKind::TimedOut);
+    assert!((SECOND * 120..SECOND * 121).contains(&after), "{after:?}");
+    drop(stream);
+    assert_eq!(metrics.deadlines.get(Deadline::Idle), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_are_those_dropped_while_a_head_is_waited_for_and_nobody_left() {
+    for (leaves, count) in [(false, 1), (true, 0)] {
+        let (mut stream, mut far, metrics) = counted(1 << 10);
+        far.write_all(b"head").await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        drop(Serving::begin(&stream));
+        assert!(timeout(SECOND * 5, stream.read(&mut [0])).await.is_err());
+        if leaves {
+            drop(far);
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        }
+        drop(stream);
+        assert_eq!(metrics.deadlines.get(Deadline::Idle), count);
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_in_pieces_is_sent_in_one() {
+    let (mut stream, mut far) = guarded();
+    stream.write_all(b"head").await.unwrap();
+    stream.write_all(b"body").await.unwrap();
+    let mut came = [0; 16];
+    let nothing = timeout(SECOND / 20, far.read(&mut came)).await;
+    assert!(nothing.is_err(), "before it is flushed");
+    stream.flush().await.unwrap();
+    assert_eq!(far.read(&mut came).await.unwrap(), 8);
+    stream.write_all(b"last").await.unwrap();
+    Shutdown::shutdown(&mut *stream).await;
+    assert_eq!(far.read(&mut came).await.unwrap(), 4);
 }

@@ -20,12 +20,22 @@ use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A body up to this size is copied behind its head; a larger one follows in a send of its own.
 const COPIED_BYTES: usize = 16 << 10;
+
+/// Bytes that came on idle connections.
+static UNEXPECTED: AtomicU64 = AtomicU64::new(0);
+
+/// How often an upstream wrote to an idle connection, which ends it (F08).
+#[must_use]
+pub fn unexpected_data() -> u64 {
+    UNEXPECTED.load(Ordering::Relaxed)
+}
 
 /// Marks a peer whose HTTP/1 connections merge. Never offered on the wire.
 #[must_use]
@@ -195,7 +205,13 @@ impl AsyncRead for Merged {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, into)
+        // Pingora's pool, and nobody else, reads one byte at a time: to see an idle connection end.
+        let idle = into.remaining() == 1;
+        let done = Pin::new(&mut self.inner).poll_read(cx, into);
+        if idle && matches!(done, Poll::Ready(Ok(()))) && into.remaining() == 0 {
+            UNEXPECTED.fetch_add(1, Ordering::Relaxed);
+        }
+        done
     }
 }
 

@@ -1,19 +1,28 @@
 //! What wraps Pingora on the caller's side: connections, the held session and its clocks.
 //!
-//! [`app`] counts connections and gives each the stream of [`io`], which watches over request heads.
+//! [`accept`] takes connections from the sockets of [`socket`]; [`app`] finds each a place, does its TLS
+//! handshake and gives it the stream of [`io`], which watches over request heads and slow readers.
 //!
 //! Pingora has no phase that reads a whole body, keeps a reply head back until content comes, or
 //! times an attempt, and no way to write while an upstream is silent. One session type of ours gives
 //! all four and the rest of the code never sees it: `proxy` calls [`held::hold`] and
 //! [`held::give_back`] only.
 
+pub mod accept;
 pub mod app;
+mod burst;
 pub mod clock;
 pub mod extract;
+pub mod head;
 pub mod held;
 pub mod io;
 #[cfg(test)]
 mod io_tests;
 pub mod merge;
+mod pace;
+pub mod places;
 mod silence;
+pub mod socket;
+mod through;
 mod timer;
+pub mod wire;

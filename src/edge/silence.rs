@@ -3,12 +3,13 @@
 //! They are written while the proxy loop waits for the upstream, so nothing here may wait: what the
 //! caller's connection does not take at once is finished before the next write, or given up.
 
+use crate::face::cors;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::header;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType, Result};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -41,7 +42,7 @@ impl Comments {
     /// # Errors
     /// The caller cannot be written to.
     pub(super) fn write(&mut self, session: &mut ServerSession, is_sent: bool) -> Result<()> {
-        let head = if is_sent { None } else { Some(head(&self.id)?) };
+        let head = if is_sent { None } else { Some(head(&self.id, session.req_header())?) };
         self.begun |= !is_sent;
         let comment = Bytes::from_static(COMMENT);
         let done = match session {
@@ -95,11 +96,14 @@ impl Comments {
 }
 
 /// The head of a stream whose upstream has not answered yet.
-fn head(id: &str) -> Result<Box<ResponseHeader>> {
+fn head(id: &str, request: &RequestHeader) -> Result<Box<ResponseHeader>> {
     let mut head = ResponseHeader::build(200, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, "text/event-stream")?;
     head.insert_header(header::CACHE_CONTROL, "no-cache")?;
     head.insert_header("X-Generation-Id", id)?;
+    for (name, value) in cors::shared(&request.headers) {
+        head.insert_header(name, value)?;
+    }
     Ok(Box::new(head))
 }
 

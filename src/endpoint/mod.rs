@@ -9,6 +9,7 @@ mod registry;
 mod scope;
 mod statistics;
 mod sticky;
+mod throttle;
 mod uptime;
 mod window;
 
@@ -17,6 +18,7 @@ pub use registry::Registry;
 pub use scope::{Scope, scope};
 pub use statistics::{ErrorClass, Report, Sample, Statistics};
 pub use sticky::{Stickiness, fingerprint};
+pub use throttle::Throttle;
 pub use window::Window;
 
 use crate::outcome::Outcome;
@@ -115,16 +117,18 @@ impl Live {
 
     /// Takes in how an attempt ended. `retry_after` is the upstream's, in seconds.
     ///
-    /// Outcomes of another scope (credential, address, caller) change nothing here.
-    pub fn record(&self, outcome: Outcome, now_ms: u64, retry_after: Option<u32>) {
+    /// Outcomes of another scope (credential, address, caller) change nothing here. Tells whether
+    /// this one ejected the endpoint.
+    pub fn record(&self, outcome: Outcome, now_ms: u64, retry_after: Option<u32>) -> bool {
         match scope(outcome) {
             Scope::Success => self.succeeded(now_ms),
             Scope::Throttle => {
                 self.cool(now_ms, retry_after.map_or(RATE_LIMITED_MS, scope::asked_ms))
             }
-            Scope::Failure => self.failed(now_ms, retry_after),
+            Scope::Failure => return self.failed(now_ms, retry_after),
             Scope::Credential | Scope::Address | Scope::Nobody => {}
         }
+        false
     }
 
     fn succeeded(&self, now_ms: u64) {
@@ -137,7 +141,7 @@ impl Live {
         }
     }
 
-    fn failed(&self, now_ms: u64, retry_after: Option<u32>) {
+    fn failed(&self, now_ms: u64, retry_after: Option<u32>) -> bool {
         self.recent.add(now_ms, 0, 1);
         let in_a_row = self.in_a_row.fetch_add(1, Relaxed).saturating_add(1);
         // A 503 or 529 that names a time wants what a 429 wants (F17).
@@ -148,12 +152,14 @@ impl Live {
         }
         // Those that were in flight when the endpoint was ejected say nothing new.
         let ejected = now_ms < self.ejected_until.load(Relaxed);
-        if !ejected && self.towards_ejection.fetch_add(1, Relaxed) + 1 == EJECT_AFTER {
+        let ejects = !ejected && self.towards_ejection.fetch_add(1, Relaxed) + 1 == EJECT_AFTER;
+        if ejects {
             let times = u64::from(self.ejections.fetch_add(1, Relaxed)).saturating_add(1);
             let ms = EJECT_MS.saturating_mul(times).min(EJECT_MAX_MS);
             self.ejected_until.fetch_max(now_ms.saturating_add(ms), Relaxed);
             self.towards_ejection.store(0, Relaxed);
         }
+        ejects
     }
 
     fn cool(&self, now_ms: u64, ms: u64) {
@@ -184,7 +190,9 @@ mod tests {
     use super::*;
 
     fn fail(live: &Live, times: usize, now_ms: u64) {
-        (0..times).for_each(|_| live.record(Outcome::ServerError, now_ms, None));
+        for _ in 0..times {
+            live.record(Outcome::ServerError, now_ms, None);
+        }
     }
 
     #[test]
@@ -206,7 +214,9 @@ mod tests {
         assert_eq!(live.facts(8_000), Facts::default());
         live.record(Outcome::RateLimited, 10_000, None);
         assert!(live.facts(14_999).cooling && !live.facts(15_000).cooling);
-        (0..20).for_each(|_| live.record(Outcome::RateLimited, 20_000, Some(0)));
+        for _ in 0..20 {
+            live.record(Outcome::RateLimited, 20_000, Some(0));
+        }
         assert_eq!(live.facts(21_000), Facts::default());
     }
 
@@ -303,7 +313,9 @@ mod tests {
         let live = Live::default();
         for (outcome, _) in Outcome::ALL {
             if !matches!(scope(outcome), Scope::Failure | Scope::Throttle) {
-                (0..10).for_each(|_| live.record(outcome, 0, Some(60)));
+                for _ in 0..10 {
+                    live.record(outcome, 0, Some(60));
+                }
             }
         }
         assert_eq!(live.facts(0), Facts::default());

@@ -1,6 +1,6 @@
 //! Live state by stable id, so that a reload finds it again.
 
-use super::{CredentialLive, Live};
+use super::{CredentialLive, Live, Throttle};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub struct Registry {
     endpoints: Mutex<HashMap<Arc<str>, Arc<Live>>>,
     credentials: Mutex<HashMap<Arc<str>, Arc<CredentialLive>>>,
+    throttles: Mutex<HashMap<Arc<str>, Arc<Throttle>>>,
 }
 
 impl Registry {
@@ -25,11 +26,18 @@ impl Registry {
         Arc::clone(self.credentials.lock().entry(Arc::clone(id)).or_default())
     }
 
-    /// Forgets what no snapshot and no request holds: the bound of both maps is what is configured.
+    /// The throttle of the provider with this slug, new if it is not known.
+    #[must_use]
+    pub fn throttle(&self, slug: &Arc<str>) -> Arc<Throttle> {
+        Arc::clone(self.throttles.lock().entry(Arc::clone(slug)).or_default())
+    }
+
+    /// Forgets what no snapshot and no request holds: the bound of all maps is what is configured.
     /// To be called after a new snapshot is in place.
     pub fn sweep(&self) {
         self.endpoints.lock().retain(|_, live| Arc::strong_count(live) > 1);
         self.credentials.lock().retain(|_, live| Arc::strong_count(live) > 1);
+        self.throttles.lock().retain(|_, throttle| Arc::strong_count(throttle) > 1);
     }
 }
 

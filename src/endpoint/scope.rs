@@ -38,6 +38,7 @@ pub const fn scope(outcome: Outcome) -> Scope {
         Outcome::Credential => Scope::Credential,
         Outcome::Refused | Outcome::ConnectTimeout | Outcome::Tls => Scope::Address,
         Outcome::Unresolved
+        | Outcome::Throttled
         | Outcome::ClientFault
         | Outcome::ClientAbort
         | Outcome::Shutdown

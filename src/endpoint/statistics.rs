@@ -149,7 +149,8 @@ impl Statistics {
             let second = class as u64 % 2;
             window.add(now_ms, 1 - second, second);
         }
-        if let Some(ms) = sample.first_content_ms {
+        // 0 would say that nothing is known.
+        if let Some(ms) = sample.first_content_ms.map(|ms| ms.max(1)) {
             self.latency.0.add(now_ms, ms);
             self.latency.1.add(now_ms, ms);
         }
@@ -315,6 +316,13 @@ mod tests {
         assert_eq!(facts(&statistics, later).latency_ms, [0; 4]);
         assert!(statistics.report(later).latency_30m.is_some());
         assert_eq!(statistics.report(36 * MINUTE_MS).latency_30m, None);
+    }
+
+    #[test]
+    fn what_comes_within_a_millisecond_is_not_unknown() {
+        let statistics = Statistics::default();
+        statistics.add(&Sample { first_content_ms: Some(0), ..GOOD }, 0);
+        assert_eq!(facts(&statistics, 0).latency_ms, [1; 4]);
     }
 
     #[test]

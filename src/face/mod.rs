@@ -4,6 +4,7 @@
 //! out the bytes the number came from (invariant 6), and holds everything until first content, so that
 //! a failure before it stays invisible. `faithful` passes bytes; `openrouter` splices them.
 
+pub mod cors;
 mod error;
 mod openrouter;
 mod out;

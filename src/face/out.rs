@@ -10,7 +10,7 @@ pub(super) struct Out<'a> {
     read: &'a Bytes,
     /// Part of the read that follows what is in `buffer`.
     run: Range<usize>,
-    pub(super) buffer: BytesMut,
+    buffer: BytesMut,
 }
 
 impl<'a> Out<'a> {
@@ -21,6 +21,12 @@ impl<'a> Out<'a> {
     /// Makes room for the read re-shaped, so that one buffer is enough.
     pub(super) fn reserve(&mut self) {
         self.buffer.reserve(self.read.len() + self.read.len() / 2 + 256);
+    }
+
+    /// Where to write what comes next.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        self.flush();
+        &mut self.buffer
     }
 
     /// The whole read as it came.

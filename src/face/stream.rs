@@ -150,7 +150,9 @@ impl State {
         let event = events.read(block.raw);
         self.foreign |= event.foreign;
         self.dropping = matches!(self.mode, Mode::Shape(_));
-        let Some(data) = event.data else { return self.keep_faithful(block, pass) };
+        // Empty data is an event to the standard and JSON to nobody.
+        let said = |data: &&[u8]| event.error || !data.trim_ascii().is_empty();
+        let Some(data) = event.data.filter(said) else { return self.keep_faithful(block, pass) };
         pass.step.event = true;
         if pass.core.reply.dialect.ends(data) {
             self.terminal(block, pass);
@@ -170,7 +172,7 @@ impl State {
             self.keep_faithful(block, pass);
             // What a stream was cut in is no event, and would only confuse.
             if matches!(self.mode, Mode::Shape(_)) && !self.ended {
-                write_event(&mut pass.out.buffer, |out| out.extend_from_slice(data));
+                write_event(pass.out.buffer(), |out| out.extend_from_slice(data));
             }
             return;
         };
@@ -199,7 +201,7 @@ impl State {
             Mode::Shape(_) if seen.is_usage_only() => {}
             Mode::Shape(opening) => {
                 let core = &*pass.core;
-                write_event(&mut pass.out.buffer, |out| {
+                write_event(pass.out.buffer(), |out| {
                     openrouter::splice(core, opening, data, out);
                     out.extend_from_slice(b"}");
                 });
@@ -213,7 +215,7 @@ impl State {
         self.released |= account.has_finished() || account.reported().is_some();
         match &self.mode {
             Mode::Shape(opening) if !again && !self.faulted => {
-                openrouter::ending(pass.core, opening, &mut pass.out.buffer);
+                openrouter::ending(pass.core, opening, pass.out.buffer());
             }
             Mode::Shape(_) => {}
             Mode::Pass | Mode::Filter => self.keep(block, pass),
@@ -228,7 +230,7 @@ impl State {
             let core = &*pass.core;
             if let Mode::Shape(_) = self.mode {
                 let error = wrap_upstream_error(fault.status, value, &core.reply.provider);
-                write_event(&mut pass.out.buffer, |out| {
+                write_event(pass.out.buffer(), |out| {
                     out.extend_from_slice(error::last_event(core, &error).as_bytes());
                 });
             }
@@ -244,7 +246,7 @@ impl State {
         if pass.core.account.has_finished() && !self.done {
             self.released = true;
             if let Mode::Shape(opening) = &self.mode {
-                openrouter::ending(pass.core, opening, &mut pass.out.buffer);
+                openrouter::ending(pass.core, opening, pass.out.buffer());
             }
         }
         pass.step.empty = !self.released;

@@ -446,6 +446,38 @@ fn usage_in_an_unfinished_last_event_counts() {
 }
 
 #[test]
+fn what_follows_an_oversized_event_in_the_same_read_follows_it_in_the_reply() {
+    let delta =
+        |text: &str| chunk(&format!(r#""choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]"#));
+    let large = format!("data: {}\n\n", "x".repeat(EVENT_BYTES));
+    let body = format!("{}{large}{}data: [DONE]\n\n", delta("first"), delta("last"));
+    for size in [usize::MAX, EVENT_BYTES, 1_000] {
+        let out = run(reply(Face::OpenRouter, true), &body, &[size]).out;
+        let places = ["first", &large, "last", "data: [DONE]"].map(|part| out.find(part));
+        assert!(
+            places.iter().all(Option::is_some) && places.is_sorted(),
+            "in pieces of {size}: {places:?}"
+        );
+    }
+}
+
+#[test]
+fn an_event_without_data_is_for_nobody_on_api_v1() {
+    let body = format!(
+        "data\n\ndata: \n\n{}data:\n\n",
+        chunk(r#""choices":[{"index":0,"delta":{"content":"a"}}]"#)
+    );
+    let result = every_way(&reply(Face::OpenRouter, true), &body);
+    assert_eq!(
+        (result.out.matches("data:").count(), result.sheet.unreadable),
+        (1, false),
+        "{}",
+        result.out
+    );
+    assert_eq!(every_way(&reply(Face::Faithful, true), &body).out, body);
+}
+
+#[test]
 fn an_event_at_the_bound_is_read_and_one_past_it_passes_unread() {
     let frame = delta(r#""content":"""#).len();
     for (length, read) in [(EVENT_BYTES, true), (EVENT_BYTES + 1, false)] {

@@ -96,7 +96,7 @@ fn what_is_open_when_the_process_ends_is_recovered_once() {
 }
 
 #[test]
-fn a_panic_seals_its_slot_as_internal() {
+fn f74_a_panic_seals_its_slot_as_internal() {
     let place = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(options(place.path())).unwrap();
     let held = ledger.clone();

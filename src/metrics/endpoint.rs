@@ -21,6 +21,7 @@ use std::time::Duration;
 pub struct ProviderMetrics {
     attempts: Counters<Outcome>,
     cooldowns: Counters<CooldownScope>,
+    ejections: IntCounter,
 }
 
 /// What is counted for a model at a provider. Endpoints that differ only by tag share one.
@@ -50,6 +51,11 @@ impl EndpointMetrics {
     /// Counts a cooldown that began.
     pub fn cooldown(&self, scope: CooldownScope) {
         self.provider.cooldowns.inc(scope);
+    }
+
+    /// Counts an ejection.
+    pub fn ejection(&self) {
+        self.provider.ejections.inc();
     }
 
     /// Adds what an attempt consumed and what it cost.
@@ -82,6 +88,7 @@ struct Known {
 pub(super) struct Handles {
     attempts: IntCounterVec,
     cooldowns: IntCounterVec,
+    ejections: IntCounterVec,
     tokens: IntCounterVec,
     cost: IntCounterVec,
     first_token: HistogramVec,
@@ -95,6 +102,7 @@ impl Handles {
         Ok(Self {
             attempts: new.counters(&f::ATTEMPTS)?,
             cooldowns: new.counters(&f::COOLDOWNS)?,
+            ejections: new.counters(&f::EJECTIONS)?,
             tokens: new.counters(&f::TOKENS)?,
             cost: new.counters(&f::COST)?,
             first_token: new.histograms(&f::FIRST_TOKEN, FIRST_TOKEN_SECONDS)?,
@@ -134,6 +142,7 @@ impl Handles {
         let made = Arc::new(ProviderMetrics {
             attempts: Counters::resolve(&self.attempts, &[slug])?,
             cooldowns: Counters::resolve(&self.cooldowns, &[slug])?,
+            ejections: self.ejections.get_metric_with_label_values(&[slug])?,
         });
         known.providers.insert(Arc::clone(slug), Arc::clone(&made));
         Ok(made)

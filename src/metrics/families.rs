@@ -30,7 +30,7 @@ families! {
     REQUESTS: Counter "weir_requests_total" ["face", "operation", "outcome"]
         "Requests answered, by how they ended for the caller.";
     ATTEMPTS: Counter "weir_attempts_total" ["provider", "outcome"]
-        "Tries of a provider by outcome; refused, connect_timeout, tls and unresolved never connected.";
+        "Tries of a provider by outcome; refused, connect_timeout, tls, unresolved and throttled never connected.";
     RETRIES: Counter "weir_retries_total" []
         "Tries after the first within one request.";
     TOKENS: Counter "weir_tokens_total" ["model", "provider", "kind"]
@@ -47,6 +47,8 @@ families! {
         "Endpoints by live state; each is counted in exactly one.";
     COOLDOWNS: Counter "weir_cooldowns_total" ["provider", "scope"]
         "Cooldowns begun, by what cools down.";
+    EJECTIONS: Counter "weir_ejections_total" ["provider"]
+        "Endpoints taken out for a while after failures in a row.";
     NO_PEER: Counter "weir_no_peer_total" []
         "Requests for which nothing was left to try.";
     EXCLUDED: Counter "weir_excluded_total" ["reason"]
@@ -59,6 +61,8 @@ families! {
         "Requests refused because all bodies together took limits.buffered_bytes.";
     FORBIDDEN_FIELDS: Counter "weir_forbidden_fields_total" []
         "Body fields spliced out because they try to choose a URL, host or key.";
+    FAILED_KEYS: Counter "weir_failed_keys_total" ["answer"]
+        "Requests with a wrong key or none, by how they were answered.";
     CLIENT_ABORT: Counter "weir_client_abort_total" ["phase"]
         "Callers that left before the end: before content, or in the middle of it.";
     IN_BAND_ERROR: Counter "weir_inband_error_total" ["phase"]
@@ -71,8 +75,28 @@ families! {
         "Usage objects or events that could not be read.";
     STALE_CONN: Counter "weir_stale_conn_total" []
         "Pooled upstream connections found closed when they were written to.";
-    CONN_REFUSED: Counter "weir_conn_refused_total" []
-        "Caller connections closed because a connection cap was reached.";
+    CONN_REFUSED: Counter "weir_conn_refused_total" ["cap"]
+        "Caller connections closed because a connection cap was reached: of all, or of their address.";
+    SHED: Counter "weir_requests_shed_total" ["cap"]
+        "Requests refused because too many were under way: of all, or of their key.";
+    DEADLINES: Counter "weir_deadlines_total" ["deadline"]
+        "Callers cut off, by the deadline of limits that they missed; idle also counts those closed by a drain.";
+    HANDSHAKES_FAILED: Counter "weir_handshakes_failed_total" []
+        "TLS handshakes of callers that failed before their deadline.";
+    ACCEPT_ERRORS: Counter "weir_accept_errors_total" []
+        "Connections that could not be accepted: no descriptor or no memory was left, most often.";
+    UNEXPECTED_DATA: Counter "weir_unexpected_data_total" []
+        "Idle upstream connections dropped because the upstream sent something on them.";
+    POST_DONE: Counter "weir_post_done_total" []
+        "Streams whose upstream went on after their terminal event.";
+    LOOKUP_ERRORS: Counter "weir_lookup_errors_total" []
+        "Lookups of provider hosts that gave nothing usable; the last good addresses stay.";
+    LOOKUPS_STALE: Gauge "weir_lookups_stale" []
+        "Provider hosts whose last lookup gave nothing usable.";
+    ADDRESSES_REFUSED: Counter "weir_addresses_refused_total" []
+        "Addresses not taken because they are not public and private_addresses is off.";
+    STALLS: Counter "weir_stalls_total" []
+        "Deadlines that passed while the process itself did not run, and were put off.";
     PANICS: Counter "weir_panics_total" []
         "Panics caught. Anything but 0 is a bug of Weir.";
     RULE_HITS: Counter "weir_rule_hits_total" ["rule"]

@@ -146,6 +146,46 @@ impl BadJson {
 }
 
 label! {
+    /// What a request with a wrong key or none was told.
+    FailedKey {
+        /// 401.
+        Refused = "refused",
+        /// 429: too many from its address.
+        Limited = "limited",
+    }
+}
+
+label! {
+    /// What a connection was one too many of.
+    ConnectionCap {
+        Total = "total",
+        /// Of its IPv4 address or IPv6 network.
+        Address = "address",
+    }
+}
+
+label! {
+    /// What a request was one too many of.
+    RequestCap {
+        Total = "total",
+        Key = "key",
+    }
+}
+
+label! {
+    /// What a caller took too long for.
+    Deadline {
+        Handshake = "handshake",
+        Head = "head",
+        Body = "body",
+        /// Taking what is sent.
+        Write = "write",
+        /// The next request.
+        Idle = "idle",
+    }
+}
+
+label! {
     /// What became of a reload.
     Reload {
         Applied = "applied",
@@ -191,13 +231,14 @@ impl Label for Face {
 
 impl Label for Target {
     fn values() -> impl Iterator<Item = &'static str> {
-        ["chat", "completion", "embedding", "models", "generation"].into_iter()
+        ["chat", "completion", "embedding", "models", "generation", "preflight"].into_iter()
     }
     fn index(self) -> usize {
         match self {
             Self::Inference(operation) => operation as usize,
             Self::Models => 3,
             Self::Generation => 4,
+            Self::Preflight => 5,
         }
     }
 }

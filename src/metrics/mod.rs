@@ -11,13 +11,16 @@ mod ledger;
 mod register;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 pub use endpoint::{EndpointMetrics, ProviderMetrics};
 pub use families::{FAMILIES, Family, Type};
 pub use labels::{
-    BadJson, CooldownScope, Counters, Ending, EndpointState, Gauges, Label, Phase, Reload,
+    BadJson, ConnectionCap, CooldownScope, Counters, Deadline, Ending, EndpointState, FailedKey,
+    Gauges, Label, Phase, Reload, RequestCap,
 };
 pub use ledger::LedgerDepth;
+pub use upstream::UpstreamDepth;
 
 use crate::bounds;
 use crate::ledger::record::{Record, Source, flag};
@@ -31,6 +34,7 @@ use register::Register;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use upstream::UpstreamFamilies;
 
 /// Value of a label whose set is full, and of the face and operation of an unserved path.
 const OTHER: &str = "other";
@@ -51,13 +55,19 @@ pub struct Metrics {
     pub body_too_large: IntCounter,
     pub body_shed: IntCounter,
     pub forbidden_fields: IntCounter,
+    pub failed_keys: Counters<FailedKey>,
     pub client_abort: Counters<Phase>,
     pub in_band_error: Counters<Phase>,
     pub usage_estimated: IntCounter,
     pub usage_suspect: IntCounter,
     pub usage_parse_errors: IntCounter,
     pub stale_conn: IntCounter,
-    pub conn_refused: IntCounter,
+    pub post_done: IntCounter,
+    pub conn_refused: Counters<ConnectionCap>,
+    pub shed: Counters<RequestCap>,
+    pub deadlines: Counters<Deadline>,
+    pub handshakes_failed: IntCounter,
+    pub accept_errors: IntCounter,
     pub panics: IntCounter,
     pub reload: Counters<Reload>,
     pub config_epoch: IntGauge,
@@ -69,6 +79,7 @@ pub struct Metrics {
     rules: IntCounterVec,
     rule_handles: Mutex<HashMap<Arc<str>, IntCounter>>,
     ledger: LedgerFamilies,
+    upstream: UpstreamFamilies,
     handles: Handles,
     registry: Registry,
     /// One scrape at a time: totals of the ledger are carried over as differences.
@@ -95,13 +106,19 @@ impl Metrics {
             body_too_large: new.counter(&f::BODY_TOO_LARGE)?,
             body_shed: new.counter(&f::BODY_SHED)?,
             forbidden_fields: new.counter(&f::FORBIDDEN_FIELDS)?,
+            failed_keys: Counters::resolve(&new.counters(&f::FAILED_KEYS)?, &[])?,
             client_abort: Counters::resolve(&new.counters(&f::CLIENT_ABORT)?, &[])?,
             in_band_error: Counters::resolve(&new.counters(&f::IN_BAND_ERROR)?, &[])?,
             usage_estimated: new.counter(&f::USAGE_ESTIMATED)?,
             usage_suspect: new.counter(&f::USAGE_SUSPECT)?,
             usage_parse_errors: new.counter(&f::USAGE_PARSE_ERRORS)?,
             stale_conn: new.counter(&f::STALE_CONN)?,
-            conn_refused: new.counter(&f::CONN_REFUSED)?,
+            post_done: new.counter(&f::POST_DONE)?,
+            conn_refused: Counters::resolve(&new.counters(&f::CONN_REFUSED)?, &[])?,
+            shed: Counters::resolve(&new.counters(&f::SHED)?, &[])?,
+            deadlines: Counters::resolve(&new.counters(&f::DEADLINES)?, &[])?,
+            handshakes_failed: new.counter(&f::HANDSHAKES_FAILED)?,
+            accept_errors: new.counter(&f::ACCEPT_ERRORS)?,
             panics: new.counter(&f::PANICS)?,
             reload: Counters::resolve(&new.counters(&f::RELOAD)?, &[])?,
             config_epoch: new.gauge(&f::CONFIG_EPOCH)?,
@@ -115,6 +132,7 @@ impl Metrics {
             rules: new.counters(&f::RULE_HITS)?,
             rule_handles: Mutex::default(),
             ledger: LedgerFamilies::new(&new)?,
+            upstream: UpstreamFamilies::new(&new)?,
             handles: Handles::new(&new)?,
             registry: registry.clone(),
             scraping: Mutex::default(),
@@ -195,6 +213,11 @@ impl Metrics {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
         Ok(())
+    }
+
+    /// Brings the figures of the upstream side up to what it has counted itself.
+    pub fn upstream(&self, depth: &UpstreamDepth) {
+        self.upstream.set(depth);
     }
 
     /// The text exposition of everything, with the ledger as `depth` and the endpoints of

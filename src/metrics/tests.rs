@@ -231,6 +231,7 @@ fn every_label_set_is_as_long_as_its_type() {
     let embedding = Target::Inference(Operation::Embedding);
     assert_eq!(Target::values().nth(embedding.index()), Some(Operation::Embedding.as_str()));
     assert_eq!(Target::values().nth(Target::Generation.index()), Some("generation"));
+    assert_eq!(Target::values().nth(Target::Preflight.index()), Some("preflight"));
 }
 
 /// The section of ARCHITECTURE.md, as it should be.
@@ -244,7 +245,7 @@ fn documentation() -> String {
         text += &format!("| `{name}` | {} | {help} |\n", code(labels));
     }
     text += "\n| label | of | values |\n|---|---|---|\n";
-    let sets: [(&str, &str, Vec<&str>); 12] = [
+    let sets: [(&str, &str, Vec<&str>); 16] = [
         ("face", "requests", Face::values().collect()),
         ("operation", "requests", Target::values().collect()),
         ("outcome", "requests", Ending::values().collect()),
@@ -254,8 +255,12 @@ fn documentation() -> String {
         ("scope", "cooldowns", CooldownScope::values().collect()),
         ("reason", "excluded", Exclusion::values().collect()),
         ("kind", "bad_json", BadJson::values().collect()),
+        ("answer", "failed_keys", FailedKey::values().collect()),
         ("phase", "client_abort", Phase::values().collect()),
         ("phase", "inband_error", Phase::values().collect()),
+        ("cap", "conn_refused", ConnectionCap::values().collect()),
+        ("cap", "requests_shed", RequestCap::values().collect()),
+        ("deadline", "deadlines", Deadline::values().collect()),
         ("result", "reload", Reload::values().collect()),
     ];
     for (label, of, values) in sets {

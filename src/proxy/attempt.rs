@@ -12,6 +12,7 @@ use crate::price::Pico;
 use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::upstream::credential::Key;
+use crate::upstream::scrub::Scrub;
 use crate::usage::{Kind, Usage};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -26,8 +27,8 @@ pub(super) enum Flow {
     Reply(Box<Relay>),
     /// An error the caller made, passed as it came (`/v1`).
     Pass,
-    /// The same, collected to be wrapped (`/api/v1`).
-    Wrap(Vec<u8>),
+    /// The same, collected to be wrapped (`/api/v1`); not if it is compressed.
+    Wrap(Option<Vec<u8>>),
 }
 
 /// A try that holds a slot. Dropped before dispatch it leaves no record.
@@ -45,6 +46,7 @@ pub(super) struct Attempt {
     /// The request offers tools.
     pub(super) tools: bool,
     pub(super) flow: Flow,
+    pub(super) scrub: Scrub,
     /// When the first request byte was about to be written.
     pub(super) dispatched: Option<Instant>,
     /// When ([`now_ms`]) it must have ended, unless a stream delivers.
@@ -53,6 +55,12 @@ pub(super) struct Attempt {
     pub(super) streamed: bool,
     /// On a pooled connection.
     pub(super) reused: bool,
+    /// Informational heads so far.
+    pub(super) interim: u8,
+    /// The terminal event, or an error in its place, has come.
+    pub(super) over: bool,
+    /// Something came after that.
+    pub(super) went_on: bool,
     /// Content reached the caller: no other attempt after this.
     pub(super) committed: bool,
     pub(super) first_content_us: Option<u64>,
@@ -85,6 +93,14 @@ impl Attempt {
     /// Microseconds since dispatch.
     pub(super) fn elapsed_us(&self) -> u64 {
         self.dispatched.map_or(0, |at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// What of a read may be looked at: all but the provider's own secret.
+    pub(super) fn scrubbed(&mut self, read: Option<Bytes>, end: bool) -> Option<Bytes> {
+        match &self.credential {
+            Some(credential) => self.scrub.pass(credential.secret(), read, end),
+            None => read,
+        }
     }
 
     /// Whether the terminal event of the reply was seen.
@@ -139,7 +155,10 @@ impl Attempt {
     fn tell(&self, outcome: Outcome, usage: &Usage) {
         let now = now_ms();
         self.target.metrics.attempt(outcome);
-        self.target.live.record(outcome, now, self.retry_after);
+        self.target.upstream.throttle.record(outcome, self.status, now);
+        if self.target.live.record(outcome, now, self.retry_after) {
+            self.target.metrics.ejection();
+        }
         let ms = |us: u64| u32::try_from(us / 1_000).unwrap_or(u32::MAX);
         let sample = Sample {
             outcome,

@@ -1,7 +1,7 @@
 //! One caller request from plan to last byte: a generation in the making.
 
 use super::attempt::{Attempt, Ended};
-use crate::access::Caller;
+use crate::access::{Admitted, Caller};
 use crate::choose::Conversation;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held::{self, Inner};
@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::request::envelope::Envelope;
 use crate::request::held_bytes::Held;
 use crate::request::route::{self, Face, Operation};
+use crate::selection::SplitMix64;
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
 use crate::upstream::attempts::{Attempts, Choice};
@@ -34,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) body: Bytes,
     /// Its share of what all bodies may take.
     pub(super) _held: Held,
+    /// Its place among the requests of its key.
+    pub(super) _admitted: Admitted,
     pub(super) envelope: Envelope,
     /// One pool per model asked for, in order.
     pub(super) pools: Vec<Arc<Pool>>,
@@ -44,6 +47,7 @@ pub(super) struct Exchange {
     pub(super) next: Option<Choice>,
     /// The next try needs a connection that was not pooled: the last one was stale (F07).
     pub(super) fresh: bool,
+    pub(super) dice: SplitMix64,
     /// Addresses that could not be connected to in this request.
     pub(super) refused: Vec<SocketAddr>,
     pub(super) attempt: Option<Attempt>,
@@ -120,6 +124,7 @@ impl Exchange {
             return Ending::of_status(self.answered);
         };
         match ended.outcome {
+            _ if self.clock.has_left() => Ending::ClientAbort,
             Outcome::ClientAbort => Ending::ClientAbort,
             Outcome::Ok => Ending::Ok,
             _ if ended.committed => Ending::Cut,

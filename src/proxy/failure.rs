@@ -5,10 +5,11 @@ use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
 use super::{reply, response};
 use crate::edge::clock::now_ms;
-use crate::edge::held::{ATTEMPT_DEADLINE, EMPTY_REPLY};
+use crate::edge::head::EMPTY_REPLY;
+use crate::edge::held::ATTEMPT_DEADLINE;
 use crate::error::Error;
 use crate::face;
-use crate::metrics::Phase;
+use crate::metrics::{Deadline, Phase};
 use crate::outcome::Outcome;
 use crate::state::State;
 use bytes::Bytes;
@@ -16,6 +17,10 @@ use pingora::{ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 type Failure = Box<pingora::Error>;
+
+/// Pingora's own, for a body that its framing makes unreadable.
+const BAD_FRAMING: [ErrorType; 2] =
+    [ErrorType::Custom("InvalidChunk"), ErrorType::Custom("InvalidTrailerEnd")];
 
 /// `fail_to_connect`: nothing was sent, so there is no attempt and another try is always safe.
 pub(super) fn connect(state: &State, ctx: &mut Context, mut error: Failure) -> Failure {
@@ -53,10 +58,17 @@ pub(super) fn proxying(state: &State, ctx: &mut Context, mut error: Failure) -> 
         Some(outcome) => outcome,
         None => outcome_of(&error, attempt),
     };
+    let outcome = match exchange.clock.has_left() {
+        true if outcome != Outcome::Ok => Outcome::ClientAbort,
+        _ => outcome,
+    };
     attempt.ends(outcome);
     if outcome == Outcome::ClientAbort {
-        let phase = if attempt.committed { Phase::After } else { Phase::Before };
-        state.metrics.client_abort.inc(phase);
+        state.metrics.client_abort.inc(Phase::of(attempt.committed));
+        // Of one HTTP/2 stream; a whole connection's is counted where its bytes wait.
+        if *error.etype() == ErrorType::WriteTimedout {
+            state.metrics.deadlines.inc(Deadline::Write);
+        }
     }
     if attempt.committed || outcome == Outcome::ClientAbort {
         return error;
@@ -110,6 +122,7 @@ fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
         ErrorSource::Upstream if attempt.committed => Outcome::Truncated,
         ErrorSource::Upstream => match error.etype() {
             ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => Outcome::Malformed,
+            etype if BAD_FRAMING.contains(etype) => Outcome::Malformed,
             ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::FirstContentTimeout,
             _ => Outcome::Reset,
         },
@@ -129,7 +142,7 @@ pub(super) async fn last_word(
         return over(if said.is_ok() { 500 } else { 0 });
     };
     let outcome = exchange.attempt.as_ref().and_then(|attempt| attempt.outcome);
-    if outcome == Some(Outcome::ClientAbort) {
+    if outcome == Some(Outcome::ClientAbort) || exchange.clock.has_left() {
         exchange.give_back(session);
         return over(0);
     }

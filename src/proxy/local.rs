@@ -15,27 +15,34 @@ use std::time::Duration;
 /// How long a generation whose last byte is out may take to be sealed, in steps of [`STEP`].
 const STEPS: u32 = 500;
 const STEP: Duration = Duration::from_millis(2);
+/// How long one look into the ledger may take.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
-/// Answers `models` and `generation`.
+/// Answers `models`, `generation` and preflights.
 pub(super) async fn answer(
     state: &Arc<State>,
     session: &mut Session,
     target: Target,
 ) -> Result<(), Refusal> {
-    let body = match target {
-        Target::Models => state.snapshot.load().models.clone(),
-        _ => generation(state, session).await?,
+    let said = match target {
+        Target::Preflight => reply::preflight(session).await,
+        Target::Models => {
+            let models = state.snapshot.load().models.clone();
+            reply::json(session, models).await
+        }
+        _ => {
+            let found = generation(state, session).await?;
+            reply::json(session, found).await
+        }
     };
-    reply::json(session, body)
-        .await
-        .map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))
+    said.map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))
 }
 
 /// `GET generation?id=` (contract 1.6), readable the moment the response has ended, and only
 /// within the caller's workspace.
 async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refusal> {
+    let caller = request::caller(state, session).map_err(Refusal::closing)?;
     let head = session.req_header();
-    let caller = request::caller(state, &head.headers).map_err(Refusal::closing)?;
     let id = head
         .uri
         .query()
@@ -45,8 +52,11 @@ async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refu
         .to_owned();
     for _ in 0..STEPS {
         let (ledger, wanted) = (Arc::clone(&state.ledger), id.clone());
-        let found = tokio::task::spawn_blocking(move || ledger.find(&wanted))
+        let reading = tokio::task::spawn_blocking(move || ledger.find(&wanted));
+        // It waits for a thread, and the host may have none left (F80).
+        let found = tokio::time::timeout(READ_LIMIT, reading)
             .await
+            .map_err(|_| Refusal::kept(Error::weir(503, "The ledger could not be read in time")))?
             .map_err(|_| Refusal::kept(Error::weir(500, "The ledger could not be read")))?;
         match found {
             Found::Rows(rows) if rows.iter().all(|r| r.intent.workspace == *caller.workspace) => {

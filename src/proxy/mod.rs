@@ -87,7 +87,12 @@ impl ProxyHttp for Weir {
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        upstream::peer(&self.state, ctx.exchange()?)
+        let exchange = ctx.exchange()?;
+        let pause = upstream::pause(exchange);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        upstream::peer(&self.state, exchange)
     }
 
     async fn connected_to_upstream(
@@ -130,6 +135,7 @@ impl ProxyHttp for Weir {
         ctx: &mut Context,
     ) -> Result<()> {
         response::head(ctx.exchange()?, head)?;
+        reply::share(session.req_header(), head)?;
         if session.is_process_shutting_down() {
             head.insert_header(http::header::CONNECTION, "close")?;
         }

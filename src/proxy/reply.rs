@@ -1,11 +1,11 @@
 //! What Weir says itself: refusals before a plan, and answers that need no upstream.
 
 use crate::error::Error;
-use crate::face;
+use crate::face::{self, cors};
 use bytes::Bytes;
 use http::header;
 use pingora::Result;
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 /// An error shown instead of a plan.
@@ -83,6 +83,23 @@ pub(super) async fn json(session: &mut Session, body: Bytes) -> Result<()> {
     write(session, head, body).await
 }
 
+/// The answer to a preflight: nothing but what a page may send.
+pub(super) async fn preflight(session: &mut Session) -> Result<()> {
+    let mut head = ResponseHeader::build(204, Some(4))?;
+    for (name, value) in cors::preflight() {
+        head.insert_header(name, value)?;
+    }
+    session.write_response_header(Box::new(head), true).await
+}
+
+/// Lets the page that asked read the answer.
+pub(super) fn share(request: &RequestHeader, head: &mut ResponseHeader) -> Result<()> {
+    for (name, value) in cors::shared(&request.headers) {
+        head.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
 fn json_head(status: u16, length: usize) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(5))?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
@@ -90,7 +107,8 @@ fn json_head(status: u16, length: usize) -> Result<ResponseHeader> {
     Ok(head)
 }
 
-async fn write(session: &mut Session, head: ResponseHeader, body: Bytes) -> Result<()> {
+async fn write(session: &mut Session, mut head: ResponseHeader, body: Bytes) -> Result<()> {
+    share(session.req_header(), &mut head)?;
     session.write_response_header(Box::new(head), false).await?;
     session.write_response_body(Some(body), true).await
 }

@@ -3,18 +3,19 @@
 use super::exchange::{Exchange, Generation};
 use super::local;
 use super::reply::Refusal;
-use crate::access::{self, Caller};
-use crate::bounds::{DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
+use crate::access::{self, Admitted, Caller};
+use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME, HEAD_FIELDS, SESSION_ID_BYTES};
 use crate::choose::{self, Conversation};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::error::Error;
-use crate::metrics::{BadJson, Ending};
+use crate::metrics::{BadJson, Deadline, Ending, FailedKey, RequestCap};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
-use crate::request::route::{Face, Miss, Target, route};
+use crate::request::route::{Face, Miss, Operation, Target, route};
+use crate::selection::SplitMix64;
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
@@ -34,8 +35,9 @@ pub(super) fn early(state: &State, session: &mut Session) {
     // A connection that is to be closed says so; zero seconds would mean for ever.
     let open = !session.is_process_shutting_down();
     session.set_keepalive(open.then(|| limits.keepalive_idle.as_secs().max(1)));
-    session.set_write_timeout(Some(limits.write_timeout));
-    session.set_min_send_rate(Some(limits.min_send_rate).filter(|rate| *rate > 0));
+    // The stream of an HTTP/1 connection has its own pace; here a caller can shut one stream's window.
+    let write = session.is_http2().then_some(limits.write_timeout);
+    session.set_write_timeout(write);
     session.set_total_drain_timeout(Some(DRAIN_TIME));
 }
 
@@ -55,15 +57,13 @@ pub(super) async fn filter(
             return Ok(None);
         }
     };
-    let caller = caller(state, &head.headers).map_err(Refusal::closing)?;
+    let caller = caller(state, session).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
+    let admitted = admit(state, &caller, &snapshot.settings.limits).map_err(Refusal::closing)?;
     let mut held = state.bodies.hold();
     let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
     let received = Instant::now();
-    let envelope = envelope::read(&body, operation).map_err(|error| {
-        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
-        Refusal::kept(error.into())
-    })?;
+    let envelope = understood(state, &body, operation).await?;
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
     let ask = Ask { state, snapshot, caller, face, headers };
@@ -90,12 +90,14 @@ pub(super) async fn filter(
         generation,
         body,
         _held: held,
+        _admitted: admitted,
         envelope,
         pools,
         conversation,
         attempts,
         next: None,
         fresh: false,
+        dice: SplitMix64::new(rand::random()),
         refused: Vec::new(),
         attempt: None,
         dispatched: 0,
@@ -122,6 +124,16 @@ fn destination(head: &RequestHeader) -> Result<(Face, Target), Refusal> {
     Ok(place)
 }
 
+/// A place among the requests under way, before any byte of the body is read (S9).
+fn admit(state: &State, caller: &Caller, limits: &Limits) -> Result<Admitted, Error> {
+    if state.active() > limits.requests {
+        state.metrics.shed.inc(RequestCap::Total);
+        let says = "Too many requests are under way now";
+        return Err(Error::weir(503, says).retry_after(Some(1)));
+    }
+    caller.admit(limits.requests_per_key).inspect_err(|_| state.metrics.shed.inc(RequestCap::Key))
+}
+
 async fn whole_body(
     state: &State,
     session: &mut Session,
@@ -132,14 +144,37 @@ async fn whole_body(
         bytes: limits.body_bytes,
         buffered: limits.buffered_bytes,
         time: limits.body_timeout,
+        rate: limits.min_body_rate,
     };
     body::read(session, bounds, held).await.map_err(|error| {
         match error.status {
+            408 => state.metrics.deadlines.inc(Deadline::Body),
             413 => state.metrics.body_too_large.inc(),
             503 => state.metrics.body_shed.inc(),
             _ => {}
         }
         Refusal::closing(error)
+    })
+}
+
+/// What the body asks for. A large one is read beside the threads that serve, so that a few callers
+/// cannot hold up all others.
+async fn understood(
+    state: &State,
+    body: &Bytes,
+    operation: Operation,
+) -> Result<Envelope, Refusal> {
+    let read = if body.len() <= BODY_READ_INLINE_BYTES {
+        envelope::read(body, operation)
+    } else {
+        let body = body.clone();
+        let reading = tokio::task::spawn_blocking(move || envelope::read(&body, operation));
+        let unread = |_| Refusal::kept(Error::weir(500, "The body could not be read"));
+        reading.await.map_err(unread)?
+    };
+    read.map_err(|error| {
+        state.metrics.bad_json.inc(BadJson::of_kind(error.kind()));
+        Refusal::kept(error.into())
     })
 }
 
@@ -161,9 +196,33 @@ fn missed(miss: &Miss) -> Refusal {
 }
 
 /// 401 before any byte of the body is read (S11).
-pub(super) fn caller(state: &State, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
+pub(super) fn caller(state: &State, session: &Session) -> Result<Arc<Caller>, Error> {
+    let headers = &session.req_header().headers;
     let value = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-    access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"))
+    let found =
+        access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"));
+    found.map_err(|error| failed_key(state, session, error))
+}
+
+/// The answer to a wrong key, or to none: 429 once its address has sent too many.
+fn failed_key(state: &State, session: &Session, error: Error) -> Error {
+    let most = state.snapshot.load().settings.limits.failed_keys;
+    let address = session.client_addr().and_then(|address| address.as_inet());
+    let counted = match address.filter(|_| most > 0) {
+        Some(address) => state.failures.count(address.ip(), now_ms() / 1000, most),
+        None => Ok(()),
+    };
+    match counted {
+        Ok(()) => {
+            state.metrics.failed_keys.inc(FailedKey::Refused);
+            error
+        }
+        Err(seconds) => {
+            state.metrics.failed_keys.inc(FailedKey::Limited);
+            let says = "Too many requests without a valid key from this address";
+            Error::caller(429, says).retry_after(Some(seconds))
+        }
+    }
 }
 
 /// Where a request will be tried, in order, and which conversation it goes on with.

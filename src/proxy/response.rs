@@ -2,7 +2,7 @@
 
 use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
-use crate::bounds::ERROR_BODY_BYTES;
+use crate::bounds::{ERROR_BODY_BYTES, INTERIM_HEADS};
 use crate::edge::clock::{Clock, now_ms};
 use crate::error::Error;
 use crate::face::{self, Relay, Reply, Step};
@@ -17,8 +17,8 @@ use pingora_http::ResponseHeader;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long an upstream may take to close after its terminal event.
-const AFTER_TERMINAL: Duration = Duration::from_secs(5);
+/// How long an upstream may go on after its terminal event: late usage counts as long (F36).
+const AFTER_TERMINAL: Duration = Duration::from_secs(1);
 
 /// `upstream_response_filter`: goes on with a reply, passes the caller's own fault, or fails the
 /// attempt so that another can be made.
@@ -29,13 +29,18 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
     };
     let status = head.status.as_u16();
     if head.status.is_informational() && status != 101 {
-        return Ok(());
+        attempt.interim += 1;
+        if attempt.interim <= INTERIM_HEADS {
+            return Ok(());
+        }
+        attempt.ends(Outcome::Malformed);
+        return Err(failed("a flood of informational heads"));
     }
     attempt.status = status;
     attempt.claim.status(status);
     attempt.streamed = is_stream(&head.headers);
     attempt.flow = match classify_status(status) {
-        Verdict::Deliver if head.headers.contains_key(header::CONTENT_ENCODING) => {
+        Verdict::Deliver if is_compressed(&head.headers) => {
             attempt.ends(Outcome::Malformed);
             return Err(failed("compressed though identity was asked"));
         }
@@ -62,7 +67,11 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             if outcome != Outcome::ClientFault || another_model {
                 return Err(failed("status of the upstream"));
             }
-            if exchange.face == Face::OpenRouter { Flow::Wrap(Vec::new()) } else { Flow::Pass }
+            let readable = !is_compressed(&head.headers);
+            match exchange.face {
+                Face::OpenRouter => Flow::Wrap(readable.then(Vec::new)),
+                Face::Faithful => Flow::Pass,
+            }
         }
     };
     if !attempt.streamed || !matches!(attempt.flow, Flow::Reply(_)) {
@@ -71,6 +80,12 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
     exchange.answered = status;
     *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
     Ok(())
+}
+
+/// Whether the body is anything but itself, though `identity` was asked for (F39).
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(header::CONTENT_ENCODING);
+    encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_stream(headers: &HeaderMap) -> bool {
@@ -103,10 +118,12 @@ fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result
     if is_stream(&upstream.headers) {
         head.insert_header(header::CACHE_CONTROL, "no-cache")?;
     }
-    if matches!(flow, Flow::Pass)
-        && let Some(length) = upstream.headers.get(header::CONTENT_LENGTH)
-    {
-        head.insert_header(header::CONTENT_LENGTH, length.clone())?;
+    if matches!(flow, Flow::Pass) {
+        for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
+            if let Some(value) = upstream.headers.get(&name) {
+                head.insert_header(name, value.clone())?;
+            }
+        }
     }
     if face == Face::Faithful
         && let Some(request_id) = upstream.headers.get("x-request-id")
@@ -130,17 +147,22 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
     let Some(attempt) = &mut exchange.attempt else {
         return Err(failed("no attempt to answer"));
     };
+    *body = attempt.scrubbed(body.take(), end);
     match &mut attempt.flow {
         Flow::Awaiting => Err(failed("a body before its head")),
         Flow::Pass => Ok(()),
         Flow::Wrap(kept) => {
-            if let Some(bytes) = body.take() {
+            if let (Some(bytes), Some(kept)) = (body.take(), kept.as_mut()) {
                 let room = ERROR_BODY_BYTES.saturating_sub(kept.len());
                 kept.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
             }
             if end {
                 let name = &attempt.target.endpoint.provider.name;
-                let error = face::wrap_upstream_error(attempt.status, kept, name);
+                let error = face::wrap_upstream_error(
+                    attempt.status,
+                    kept.as_deref().unwrap_or_default(),
+                    name,
+                );
                 *body = Some(match exchange.clock.began_with_comment() {
                     true => face::error_event(exchange.named(), &error),
                     false => face::error_body(&error, Some(&exchange.generation.id)),
@@ -149,7 +171,13 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
             Ok(())
         }
         Flow::Reply(relay) => {
-            let step = relay.push(body.take(), end, &mut attempt.claim);
+            let read = body.take();
+            let said_more =
+                attempt.over && read.as_ref().is_some_and(|read| !read.trim_ascii().is_empty());
+            if said_more && !std::mem::replace(&mut attempt.went_on, true) {
+                exchange.state.metrics.post_done.inc();
+            }
+            let step = relay.push(read, end, &mut attempt.claim);
             reply(exchange, step, body, end)
         }
     }
@@ -195,13 +223,18 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         let last = relay.fail(&disconnected());
         *body = Some(join(body.take(), last));
     }
-    if !attempt.committed && (step.content || body.is_some()) {
+    let left = exchange.clock.has_left();
+    if !attempt.committed && !left && (step.content || body.is_some()) {
         commit(attempt);
         exchange.attempts.commit();
     }
     let deadline = next_deadline(attempt, step.event, terminal);
     let heard = body.is_some().then_some(may_comment);
     rearm(&exchange.clock, deadline, heard);
+    if end && terminal && left {
+        attempt.ends(Outcome::ClientAbort);
+        exchange.state.metrics.client_abort.inc(Phase::of(attempt.committed));
+    }
     if end && terminal {
         attempt.ends(Outcome::Ok);
     }
@@ -229,15 +262,18 @@ fn rearm(clock: &Clock, deadline: Option<(Duration, Option<u64>)>, heard: Option
 /// What the clock is set to by a read, and the instant it may not pass.
 ///
 /// Before its first content a stream has its first-content clock, whatever comes; after it, only the
-/// idle clock. A body in one piece makes progress with every read, but has a total.
+/// idle clock; after its end, one that nothing winds up again. A body in one piece makes progress
+/// with every read, but has a total.
 fn next_deadline(
-    attempt: &Attempt,
+    attempt: &mut Attempt,
     event: bool,
     terminal: bool,
 ) -> Option<(Duration, Option<u64>)> {
     let idle = attempt.target.endpoint.timeouts.idle;
+    let over = terminal || attempt.outcome == Some(Outcome::InBand);
+    let was_over = std::mem::replace(&mut attempt.over, over);
     match attempt.streamed {
-        _ if terminal || attempt.outcome == Some(Outcome::InBand) => Some((AFTER_TERMINAL, None)),
+        _ if over => (!was_over).then_some((AFTER_TERMINAL, None)),
         true => (event && attempt.committed).then_some((idle, None)),
         false => event.then_some((idle, Some(attempt.latest))),
     }

@@ -13,6 +13,7 @@ use crate::selection::{self, Service};
 use crate::snapshot::Target;
 use crate::state::State;
 use crate::upstream::credential::Key;
+use crate::upstream::scrub::Scrub;
 use bytes::Bytes;
 use http::{HeaderName, Method, header};
 use pingora::protocols::ALPN;
@@ -50,14 +51,16 @@ pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPee
         let (Some(address), true) =
             (address, credential.is_some() || target.endpoint.provider.keyless)
         else {
-            target.metrics.attempt(Outcome::Unresolved);
-            skip(state, exchange);
+            skip(state, exchange, &target, Outcome::Unresolved);
             continue;
         };
+        if upstream.throttle.refuses(now, exchange.dice.unit()) {
+            skip(state, exchange, &target, Outcome::Throttled);
+            continue;
+        }
         let Ok(mut peer) = upstream.pool.peer(&target.endpoint, address, exchange.body.len())
         else {
-            target.metrics.attempt(Outcome::Unresolved);
-            skip(state, exchange);
+            skip(state, exchange, &target, Outcome::Unresolved);
             continue;
         };
         if exchange.fresh {
@@ -72,9 +75,23 @@ pub(super) fn peer(state: &State, exchange: &mut Exchange) -> Result<Box<HttpPee
     }
 }
 
-/// Passes over an endpoint that cannot even be tried.
-fn skip(state: &State, exchange: &mut Exchange) {
-    exchange.attempts.failed(Outcome::Unresolved, 0, None);
+/// How long to wait before the next try: nothing, unless it goes where the last one failed (F16).
+pub(super) fn pause(exchange: &mut Exchange) -> Duration {
+    let draw = exchange.dice.unit();
+    let next = exchange.next.and_then(|choice| exchange.target(choice));
+    let last = exchange.ended.as_ref().map(|ended| &ended.target.upstream);
+    match (next, last) {
+        (Some(next), Some(last)) if Arc::ptr_eq(&next.upstream, last) => {
+            exchange.attempts.backoff(draw)
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+/// Passes over an endpoint that is not even tried.
+fn skip(state: &State, exchange: &mut Exchange, target: &Target, outcome: Outcome) {
+    target.metrics.attempt(outcome);
+    exchange.attempts.failed(outcome, 0, None);
     exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
 }
 
@@ -104,6 +121,7 @@ fn begin(
         return Err(given_up("no ledger slot is free"));
     };
     exchange.clock.stop();
+    exchange.clock.drain(target.endpoint.provider.drains);
     exchange.attempt = Some(Attempt {
         injected_usage: injects && exchange.envelope.lacks_usage(),
         _in_flight: target.live.enter(),
@@ -116,10 +134,14 @@ fn begin(
         tools: exchange.envelope.has_tools,
         prompt_bytes: exchange.body.len() as u64,
         flow: Flow::Awaiting,
+        scrub: Scrub::default(),
         dispatched: None,
         latest: u64::MAX,
         streamed: false,
         reused: false,
+        interim: 0,
+        over: false,
+        went_on: false,
         committed: false,
         first_content_us: None,
         outcome: None,
@@ -208,13 +230,15 @@ pub(super) fn head(
     };
     let provider = &attempt.target.endpoint.provider;
     let path = format!("{}{}", provider.base_url.path, exchange.operation.path());
-    let mut head = RequestHeader::build(Method::POST, path.as_bytes(), Some(8))?;
+    let mut head = RequestHeader::build(Method::POST, path.as_bytes(), Some(9))?;
     head.set_version(out.version);
     head.insert_header(header::HOST, attempt.target.host.clone())?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, attempt.body.len())?;
     let accept = if exchange.envelope.stream { "text/event-stream" } else { "application/json" };
     head.insert_header(header::ACCEPT, accept)?;
+    // Without it a server may compress, and what is metered must be read.
+    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
     head.insert_header(header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION")))?;
     if let Some(credential) = &attempt.credential {
         head.insert_header(header::AUTHORIZATION, credential.authorization.clone())?;

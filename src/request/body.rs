@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora_proxy::Session;
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// Preallocation is by `Content-Length`, but a length that lies must not cost memory.
 const PREALLOCATE: usize = 1 << 20;
@@ -16,14 +17,24 @@ pub struct Bounds {
     pub bytes: usize,
     /// Of all bodies together.
     pub buffered: usize,
+    /// For a body that does not come, and a second more for every `rate` bytes that have.
     pub time: Duration,
+    pub rate: usize,
+}
+
+impl Bounds {
+    /// How long a body of which so many bytes have come may have taken.
+    fn time_for(&self, bytes: usize) -> Duration {
+        let steps = bytes / self.rate.max(1);
+        self.time.saturating_add(Duration::from_secs(steps as u64))
+    }
 }
 
 /// The body in one piece; `held` covers it when it has come.
 ///
 /// # Errors
-/// 413 as soon as the size is known to be too large, 503 when all bodies together are, 408 when `bounds.time` has passed, 415 for a
-/// compressed body (F57), 400 when the caller's framing breaks off.
+/// 413 as soon as the size is known to be too large, 503 when all bodies together are, 408 when it
+/// comes too slowly (F48), 415 for a compressed body (F57), 400 when the caller's framing breaks off.
 pub async fn read(session: &mut Session, bounds: Bounds, held: &mut Held) -> Result<Bytes, Error> {
     let declared = declared(session)?;
     if declared.is_some_and(|length| length > bounds.bytes) {
@@ -35,10 +46,9 @@ pub async fn read(session: &mut Session, bounds: Bounds, held: &mut Held) -> Res
         session.write_continue_response().await.map_err(|_| cut())?;
         session.req_header_mut().remove_header(&header::EXPECT);
     }
-    match tokio::time::timeout(bounds.time, collect(session, &mut room)).await {
-        Ok(body) => body.inspect(|body| room.held.settle(body.len())),
-        Err(_) => Err(Error::caller(408, "The request body did not arrive in time")),
-    }
+    let body = collect(session, &mut room).await?;
+    room.held.settle(body.len());
+    Ok(body)
 }
 
 /// The length the head announces, if it does.
@@ -73,7 +83,9 @@ impl Room<'_> {
 }
 
 async fn collect(session: &mut Session, room: &mut Room<'_>) -> Result<Bytes, Error> {
-    let Some(first) = next(session).await? else {
+    let (began, bounds) = (Instant::now(), room.bounds);
+    let until = |bytes| began + bounds.time_for(bytes);
+    let Some(first) = next(session, until(0)).await? else {
         return Ok(Bytes::new());
     };
     if Some(first.len()) == room.declared {
@@ -86,13 +98,16 @@ async fn collect(session: &mut Session, room: &mut Room<'_>) -> Result<Bytes, Er
     while let Some(bytes) = piece {
         room.make(whole.len() + bytes.len())?;
         whole.extend_from_slice(&bytes);
-        piece = next(session).await?;
+        piece = next(session, until(whole.len())).await?;
     }
     Ok(whole.freeze())
 }
 
-async fn next(session: &mut Session) -> Result<Option<Bytes>, Error> {
-    session.read_request_body().await.map_err(|_| cut())
+async fn next(session: &mut Session, until: Instant) -> Result<Option<Bytes>, Error> {
+    match timeout_at(until, session.read_request_body()).await {
+        Ok(piece) => piece.map_err(|_| cut()),
+        Err(_) => Err(Error::caller(408, "The request body did not arrive in time")),
+    }
 }
 
 fn cut() -> Error {

@@ -51,6 +51,8 @@ pub enum Target {
     Models,
     /// `GET generation`, OpenRouter's face only.
     Generation,
+    /// `OPTIONS` of any path: a browser asks before it sends the request itself.
+    Preflight,
 }
 
 /// Why a path is not served.
@@ -85,7 +87,11 @@ const POST: &str = "POST";
 pub fn route(method: &http::Method, path: &str) -> Result<(Face, Target), Miss> {
     let (_, served, face, target) =
         ROUTES.iter().find(|(known, ..)| *known == path).ok_or(Miss::Path)?;
-    if method.as_str() == *served { Ok((*face, *target)) } else { Err(Miss::Method(served)) }
+    match method.as_str() {
+        method if method == *served => Ok((*face, *target)),
+        "OPTIONS" => Ok((*face, Target::Preflight)),
+        _ => Err(Miss::Method(served)),
+    }
 }
 
 #[cfg(test)]
@@ -104,10 +110,12 @@ mod tests {
                 Target::Inference(operation) => operation.path(),
                 Target::Models => "/models",
                 Target::Generation => "/generation",
+                Target::Preflight => unreachable!("no path of its own"),
             };
             assert_eq!(tail, Some(expected));
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             assert_eq!(route(&method, path), Ok((face, target)));
+            assert_eq!(route(&Method::OPTIONS, path), Ok((face, Target::Preflight)));
         }
     }
 
@@ -133,7 +141,9 @@ mod tests {
             "/api/v1/chat/completions/x",
             "/api/v2/models",
         ] {
-            assert_eq!(route(&Method::GET, path), Err(Miss::Path), "{path}");
+            for method in [Method::GET, Method::OPTIONS] {
+                assert_eq!(route(&method, path), Err(Miss::Path), "{path}");
+            }
         }
     }
 }

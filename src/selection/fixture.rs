@@ -39,6 +39,7 @@ pub(crate) fn provider(slug: &str) -> Provider {
         credentials: Vec::new(),
         keyless: true,
         injects_usage: true,
+        drains: false,
     }
 }
 

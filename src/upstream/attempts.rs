@@ -3,10 +3,11 @@
 //! Pure: it is told how each try ended and whether the retry budget has room, and answers which
 //! endpoint is next. Nobody else counts tries.
 
-use crate::bounds::{ATTEMPTS_PER_MODEL, COOLDOWN_SECONDS, TRIES_PER_REQUEST};
+use crate::bounds::{ATTEMPTS_PER_MODEL, COOLDOWN_SECONDS, RETRY_BACKOFF, TRIES_PER_REQUEST};
 use crate::error::{Error, UpstreamFault};
 use crate::outcome::Outcome;
 use crate::selection::RETRY_AFTER_SECONDS;
+use std::time::Duration;
 
 /// What an upstream's status means before its body is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub struct Attempts {
 #[derive(Debug, Default)]
 struct Sums {
     failures: usize,
-    /// Of them, those that had no address to try.
+    /// Of them, those that had no address to try, or that a throttle held back.
     untried: usize,
     rate_limited: usize,
     timeouts: usize,
@@ -103,10 +104,13 @@ impl Attempts {
     /// The endpoint to try now, or `None` when the request must end.
     ///
     /// `budget` is asked before a retry and never before a first try; nor before the next model
-    /// after a client fault, which repeats nothing that failed for lack of capacity.
+    /// after a client fault, which repeats nothing that failed for lack of capacity; nor after an
+    /// endpoint that was passed over.
     pub fn next(&mut self, budget: impl FnOnce() -> bool) -> Option<Choice> {
         let onward = self.onward.take();
-        let free = self.last.is_none_or(|last| last.outcome == Outcome::ClientFault);
+        let free = self
+            .last
+            .is_none_or(|last| last.outcome == Outcome::ClientFault || is_untried(last.outcome));
         match onward {
             _ if self.committed => return None,
             None | Some(Onward::Stay) => {}
@@ -137,7 +141,7 @@ impl Attempts {
         self.onward = Some(if self.committed { Onward::Nowhere } else { onward(outcome) });
         self.last = Some(Failure { choice, outcome, status, retry_after });
         self.sums.failures += 1;
-        self.sums.untried += usize::from(outcome == Outcome::Unresolved);
+        self.sums.untried += usize::from(is_untried(outcome));
         self.sums.rate_limited += usize::from(outcome == Outcome::RateLimited);
         self.sums.timeouts += usize::from(is_timeout(outcome, status));
         let (least, most) = COOLDOWN_SECONDS;
@@ -163,6 +167,16 @@ impl Attempts {
         };
         if self.onward == Some(Onward::NextEndpoint) && self.here < most {
             self.onward = Some(Onward::Stay);
+        }
+    }
+
+    /// How long to wait before a try at the provider that failed last: up to [`RETRY_BACKOFF`], as
+    /// `draw` in `[0, 1)` says, so that those who failed together do not come back together (F16).
+    #[must_use]
+    pub fn backoff(&self, draw: f64) -> Duration {
+        match self.last.map(|last| last.outcome) {
+            Some(Outcome::ServerError | Outcome::InBand) => RETRY_BACKOFF.mul_f64(draw),
+            _ => Duration::ZERO,
         }
     }
 
@@ -270,6 +284,11 @@ const fn onward(outcome: Outcome) -> Onward {
         | Outcome::CrashRecovered => Onward::Nowhere,
         _ => Onward::NextEndpoint,
     }
+}
+
+/// Nothing was tried: there was no address, or the provider is to be spared.
+const fn is_untried(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Unresolved | Outcome::Throttled)
 }
 
 /// A clock of ours or of the upstream's ran out. A connect timeout is like a refusal (F02).

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+const SCHEME: &str = "Bearer ";
+
 /// One credential, ready to be sent.
 #[derive(Debug)]
 pub struct Key {
@@ -16,6 +18,15 @@ pub struct Key {
     /// Value of `Authorization`, marked sensitive: it is not printed and not indexed by HPACK.
     pub authorization: HeaderValue,
     pub live: Arc<CredentialLive>,
+}
+
+impl Key {
+    /// The secret as it goes over the wire.
+    #[must_use]
+    pub fn secret(&self) -> &[u8] {
+        let value = self.authorization.as_bytes();
+        value.strip_prefix(SCHEME.as_bytes()).unwrap_or(value)
+    }
 }
 
 /// The credentials of one provider, in the order they are to be used.
@@ -40,7 +51,7 @@ impl Credentials {
     pub fn new(provider: &Provider, registry: &Registry) -> Result<Self, Unsendable> {
         let key = |credential: &Arc<crate::catalog::Credential>| {
             let id = Arc::clone(&credential.id);
-            let text = Zeroizing::new(format!("Bearer {}", credential.secret.expose_secret()));
+            let text = Zeroizing::new(format!("{SCHEME}{}", credential.secret.expose_secret()));
             let Ok(mut authorization) = HeaderValue::from_str(&text) else {
                 return Err(Unsendable { id });
             };
@@ -96,7 +107,10 @@ mod tests {
         let credentials =
             Credentials::new(&provider(&["one", "two"]), &Registry::default()).unwrap();
         let first = credentials.pick(0).unwrap();
-        assert_eq!(first.authorization, "Bearer one");
+        assert_eq!(
+            (&first.authorization, first.secret()),
+            (&"Bearer one".parse().unwrap(), &b"one"[..])
+        );
         first.live.record(Outcome::Credential, 0, None);
         let second = credentials.pick(0).unwrap();
         assert_eq!(&*second.id, "p/1");

@@ -11,6 +11,14 @@ use std::time::Duration;
 /// How long one lookup may take.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What went wrong in all lookups of the process, for metrics.
+#[derive(Debug, Default)]
+pub struct Lookups {
+    pub failed: AtomicU64,
+    /// Addresses refused because they are not public (F04).
+    pub refused: AtomicU64,
+}
+
 /// The last good addresses of one host.
 #[derive(Debug)]
 pub struct Addresses {
@@ -20,15 +28,14 @@ pub struct Addresses {
     known: ArcSwap<Vec<SocketAddr>>,
     /// Lookups that failed since the last good one.
     failures: AtomicU64,
-    /// Addresses refused so far, for the metric.
-    blocked: AtomicU64,
+    lookups: Arc<Lookups>,
 }
 
 impl Addresses {
     /// Nothing is looked up yet; an address in place of a name is known at once. `private` allows
     /// addresses that are not of the public internet.
     #[must_use]
-    pub fn new(base: &BaseUrl, private: bool) -> Self {
+    pub fn new(base: &BaseUrl, private: bool, lookups: Arc<Lookups>) -> Self {
         let host = base.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let literal = host.parse::<IpAddr>().ok();
         let addresses = Self {
@@ -37,17 +44,19 @@ impl Addresses {
             private,
             known: ArcSwap::default(),
             failures: AtomicU64::new(0),
-            blocked: AtomicU64::new(0),
+            lookups,
         };
-        addresses.accept(literal.into_iter().map(|ip| SocketAddr::new(ip, base.port)).collect());
-        addresses.failures.store(0, Relaxed);
+        if let Some(ip) = literal {
+            addresses.accept(vec![SocketAddr::new(ip, base.port)]);
+            addresses.failures.store(0, Relaxed);
+        }
         addresses
     }
 
     /// Addresses 127.0.0.x of a host that is never looked up.
     #[cfg(test)]
     pub(super) fn known_for_test(base: &BaseUrl, last: &[&str]) -> Self {
-        let addresses = Self::new(base, true);
+        let addresses = Self::new(base, true, Arc::default());
         let ip = |last: &&str| format!("127.0.0.{last}:{}", base.port).parse().unwrap();
         addresses.accept(last.iter().map(ip).collect());
         addresses
@@ -69,12 +78,6 @@ impl Addresses {
     #[must_use]
     pub fn stale(&self) -> bool {
         self.failures.load(Relaxed) > 0
-    }
-
-    /// Addresses refused so far because they are not public (`ssrf_blocked_total`).
-    #[must_use]
-    pub fn blocked(&self) -> u64 {
-        self.blocked.load(Relaxed)
     }
 
     /// Whether this address may be connected to. Asked again right before each connection.
@@ -102,7 +105,7 @@ impl Addresses {
         found.retain(|address| self.may_connect(address.ip()));
         let blocked = before - found.len();
         if blocked > 0 {
-            self.blocked.fetch_add(blocked as u64, Relaxed);
+            self.lookups.refused.fetch_add(blocked as u64, Relaxed);
             tracing::warn!(
                 host = self.host,
                 blocked,
@@ -122,6 +125,7 @@ impl Addresses {
     }
 
     fn missed(&self, why: &str) {
+        self.lookups.failed.fetch_add(1, Relaxed);
         // One line per spell of trouble, not one per lookup.
         if self.failures.fetch_add(1, Relaxed) == 0 {
             tracing::warn!(host = self.host, why, "lookup failed; keeping the last good addresses");
@@ -185,6 +189,10 @@ mod tests {
         BaseUrl { tls: false, host: host.to_owned(), port: 80, path: String::new() }
     }
 
+    fn addresses_of(host: &str, private: bool) -> Addresses {
+        Addresses::new(&base(host), private, Arc::default())
+    }
+
     fn addresses(list: &[&str]) -> Vec<SocketAddr> {
         list.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 80)).collect()
     }
@@ -210,34 +218,34 @@ mod tests {
 
     #[test]
     fn a_move_to_a_private_address_is_refused_and_the_last_good_ones_stay() {
-        let host = Addresses::new(&base("api.example.com"), false);
+        let host = addresses_of("api.example.com", false);
         host.accept(addresses(&["1.1.1.1"]));
         host.accept(addresses(&["169.254.169.254", "10.0.0.1"]));
         assert_eq!(*host.known(), addresses(&["1.1.1.1"]));
-        assert_eq!((host.stale(), host.blocked()), (true, 2));
+        assert_eq!((host.stale(), host.lookups.refused.load(Relaxed)), (true, 2));
         host.accept(addresses(&["10.0.0.1", "1.1.1.2"]));
         assert_eq!(*host.known(), addresses(&["1.1.1.2"]));
-        assert_eq!((host.stale(), host.blocked()), (false, 3));
+        assert_eq!((host.stale(), host.lookups.refused.load(Relaxed)), (false, 3));
     }
 
     #[test]
     fn private_addresses_are_used_where_configured() {
-        let host = Addresses::new(&base("vllm.internal"), true);
+        let host = addresses_of("vllm.internal", true);
         host.accept(addresses(&["10.0.0.1"]));
         assert_eq!(*host.known(), addresses(&["10.0.0.1"]));
     }
 
     #[test]
     fn literals_need_no_lookup() {
-        assert_eq!(*Addresses::new(&base("1.1.1.1"), false).known(), addresses(&["1.1.1.1"]));
-        assert_eq!(*Addresses::new(&base("[::1]"), true).known(), addresses(&["::1"]));
-        let refused = Addresses::new(&base("127.0.0.1"), false);
+        assert_eq!(*addresses_of("1.1.1.1", false).known(), addresses(&["1.1.1.1"]));
+        assert_eq!(*addresses_of("[::1]", true).known(), addresses(&["::1"]));
+        let refused = addresses_of("127.0.0.1", false);
         assert!(refused.known().is_empty());
     }
 
     #[test]
     fn addresses_are_kept_up_to_their_bound() {
-        let host = Addresses::new(&base("many.example.com"), false);
+        let host = addresses_of("many.example.com", false);
         let many = |count: usize| {
             let list = (0..count).fold(String::new(), |mut list, nth| {
                 let _ = write!(list, "1.1.1.{nth} ");
@@ -253,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_lookup_keeps_what_is_known() {
-        let host = Addresses::new(&base("name.invalid"), false);
+        let host = addresses_of("name.invalid", false);
         host.accept(addresses(&["1.1.1.1"]));
         host.refresh().await;
         assert_eq!((host.known().len(), host.stale()), (1, true));
@@ -261,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_looked_up() {
-        let host = Addresses::new(&base("localhost"), true);
+        let host = addresses_of("localhost", true);
         host.refresh().await;
         assert!(host.known().iter().all(|address| address.ip().is_loopback()));
         assert!(!host.known().is_empty());

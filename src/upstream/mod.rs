@@ -11,11 +11,12 @@ pub mod peer;
 pub mod pool;
 pub mod pools;
 pub mod probe;
+pub mod scrub;
 #[cfg(test)]
 mod simulation;
 
 use crate::catalog::Provider;
-use crate::endpoint::{Live, Registry};
+use crate::endpoint::{Live, Registry, Throttle};
 use crate::selection::Facts;
 use credential::{Credentials, Unsendable};
 use peer::Untrusted;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 pub struct Upstream {
     pub pool: Arc<Pool>,
     pub credentials: Credentials,
+    pub throttle: Arc<Throttle>,
 }
 
 /// Why a provider cannot be used as it is configured.
@@ -50,7 +52,7 @@ impl Upstream {
     ) -> Result<Self, Unusable> {
         let credentials = Credentials::new(provider, registry)?;
         let pool = pools.attach(provider, &credentials)?;
-        Ok(Self { pool, credentials })
+        Ok(Self { pool, credentials, throttle: registry.throttle(&provider.slug) })
     }
 
     /// All that selection may know of one of this provider's endpoints.

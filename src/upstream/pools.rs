@@ -1,7 +1,7 @@
 //! All pools of the process: what a reload finds again, and what is looked up in the background.
 
 use super::credential::Credentials;
-use super::discovery::Addresses;
+use super::discovery::{Addresses, Lookups};
 use super::peer::Untrusted;
 use super::pool::Pool;
 use super::probe;
@@ -23,12 +23,13 @@ const LOOKUPS_AT_ONCE: usize = 16;
 /// All pools that a snapshot or a request still holds.
 pub struct Pools {
     health: Arc<HealthRegistry>,
+    pub lookups: Arc<Lookups>,
     pools: Mutex<Vec<Weak<Pool>>>,
 }
 
 impl Default for Pools {
     fn default() -> Self {
-        Self { health: probe::registry(), pools: Mutex::default() }
+        Self { health: probe::registry(), lookups: Arc::default(), pools: Mutex::default() }
     }
 }
 
@@ -44,7 +45,9 @@ impl Pools {
         credentials: &Credentials,
     ) -> Result<Arc<Pool>, Untrusted> {
         let live = self.live();
-        let fresh = Arc::new(Addresses::new(&provider.base_url, provider.private_addresses));
+        let lookups = Arc::clone(&self.lookups);
+        let fresh = Addresses::new(&provider.base_url, provider.private_addresses, lookups);
+        let fresh = Arc::new(fresh);
         let known = live.iter().map(|pool| pool.addresses()).find(|known| known.is_same(&fresh));
         let addresses = known.map_or(fresh, Arc::clone);
         let pool = Pool::new(provider, credentials, addresses, Arc::clone(&self.health))?;

@@ -181,6 +181,8 @@ class Connection(asyncio.Protocol):
         what = step.get("do", "reply")
         if what != "reply":
             self.chaos.truth.write("plan", **key, status=0, fate=what, upstream_id="", bytes=0)
+            if what == "wire":
+                return await self._wire(step, key)
             return await self._misbehave(what, step)
         plan = script.plan(step, request)
         self.chaos.truth.write("plan", **key, status=plan.status, fate=plan.fate,
@@ -199,6 +201,25 @@ class Connection(asyncio.Protocol):
         else:
             self.reset()
         return False
+
+    async def _wire(self, step: dict, key: dict) -> bool:
+        """Sends exactly these bytes, head and framing included; the connection may serve on."""
+        sent = 0
+        for piece in script.wire(step):
+            if piece.wait:
+                await self._pause(piece.wait)
+            await self.writable.wait()
+            if self.gone or self.transport.is_closing():
+                self.chaos.truth.write("end", **key, sent=sent, how="caller_gone")
+                return False
+            self.transport.write(piece.data)
+            sent += len(piece.data)
+            await asyncio.sleep(0)
+        self.chaos.truth.write("end", **key, sent=sent, how="complete")
+        if step.get("then", "keep") == "close":
+            self.close()
+            return False
+        return True
 
     async def _send(self, plan: script.Plan, key: dict) -> bool:
         sent = 0
@@ -248,6 +269,10 @@ class Connection(asyncio.Protocol):
             return False
         if then == "reset_next":
             self.reset_next = True
+        if isinstance(then, dict) and "idle_data" in then:
+            await self._pause(then.get("after", 0.0))
+            self.transport.write(then["idle_data"].encode())
+            return True
         if isinstance(then, dict):
             await self._pause(then["close_after"])
             self.close()

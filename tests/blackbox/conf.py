@@ -36,7 +36,7 @@ class Provider:
 
 @dataclass
 class Model:
-    """One model; its endpoints in order of price."""
+    """One model; its endpoints in order of price. A provider named again is another variant of it."""
 
     slug: str
     providers: list[str]
@@ -124,7 +124,8 @@ def _model(model: Model, changes: dict[str, dict]) -> str:
     text = _table("[[model]]", {"slug": model.slug, "name": model.slug, "context_length": CONTEXT})
     for index, slug in enumerate(model.providers):
         prompt, completion = PRICES[index]
-        endpoint = {
+        again = {"tag": f"{slug}/v{index}"} if slug in model.providers[:index] else {}
+        endpoint = again | {
             "provider": slug,
             "model": f"up-{slug}",
             "price": {"input": str(prompt), "output": str(completion)},

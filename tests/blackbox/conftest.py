@@ -11,10 +11,22 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import conf  # noqa: E402
+import never  # noqa: E402
 from upstream import Upstream  # noqa: E402
 from weir import Weir  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--repeat", type=int, default=1, help="run each test so many times")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    times = metafunc.config.getoption("--repeat")
+    if times > 1:
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +83,7 @@ def _runner(chaos: Upstream, directory: Path):
     try:
         for weir in started:
             if weir.running():
+                never.check(weir)
                 weir.stop()
     finally:
         for weir in started:

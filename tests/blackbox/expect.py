@@ -13,7 +13,7 @@ BOTH_FACES = ["/api/v1/chat/completions", "/v1/chat/completions"]
 # error_type of each status (contract 5.3)
 TYPES = {
     400: "invalid_request", 401: "authentication", 402: "payment_required", 403: "permission_denied",
-    404: "not_found", 413: "payload_too_large", 422: "unprocessable", 429: "rate_limit_exceeded",
+    404: "not_found", 408: "timeout", 413: "payload_too_large", 422: "unprocessable", 429: "rate_limit_exceeded",
     500: "server", 502: "provider_unavailable", 503: "provider_overloaded", 504: "timeout",
 }
 
@@ -63,7 +63,7 @@ def row(found: dict, provider: str, outcome: str, source: str = "none", **column
     """One attempt of the ledger."""
     want = {"provider": provider, "outcome": outcome, "source": source} | columns
     have = {column: found[column] for column in want}
-    assert have == want
+    assert have == want, f"{have}, not {want}"
 
 
 def free(found: dict) -> None:

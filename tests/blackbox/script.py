@@ -3,7 +3,9 @@
 A step is a JSON object in the request's own body, under `x_chaos.<role>` (a list gives one step per
 attempt, the last repeating). Every field has a default, so `{}` is a good answer:
 
-    do        reply | reset | silence | close | garbage       what happens at all
+    do        reply | reset | silence | close | garbage | wire    what happens at all
+    send      of wire: what goes out in place of head and body, as a list of text (bytes as Latin-1),
+              {"wait": s} and {"fill": text, "times": n}
     status    200                     head_delay  s before the head
     type      content type            headers     extra [name, value] pairs
     framing   chunked | length | close
@@ -20,7 +22,8 @@ attempt, the last repeating). Every field has a default, so `{}` is a good answe
     cut       {"event": n | "byte": n, "how": reset | fin | stall | end, "after": s}
     raw       a body sent as it is (text), raw_b64 the same in base64
     echo_key  true: the body quotes the Authorization header
-    then      keep | close | reset_next | {"close_after": s}   the connection afterwards
+    then      keep | close | reset_next | {"close_after": s} | {"idle_data": text, "after": s}
+              the connection afterwards
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 TEXT = ["Hel", "lo", " wörld ☃"]
@@ -78,6 +82,20 @@ class Plan:
     @property
     def body(self) -> bytes:
         return b"".join(piece.data for piece in self.pieces)
+
+
+def wire(step: dict) -> Iterator[Piece]:
+    """What a `wire` step sends, made as it goes: it may be large."""
+    wait = 0.0
+    for part in step["send"]:
+        if isinstance(part, dict) and "wait" in part:
+            wait = part["wait"]
+            continue
+        text, times = (part["fill"], part["times"]) if isinstance(part, dict) else (part, 1)
+        data = text.encode("latin-1")
+        for _ in range(times):
+            yield Piece(data, wait)
+            wait = 0.0
 
 
 def plan(step: dict, request: Request) -> Plan:

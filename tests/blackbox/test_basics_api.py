@@ -174,7 +174,7 @@ def test_S11_a_bad_key_is_refused_before_the_body(shared):
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
 @pytest.mark.parametrize("model", ["acme/x", "test/m2", "up-a", "../etc", "a" * 128])
-def test_an_unknown_model(shared, path, model):
+def test_F56_an_unknown_model_is_refused_in_the_contracts_words(shared, path, model):
     answer = shared.ask(path=path, model=model)
     expect.refused(answer, 400, f"{model} is not a valid model ID")
     assert answer.seen() == []

@@ -10,7 +10,7 @@ import pytest
 from client import head
 
 KIB = 1 << 10
-SIZES = [2, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 1 << 20, 8 << 20]
+SIZES = [2, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB, 256 * KIB + 1, 1 << 20, 8 << 20]
 HUGE = 32 << 20
 FRAMINGS = {"length": 0, "chunks of 1000": 1000, "chunks of 100000": 100_000}
 
@@ -183,6 +183,7 @@ def test_S6_the_upstream_head_is_built_from_nothing(run):
                "traceparent"}
     assert set(names) <= allowed, set(names) - allowed
     values = dict(headers)
+    assert values["accept-encoding"] == "identity"
     assert values["authorization"] == f"Bearer {weir.deployment.providers[0].secret}"
     assert values["host"] == f"127.0.0.1:{weir.chaos.port}"
 

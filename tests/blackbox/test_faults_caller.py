@@ -1,10 +1,12 @@
 """Faults of the caller's connection (reliability.md, section 3 D)."""
 
+import signal
 import time
 
 import expect
 import pytest
 from client import Raw, head
+from ledger import TERMINAL
 from script import USAGE
 
 
@@ -58,6 +60,44 @@ def test_F43_usage_reported_before_the_caller_left_is_kept(run):
         raw.reset()
     (row,) = weir.rows(id, 1)
     expect.row(row, "a", "client_abort", "reported", output=USAGE["completion_tokens"])
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("leave", ["close", "reset"])
+@pytest.mark.parametrize("early", [True, False])
+def test_F43_a_provider_that_is_drained_is_read_to_its_usage(run, path, leave, early):
+    weir = run("ab", a={"first_content": "9s", "extra": {"disconnect": "drain"}})
+    step = {"text": ["word "] * 10, "pace": 0.05, "first_delay": 0.5}
+    with weir.asking({"a": step}, path=path) as (id, raw):
+        if early:
+            weir.chaos.truth.wait("request", id=id)
+        else:
+            raw.read_until(b"word")
+        getattr(raw, leave)()
+    (row,) = weir.rows(id, 1)
+    expect.row(row, "a", "client_abort", "reported", input=expect.INPUT, output=expect.OUTPUT)
+    assert row["flags"] & TERMINAL
+    cost = weir.deployment.cost("a", expect.INPUT, expect.OUTPUT)
+    assert (row["cost"], row["charge"]) == (cost, 0 if early else cost), "what nobody got costs no caller"
+    (end,) = weir.chaos.truth.wait("end", id=id)
+    assert end["how"] == "complete" and weir.chaos.truth.requests(id, "b") == []
+    weir.settles(1, "client_abort_total", phase="before_content" if early else "after_content")
+    weir.settles(1, "requests_total", outcome="client_abort")
+    expect.whole(weir.ask(path=path))
+
+
+@pytest.mark.parametrize("step", [{"status": 500, "head_delay": 0.4}, {"cut": {"event": 2, "how": "stall"}, "first_delay": 0.4}],
+                         ids=["an error", "a stall"])
+def test_F42_a_drained_provider_that_fails_is_not_followed_by_another(run, step):
+    weir = run("ab", a={"extra": {"disconnect": "drain"}})
+    with weir.asking({"a": step}) as (id, raw):
+        weir.chaos.truth.wait("request", id=id)
+        raw.reset()
+    (row,) = weir.rows(id, 1)
+    assert (row["provider"], row["charge"]) == ("a", 0), dict(row)
+    assert weir.chaos.truth.requests(id, "b") == []
+    weir.settles(1, "client_abort_total")
+    weir.settles(1, "requests_total", outcome="client_abort")
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
@@ -188,3 +228,41 @@ def test_a_caller_who_pauses_is_not_an_idle_upstream(run, path):
     end = bytes(got[-100:])
     assert b"data: [DONE]" in end and len(got) > len(word) * count
     expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")
+
+
+def test_F56_unknown_and_forbidden_models_get_the_same_answer(run):
+    weir = run({"test/m": "a", "test/secret": "a"})
+    keys = weir.conf / "keys.toml"
+    keys.write_text(keys.read_text() + 'models = ["test/m"]\n')
+    weir.process.send_signal(signal.SIGHUP)
+    weir.settles(1, "reload_total", result="applied")
+    series = len(weir.metrics())
+    said = set()
+    for model in ("test/secret", "test/nothing", "test/m:free", "TEST/SECRET"):
+        answer = weir.ask(model=model)
+        expect.refused(answer, 400, f"{model} is not a valid model ID")
+        assert answer.seen() == []
+        said.add((answer.body.decode().replace(model, ""), tuple(sorted(answer.headers.items() - length(answer)))))
+    assert len(said) == 1, said
+    assert len(weir.metrics()) == series, "no caller's word becomes a series"
+    expect.whole(weir.ask())
+    weir.settles(4, "requests_total", outcome="caller_fault")
+    assert len(weir.ledger.wait(1)) == 1
+
+
+def length(answer) -> set:
+    """What differs with the length of the name."""
+    return {(name, value) for name, value in answer.headers.items() if name == "content-length"}
+
+
+def test_F61_an_idempotency_key_is_the_callers_own_affair(run):
+    """Weir promises no replay: two requests are two runs and two rows, each billed once."""
+    weir = run("a")
+    header = ("idempotency-key", "the-same-key")
+    answers = [weir.ask(headers=[header]) for _ in range(2)]
+    for answer in answers:
+        expect.whole(answer)
+        (request,) = answer.seen("a")
+        assert "idempotency-key" not in dict(request["headers"])
+        expect.row(answer.rows(1)[0], "a", "ok", "reported")
+    weir.settles(2, "attempts_total", outcome="ok")

@@ -1,6 +1,7 @@
 """Faults while connecting (reliability.md, section 3 A)."""
 
 import socket
+import threading
 import time
 
 import expect
@@ -135,4 +136,40 @@ def test_F02_a_connection_that_is_never_accepted_times_out(run):
         weir.settles(1, "attempts_total", provider="a", outcome="connect_timeout")
     finally:
         for sock in (*waiting, full):
+            sock.close()
+
+
+def tls_peer(says: bytes):
+    """Listens, accepts and says this in place of a handshake; then stays."""
+    server = listening()
+    kept = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            kept.append(connection)
+            connection.sendall(says)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server, kept
+
+
+@pytest.mark.parametrize("says", [b"", b"\x16\x03\x03\x40\x00\x02", b"HTTP/1.1 400 no TLS here\r\n\r\n", b"\x00" * 4096],
+                         ids=["silence", "half a record", "plain text", "zeros"])
+def test_F06_a_handshake_that_stalls_or_is_none_fails_over(run, chaos, says):
+    server, kept = tls_peer(says)
+    try:
+        base = f"https://localhost:{server.getsockname()[1]}/v1"
+        weir = run("ab", a={"base_url": base, "connect": "300ms", "extra": {"ca_file": str(chaos.ca)}})
+        answer = weir.ask()
+        expect.whole(answer)
+        assert answer.ended_at < 5, "the handshake has 3 s after the connect"
+        expect.row(answer.rows(1)[0], "b", "ok", "reported", attempt=1)
+        stalls = says in (b"", b"\x16\x03\x03\x40\x00\x02")
+        weir.settles(1, "attempts_total", provider="a", outcome="connect_timeout" if stalls else "tls")
+    finally:
+        for sock in (server, *kept):
             sock.close()

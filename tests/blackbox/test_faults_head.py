@@ -1,5 +1,6 @@
 """Faults before content (reliability.md, section 3 B, and F27)."""
 
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -55,7 +56,7 @@ def test_F12_three_resets_are_502(run):
     hopeless(run, {"do": "reset"}, "reset", 502)
 
 
-def test_what_is_not_http_fails_over(run):
+def test_F20_what_is_not_http_fails_over(run):
     failover(run, {"do": "garbage"}, "malformed")
 
 
@@ -68,6 +69,21 @@ def test_F13_silence_fails_over_at_its_clock(run, stream):
 def test_F13_only_silence_is_504(run):
     _, answer, _ = hopeless(run, SILENT, "first_content_timeout", 504)
     assert answer.ended_at < 6
+
+
+def test_F13_a_model_may_have_a_clock_of_its_own(run):
+    weir = run({"test/fast": "a", "test/thinks": "a"})
+    models = weir.conf / "models.toml"
+    before, thinks = models.read_text().split('slug = "test/thinks"')
+    clock = 'provider = "a"\ntimeouts = { first_content = "4s" }'
+    models.write_text(before + 'slug = "test/thinks"' + thinks.replace('provider = "a"', clock))
+    weir.process.send_signal(signal.SIGHUP)
+    weir.settles(1, "reload_total", result="applied")
+    step = {"a": {"first_delay": 1.5}}
+    expect.whole(weir.ask(step, model="test/thinks"))
+    answer = weir.ask(step, model="test/fast")
+    expect.refused(answer, 504)
+    expect.row(answer.rows(1)[0], "a", "first_content_timeout")
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
@@ -217,20 +233,3 @@ def test_F27_only_error_events_are_a_real_status(run):
     step = {"error": {"at": 0, "error": {"code": 500, "message": "canary-inner"}}}
     _, answer, _ = hopeless(run, step, "in_band_error", 502)
     assert answer.headers["content-type"].startswith("application/json")
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_an_empty_200_fails_over(run, stream):
-    failover(run, {"raw": "", "type": "application/json"}, "empty", status=200, stream=stream)
-
-
-def test_a_page_of_html_is_no_stream(run):
-    """F23: what was asked for as a stream must be one."""
-    step = {"raw": "<html>login</html>", "type": "text/html"}
-    failover(run, step, "malformed", status=200)
-
-
-def test_a_redirect_is_not_followed(run, chaos):
-    step = {"status": 302, "headers": [["location", f"http://127.0.0.1:{chaos.port}/s/stolen/v1"]]}
-    _, answer = failover(run, step, "malformed", status=302)
-    assert answer.seen("stolen") == []

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import expect
 import pytest
 from ledger import TERMINAL, UNREADABLE
+from test_faults_wire import CHUNKED, DONE, HELLO, STOP, chunk, wire
+from test_faults_wire import USAGE as REPORT
 
 FIRST_TWO = "Hello"  # the first two deltas of the script
 
@@ -106,6 +108,68 @@ def test_the_total_clock_ends_an_unstreamed_answer(run):
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F25_after_content_comments_are_no_progress(run, path):
+    """The idle clock is the cap: only events wind it up."""
+    weir = run("a", a={"total": "60s"})
+    answer = weir.ask({"a": wire(CHUNKED + chunk(HELLO), *[{"wait": 0.2}, chunk(": tick\n\n")] * 60)}, path=path)
+    expect.cut(answer, (502, 504), "hello")
+    assert 0.7 < answer.ended_at < 3
+    expect.row(answer.rows(1)[0], "a", "idle_timeout", "estimated")
+    weir.settles(1, "attempts_total", outcome="idle_timeout")
+
+
+ODDITIES = {
+    "bare CR": lambda text: text.replace("\n", "\r"),
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "mixed line ends": lambda text: text.replace("\n\n", "\r\n\n", 1).replace("\n\n", "\r\r", 1),
+    "byte order mark": lambda text: "\xef\xbb\xbf" + text,
+    "NUL": lambda text: ": \0\n\n" + text,
+    "comments": lambda text: ":\n: a\n\n" + text.replace("data:", ":x\ndata:"),
+    "id and retry": lambda text: "retry: 10\n\n" + text.replace("data:", "id: 7\nevent: message\ndata:"),
+    "no space": lambda text: text.replace("data: ", "data:"),
+    "no colon": lambda text: "data\n\n" + text,
+    "several lines of data": lambda text: text.replace('"choices"', '\ndata: "choices"'),
+    "unknown fields": lambda text: "x-note: 1\n" + text,
+    "blank lines": lambda text: "\n\n\n" + text.replace("\n\n", "\n\n\n\n"),
+}
+
+
+@pytest.mark.parametrize("split", [1, 7, 100_000])
+@pytest.mark.parametrize("name", ODDITIES)
+def test_F29_an_odd_event_stream_passes_exactly_and_is_metered(run, name, split):
+    weir = run("a")
+    text = ODDITIES[name](HELLO + STOP + REPORT + DONE)
+    pieces = [text[at:at + split] for at in range(0, len(text), split)]
+    step = wire(CHUNKED, *[chunk(piece) for piece in pieces], "0\r\n\r\n")
+    usage = {"include_usage": True}
+    plain = weir.ask({"a": step}, path="/v1/chat/completions", stream_options=usage)
+    assert (plain.status, plain.ended, plain.body) == (200, "clean", text.encode("latin-1"))
+    shaped = weir.ask({"a": step})
+    assert (shaped.status, shaped.ended, shaped.text, shaped.done) == (200, "clean", "hello", True)
+    for answer in (plain, shaped):
+        expect.row(answer.rows(1)[0], "a", "ok", "reported", input=21, output=9)
+    weir.settles(2, "attempts_total", outcome="ok")
+
+
+BAD_UTF8 = {"lone byte": "\xff", "cut in two": "\xe2\x98", "overlong": "\xc0\xaf", "surrogate": "\xed\xa0\x80"}
+
+
+@pytest.mark.parametrize("name", BAD_UTF8)
+def test_F32_bytes_that_are_no_utf8_pass_as_they_are(run, name):
+    weir = run("a")
+    text = HELLO.replace("hello", f"a{BAD_UTF8[name]}b")
+    step = wire(CHUNKED, chunk(text), chunk(STOP), chunk(DONE), "0\r\n\r\n")
+    plain = weir.ask({"a": step}, path="/v1/chat/completions", stream_options={"include_usage": True})
+    assert plain.body == (text + STOP + DONE).encode("latin-1")
+    shaped = weir.ask({"a": step})
+    assert f"a{BAD_UTF8[name]}b".encode("latin-1") in shaped.body and shaped.body.endswith(b"data: [DONE]\n\n")
+    for answer in (plain, shaped):
+        (row,) = answer.rows(1)
+        expect.row(row, "a", "ok", "estimated")
+        estimated(row, 8)
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
 def test_F28_an_error_event_after_content_is_passed_on(run, path):
     weir = run("ab")
     error = {"code": 503, "message": "engine died"}
@@ -192,6 +256,29 @@ def test_bytes_leave_as_their_event_arrives(run):
         seen = [raw.read_until(word) for word in (b"one", b"two", b"three")]
     gaps = [later - earlier for earlier, later in zip(seen, seen[1:])]
     assert all(0.15 < gap < 0.6 for gap in gaps), seen
+
+
+BURST = [f"word{n} " for n in range(40)]
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("count", [4, 5, 8, 33])
+def test_a_burst_is_whole_at_once_though_nothing_follows(run, path, count):
+    weir = run("a", a={"idle": "20s"})
+    step = {"text": BURST, "cut": {"event": count, "how": "stall"}}
+    with weir.asking({"a": step}, path=path) as (_, raw):
+        first = raw.read_until(b"word0 ")
+        last = raw.read_until(BURST[count - 1].encode())
+    assert last - first < 2, "it waited for an event to come"
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("count", [4, 8, 33])
+def test_a_burst_before_a_cut_is_delivered_whole(run, path, count):
+    weir = run("a")
+    step = {"text": BURST, "cut": {"event": count, "how": "fin"}}
+    answer = weir.ask({"a": step}, path=path)
+    expect.cut(answer, 502, "".join(BURST[:count]))
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)

@@ -73,7 +73,7 @@ def ended_well(row: Row) -> bool:
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_every_attempt_survives_kill_9(run, shard):
+def test_F72_every_attempt_survives_kill_9(run, shard):
     weir = run("a", a={"first_content": "5s", "idle": "5s"})
     calls: list[Call] = []
     for number in range(KILLS // SHARDS):

@@ -146,35 +146,6 @@ def test_P2_a_kept_connection_does_not_stay_for_ever(run, sent):
         assert 0.5 < closed_after(raw, 5) < 3
 
 
-SLOW = {"a time for each write": {"write_timeout": "1s", "min_send_rate": "0B"},
-        "a rate": {"min_send_rate": "512KiB"}}
-
-
-@pytest.mark.parametrize("path", expect.BOTH_FACES)
-@pytest.mark.parametrize("limits", SLOW)
-def test_P3_a_caller_who_does_not_read_is_let_go(run, path, limits):
-    """The upstream slot is given back, and what was sent is paid for."""
-    weir = run("a", {"limits": SLOW[limits]}, a={"total": "60s", "idle": "60s", "first_content": "9s"})
-    word = "x" * 65536
-    with weir.asking({"a": {"text": [word] * 400}}, path=path) as (id, raw):
-        raw.read_until(b"xxx")
-        (row,) = weir.ledger.wait(1, seconds=10, session=id)
-    assert (row["outcome"], row["committed"]) == ("client_abort", 1), dict(row)
-    assert row["source"] == "estimated" and row["charge"] == row["cost"] > 0
-    weir.settles(0, "in_flight")
-
-
-def test_P3_a_body_that_does_not_come_ends_at_its_clock(run):
-    weir = run("a", {"limits": {"body_timeout": "1s"}})
-    with weir.connect() as raw:
-        raw.send(head("POST", "/v1/chat/completions", [("host", "w"), weir.bearer, ("content-length", "500")]))
-        raw.send(b'{"model"')
-        reply = raw.read()
-        assert reply.status == 408, reply.status
-        assert reply.ended_at < 3
-    weir.settles(0, "attempts_total")
-
-
 # A refusal must arrive, whatever the caller is still sending.
 
 

@@ -60,8 +60,16 @@ class Weir:
     chaos: Upstream
     deployment: conf.Deployment
     directory: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str | None] = field(default_factory=dict)
+    """Variables beside the test's own; None takes one away."""
+    prefix: list[str] = field(default_factory=list)
+    """What the binary is started through, such as prlimit."""
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
+    launches: int = 0
+    token: str | None = None
+    """Of the operators' listener."""
+    asked_for: set[str] = field(default_factory=set)
+    """Ids of bodies whose rows carry them as session."""
 
     def start(self) -> Weir:
         self.held: list = []
@@ -71,12 +79,14 @@ class Weir:
 
     def launch(self, wait: bool = True) -> Weir:
         """Starts the process, on the files as they are now."""
+        self.launches += 1
         self.log = self.directory / "stderr.log"
         self.ledger = Ledger(self.directory / "state" / "ledger.sqlite")
         environment = {"RUST_LOG": "trace"} | os.environ | self.environment
+        environment = {name: value for name, value in environment.items() if value is not None}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
+                [*self.prefix, binary(), "run", "--conf", self.conf], stdout=log, stderr=log, env=environment
             )
         if wait:
             self._wait()
@@ -130,7 +140,7 @@ class Weir:
 
     def check(self) -> subprocess.CompletedProcess:
         """`weir check` on the files as they are now."""
-        command = [binary(), "check", "--conf", self.conf]
+        command = [*self.prefix, binary(), "check", "--conf", self.conf]
         return subprocess.run(command, capture_output=True, text=True, timeout=10)
 
     def logged(self, text: str, after: int = 0) -> str:
@@ -149,7 +159,10 @@ class Weir:
             assert at < 0, f"a secret got out: ...{text[max(0, at - 200):at]}"
 
     def get_admin(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as reply:
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.admin}{path}")
+        if self.token:
+            asked.add_header("authorization", f"Bearer {self.token}")
+        with urllib.request.urlopen(asked, timeout=5) as reply:
             return reply.read().decode()
 
     # Asking
@@ -170,6 +183,8 @@ class Weir:
             "session_id": id,
         } | fields | {"x_chaos": {"id": id} | (roles or {})}
         document = {key: value for key, value in document.items() if value is not None}
+        if document.get("session_id") == id:
+            self.asked_for.add(id)
         return id, json.dumps(document, ensure_ascii=False).encode()
 
     def ask(self, roles: dict | None = None, *, path: str = "/api/v1/chat/completions",

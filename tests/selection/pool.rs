@@ -88,6 +88,7 @@ fn endpoint(case: &case::Endpoint) -> Endpoint {
         credentials: Vec::new(),
         keyless: !case.dormant,
         injects_usage: true,
+        drains: false,
     };
     let tier = |word: &String| Tier::ALL.iter().find(|(known, _)| known == word).unwrap().1;
     Endpoint {

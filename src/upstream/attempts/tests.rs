@@ -39,6 +39,32 @@ fn every_status_has_one_meaning() {
 }
 
 #[test]
+fn the_same_host_is_asked_again_after_a_pause_that_chance_spreads() {
+    let mut attempts = Attempts::new(vec![(0..6).collect()]);
+    assert_eq!(attempts.backoff(0.5), Duration::ZERO, "nothing has failed");
+    for (outcome, _) in Outcome::ALL {
+        attempts.failed(outcome, 0, None);
+        let waits = matches!(outcome, Outcome::ServerError | Outcome::InBand);
+        let longest = if waits { RETRY_BACKOFF } else { Duration::ZERO };
+        assert_eq!(attempts.backoff(1.0), longest, "{outcome:?}");
+        assert_eq!(attempts.backoff(0.0), Duration::ZERO);
+    }
+    assert!(RETRY_BACKOFF <= Duration::from_millis(250));
+}
+
+#[test]
+fn an_endpoint_that_is_spared_costs_no_retry_and_leaves_503() {
+    let mut attempts = Attempts::new(vec![vec![0, 1]]);
+    assert_eq!(attempts.next(yes), at(0, 0));
+    attempts.failed(Outcome::Throttled, 0, None);
+    assert_eq!(attempts.next(|| false), at(0, 1), "the budget is for what was sent");
+    attempts.failed(Outcome::Throttled, 0, None);
+    assert_eq!(attempts.next(yes), None);
+    let error = attempts.verdict("P");
+    assert_eq!((error.status, error.retry_after.is_some()), (503, true));
+}
+
+#[test]
 fn at_most_three_are_dispatched_per_model_and_then_the_next_model_is_tried() {
     let mut attempts = Attempts::new(vec![vec![4, 2, 0, 1, 3], vec![7]]);
     let tried = run(&mut attempts, Outcome::ServerError, 500);

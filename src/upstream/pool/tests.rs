@@ -69,7 +69,7 @@ async fn check(health: &Arc<HealthRegistry>, times: usize) {
 
 fn pool(health: &Arc<HealthRegistry>, provider: &Provider) -> Pool {
     let credentials = Credentials::new(provider, &Registry::default()).unwrap();
-    let addresses = Addresses::new(&provider.base_url, provider.private_addresses);
+    let addresses = Addresses::new(&provider.base_url, provider.private_addresses, Arc::default());
     Pool::new(provider, &credentials, Arc::new(addresses), Arc::clone(health)).unwrap()
 }
 

@@ -1,0 +1,43 @@
+"""What must never happen, whatever the fault: N1 to N4 of the fault matrix, at the end of every test.
+
+N5 (secrets) is in `Weir.stop`, which reads log and metrics; N6 (another caller's bytes) and N7
+(memory) need a test of their own, because they need a second caller or a size.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weir import Weir
+
+NOT_DISPATCHED = {"refused", "connect_timeout", "tls", "unresolved", "throttled"}
+
+
+def check(weir: Weir) -> None:
+    """N1 and N2: a row, and one row, for every request that reached a provider; N3: nothing still
+    waits; N4: no panic."""
+    weir.settles(0, "in_flight")
+    assert weir.metric("panics_total") == 0, "N4: a panic"
+    for alarm in ("ledger_conflicts_total", "ledger_lost_total"):
+        assert weir.metric(alarm) == 0, f"N1: weir_{alarm}"
+    counted = sum(
+        value for name, labels, value in weir.metrics()
+        if name == "weir_attempts_total" and labels["outcome"] not in NOT_DISPATCHED
+    )
+    if weir.launches == 1:
+        weir.settles(counted, "ledger_rows_total")
+    rows = weir.ledger.rows()
+    keys = Counter((row["node"], row["epoch"], row["seq"]) for row in rows)
+    tries = Counter((row["generation_id"], row["attempt"]) for row in rows)
+    twice = [key for key, count in (keys + tries).items() if count > 1]
+    assert not twice, f"N2: more than one row for {twice[:5]}"
+    have = Counter((row["session"], row["provider"]) for row in rows)
+    seen = Counter((line["id"], line["role"]) for line in weir.chaos.truth.lines("request", method="POST"))
+    providers = {provider.slug for provider in weir.deployment.providers}
+    lost = {
+        key: (count, have[key]) for key, count in seen.items()
+        if key in weir.asked_for and key[1] in providers and have[key] < count
+    }
+    assert not lost, f"N1: seen by a provider and not in the ledger: {lost}"

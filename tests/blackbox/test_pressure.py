@@ -1,0 +1,241 @@
+"""Something runs out: Weir sheds, says so, recovers, and operators are answered all the while."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+
+import expect
+import pytest
+from client import head
+from confine import busy_seconds, cgroup, controller, disk, network, root
+from h2client import H2Caller
+from test_edges import served
+from upstream import Upstream
+
+PATH = "/v1/chat/completions"
+PLENTY = {"limits": {"connections": 1000, "connections_per_address": 1000, "requests": 1000}}
+
+
+def operators(weir, times: int = 5) -> None:
+    """They are answered, every time and soon."""
+    for _ in range(times):
+        began = time.monotonic()
+        assert weir.get_admin("/healthz") == "alive\n"
+        assert "weir_build_info" in weir.get_admin("/metrics")
+        assert time.monotonic() - began < 2
+
+
+def recovers(weir, seconds: float = 5) -> None:
+    """It serves again, before long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer = weir.ask(stream=False, timeout=2)
+            if answer.status == 200 and answer.ended == "clean":
+                break
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "it does not recover"
+        time.sleep(0.05)
+    assert weir.is_ready()
+
+
+def again(weir, prefix: list[str]) -> None:
+    """Starts it anew under these limits."""
+    weir.stop()
+    weir.prefix = prefix
+    weir.launch()
+
+
+# File descriptors (F77, F60, P7)
+
+
+def test_F77_out_of_descriptors(run):
+    weir = run("a", PLENTY)
+    again(weir, ["prlimit", "--nofile=90:90"])
+    with weir.connect() as kept, contextlib.ExitStack() as stack:
+        served(kept, weir)
+        for _ in range(150):
+            stack.enter_context(weir.connect())
+        weir.logged("connections cannot be accepted")
+        operators(weir)
+        before = busy_seconds(weir.process.pid)
+        time.sleep(1)
+        assert busy_seconds(weir.process.pid) - before < 0.4, "it spins"
+        operators(weir)
+        assert weir.metric("accept_errors_total") > 5
+        served(kept, weir)  # over the pooled connection
+    recovers(weir)
+    assert weir.log.read_text().count("connections cannot be accepted") <= 2
+
+
+def test_F77_a_request_that_finds_no_descriptor_is_refused_politely(run):
+    """Its connection stood before; there is none for the upstream."""
+    weir = run("a", PLENTY)
+    again(weir, ["prlimit", "--nofile=90:90"])
+    with weir.connect() as kept, contextlib.ExitStack() as stack:
+        time.sleep(0.2)
+        for _ in range(150):
+            stack.enter_context(weir.connect())
+        weir.logged("connections cannot be accepted")
+        reply = kept.ask("POST", PATH, [weir.bearer], weir.body(stream=False)[1])
+        assert reply.status in (502, 503) and reply.json()["error"]["code"] == reply.status
+        operators(weir)
+    recovers(weir)
+    weir.settles(0, "in_flight")
+
+
+@root
+def test_F77_P7_the_host_is_out_of_descriptors(run):
+    """Pingora's own loop would try again at once, and log each time."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    weir = run("a")
+    trace = ["strace", "-D", "-f", "-qq", "-o", os.devnull, "-e", "trace=accept4"]
+    began = time.monotonic()
+    again(weir, [*trace, "-e", "inject=accept4:error=ENFILE:when=1..60"])
+    assert time.monotonic() - began > 2, "it does not wait between two tries"
+    recovers(weir)
+    assert weir.metric("accept_errors_total") >= 100
+    assert weir.log.read_text().count("connections cannot be accepted") <= 4
+
+
+def test_F60_a_flood_of_connections_leaves_operators_and_good_callers_alone(run):
+    weir = run("a", {"limits": {"connections": 300, "connections_per_address": 200}})
+    with weir.connect() as good, contextlib.ExitStack() as stack:
+        served(good, weir)
+        for number in range(600):
+            raw = stack.enter_context(weir.connect())
+            if number % 3 == 0:
+                raw.send(b"POST /v1/")
+            if number % 100 == 0:
+                served(good, weir)
+        operators(weir)
+        served(good, weir)
+        assert weir.metric("conn_refused_total", cap="address") >= 390
+    recovers(weir)
+
+
+# Memory (F76)
+
+
+@controller("memory")
+def test_F76_bodies_are_shed_before_memory_runs_out(run):
+    """40 callers send 8 MiB each, twice what the process may have in all."""
+    weir = run("a", {"limits": {"body_bytes": "16MiB", "buffered_bytes": "48MiB", "body_timeout": "20s"}})
+    with cgroup("memory", limit_in_bytes=160 << 20) as (place, prefix):
+        again(weir, prefix)
+        large = b" " * (8 << 20)
+        with contextlib.ExitStack() as stack:
+            callers = []
+            for _ in range(40):
+                raw = stack.enter_context(weir.connect(20))
+                raw.send(head("POST", PATH, [("host", "w"), weir.bearer, ("content-length", str(len(large)))]))
+                callers.append(raw)
+            for raw in callers:
+                raw.send(large[:-1])
+                operators(weir, 1)
+            shed = weir.metric("body_shed_total")
+            assert shed >= 30, shed
+            assert weir.running(), "it was killed"
+            for raw in callers:
+                raw.send(large[-1:])
+            statuses = [raw.read().status for raw in callers]
+        assert statuses.count(503) == shed and set(statuses) <= {503, 400}, statuses
+        recovers(weir)
+        assert int((place / "memory.failcnt").read_text()) == 0
+        weir.stop()
+
+
+# Disk (F62)
+
+
+@root
+def test_F62_a_full_disk_is_said_and_shed(run):
+    weir = run("a", {"ledger": {"slots": 64}})
+    weir.stop()
+    with disk(weir.directory / "small", 64 << 20) as place:
+        settings = weir.conf / "weir.toml"
+        state = str(weir.directory / "state")
+        settings.write_text(settings.read_text().replace(state, str(place)))
+        weir.launch()
+        expect.whole(weir.ask())
+        with open(place / "filler", "wb") as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(1 << 16))
+                filler.flush()
+        asked = [weir.ask(stream=False).status for _ in range(100)]
+        operators(weir)
+        assert set(asked) <= {200, 503}, asked
+        (place / "filler").unlink()
+        weir.stop()
+
+
+# Threads (F80)
+
+
+@controller("pids")
+@pytest.mark.parametrize("most", [1, 3, 12])
+def test_F80_too_few_threads_at_the_start_is_an_error_that_says_so(run, most):
+    weir = run("a")
+    weir.stop()
+    with cgroup("pids", max=most) as (_, prefix):
+        weir.prefix = prefix
+        before = len(weir.log.read_text())
+        weir.launch(wait=False)
+        code = weir.process.wait(timeout=15)
+    said = weir.log.read_text()[before:]
+    assert code == 1 and "panic" not in said, (code, said)
+    expected = "the log's thread did not start" if most == 1 else "the process may not have the"
+    assert expected in said, said
+
+
+@controller("pids")
+def test_F80_no_thread_left_later(run):
+    weir = run("a")
+    with cgroup("pids", max=1000) as (place, prefix):
+        again(weir, prefix)
+        (place / "pids.max").write_text((place / "pids.current").read_text())
+        answer = weir.ask(stream=False)
+        expect.whole(answer)
+        with weir.connect() as raw:
+            id = answer.json()["id"]
+            reply = raw.ask("GET", f"/api/v1/generation?id={id}", [weir.bearer])
+        operators(weir)
+        (place / "pids.max").write_text("1000")
+        assert reply.status == 200, reply.status
+        assert weir.metric("panics_total") == 0
+        recovers(weir)
+        weir.stop()
+
+
+# Ports (F11)
+
+
+@root
+def test_F11_local_ports_are_exhausted(run, tmp_path):
+    """Sixteen ports, one caller on one connection, and more streams than that at once."""
+    with network(ports=16):
+        upstream = Upstream(tmp_path / "chaos")
+        try:
+            base = {"base_url": f"http://127.0.0.1:{upstream.port}/s/a/v1"}
+            weir = run("a", {"listener": {"h2c": True}}, a=base | {"first_content": "9s"})
+            weir.chaos = upstream
+            with H2Caller(weir.port) as caller:
+                for _ in range(30):
+                    caller.post(PATH, [weir.bearer], weir.body({"a": {"head_delay": 2}}, stream=False)[1])
+                    caller.flush()
+                time.sleep(0.5)
+                operators(weir, 2)
+                while len(caller.ended) < 30:
+                    caller.read()
+            statuses = sorted(caller.status.values())
+            assert 10 <= statuses.count(200) <= 16 and set(statuses) <= {200, 502, 503}, statuses
+            weir.settles(0, "in_flight")
+            recovers(weir)
+            weir.stop()
+        finally:
+            upstream.stop()
