@@ -128,6 +128,9 @@ pub const COOLDOWN_SECONDS: (u32, u32) = (1, 300);
 /// Addresses kept of one base URL.
 pub const ADDRESSES_PER_PROVIDER: usize = 64;
 
+/// Conversations whose last endpoint is remembered, all callers together.
+pub const CONVERSATIONS: usize = 65_536;
+
 /// Slots of the mapped file: attempts that can be open or unflushed at once.
 pub const SLOTS_DEFAULT: usize = 16_384;
 /// Most slots a file may be asked to have: 2.4 GB of them.

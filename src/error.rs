@@ -3,6 +3,7 @@
 //! Contract sections 5.1 to 5.4. Faces and dialects turn it into bytes; nobody else formats errors.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// `error_type` of the contract (section 5.3), with the status each one belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +80,16 @@ pub struct UpstreamFault {
     pub raw: Option<String>,
 }
 
+/// Why nothing could be tried (contract 5.4 and 5.5).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Availability {
+    pub code: &'static str,
+    pub requested_models: Vec<Arc<str>>,
+    pub excluded_by: Vec<&'static str>,
+    /// Endpoints left after each step that took some out, the first being all there were.
+    pub funnel: Vec<(&'static str, usize)>,
+}
+
 /// An error in the words of the contract.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{status} {}: {message}", kind.as_str())]
@@ -95,6 +106,7 @@ pub struct Error {
     /// The request field at fault, for OpenAI's `param`.
     pub param: Option<Cow<'static, str>>,
     pub upstream: Option<Box<UpstreamFault>>,
+    pub availability: Option<Box<Availability>>,
 }
 
 impl Error {
@@ -131,6 +143,7 @@ impl Error {
             retry_after: None,
             param: None,
             upstream: None,
+            availability: None,
         }
     }
 
@@ -143,6 +156,12 @@ impl Error {
     #[must_use]
     pub fn retry_after(mut self, seconds: Option<u32>) -> Self {
         self.retry_after = seconds;
+        self
+    }
+
+    #[must_use]
+    pub fn availability(mut self, availability: Availability) -> Self {
+        self.availability = Some(Box::new(availability));
         self
     }
 

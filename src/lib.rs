@@ -9,6 +9,7 @@ pub mod api;
 pub mod bounds;
 pub mod catalog;
 pub mod certificate;
+pub mod choose;
 pub mod cli;
 pub mod config;
 pub mod demo;

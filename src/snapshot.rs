@@ -4,9 +4,9 @@
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
 use crate::api;
-use crate::catalog::{Catalog, Endpoint, Model, Provider};
+use crate::catalog::{Catalog, Endpoint, Model, Preset, Provider, Router};
 use crate::config::Settings;
-use crate::endpoint::{self, Registry};
+use crate::endpoint::{self, Registry, Stickiness, fingerprint};
 use crate::metrics::{EndpointMetrics, EndpointState, Metrics};
 use crate::rules::Rules;
 use crate::selection::Facts;
@@ -22,6 +22,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Live {
     pub endpoints: Registry,
+    /// Where conversations were last.
+    pub conversations: Stickiness,
     pub pools: Arc<Pools>,
 }
 
@@ -44,6 +46,8 @@ pub struct Target {
     pub metrics: Arc<EndpointMetrics>,
     /// `Host` of requests to it.
     pub host: HeaderValue,
+    /// What stands for it among [`Live::conversations`].
+    pub fingerprint: u32,
 }
 
 impl Target {
@@ -80,6 +84,9 @@ pub struct Snapshot {
     slugs: HashMap<String, Arc<str>>,
     /// By slug and by alias.
     pools: HashMap<Arc<str>, Arc<Pool>>,
+    /// By slug and by alias.
+    routers: HashMap<Arc<str>, Arc<Router>>,
+    presets: Vec<Preset>,
     /// `GET models`, rendered once.
     pub models: Bytes,
 }
@@ -122,7 +129,15 @@ impl Snapshot {
         let slugs =
             catalog.providers().map(|each| (each.name.to_lowercase(), slug(each))).collect();
         let models = api::models::render(catalog.models().map(|model| &**model));
-        Ok(Self { settings, rules, slugs, pools, models })
+        let routers = catalog.routers.iter().map(|router| Arc::new(router.clone()));
+        let named = |router: Arc<Router>| {
+            let aliases: Vec<Arc<str>> = router.aliases.iter().map(|it| Arc::from(&**it)).collect();
+            let names = aliases.into_iter().chain([Arc::clone(&router.slug)]);
+            names.map(move |name| (name, Arc::clone(&router))).collect::<Vec<_>>()
+        };
+        let routers = routers.flat_map(named).collect();
+        let presets = catalog.presets.clone();
+        Ok(Self { settings, rules, slugs, pools, routers, presets, models })
     }
 
     /// The slug of the provider with this display name, in any case.
@@ -135,6 +150,24 @@ impl Snapshot {
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
         self.pools.get(name)
+    }
+
+    /// The router of this slug or alias.
+    #[must_use]
+    pub fn router(&self, name: &str) -> Option<&Arc<Router>> {
+        self.routers.get(name)
+    }
+
+    /// Whether any preset is configured.
+    #[must_use]
+    pub fn has_presets(&self) -> bool {
+        !self.presets.is_empty()
+    }
+
+    /// The preset of this slug.
+    #[must_use]
+    pub fn preset(&self, slug: &str) -> Option<&Preset> {
+        self.presets.iter().find(|preset| *preset.slug == *slug)
     }
 
     /// Every target once.
@@ -156,6 +189,7 @@ fn target(
     Ok(Arc::new(Target {
         live: live.endpoints.endpoint(&endpoint.id),
         metrics: metrics.endpoint(&endpoint.model, provider)?,
+        fingerprint: fingerprint(&endpoint.id),
         endpoint: Arc::clone(endpoint),
         upstream,
         host,

@@ -1,7 +1,8 @@
 //! Catalogue entries and ledger rows for this room's tests.
 
 use crate::catalog::{
-    BaseUrl, Credential, DataPolicy, Endpoint, HttpVersions, Model, Probe, Provider, Timeouts,
+    BaseUrl, Credential, DataPolicy, Endpoint, HttpVersions, Modalities, Model, Parameters, Probe,
+    Provider, Timeouts,
 };
 use crate::dialect::Dialect;
 use crate::ledger::record::{Intent, Record, RecordKey, Source};
@@ -62,6 +63,12 @@ pub(super) fn endpoint<const N: usize>(
         max_completion_tokens: None,
         price: Arc::new(PriceVersion { hash: [0; 32], unit: unit.0 }),
         supported_parameters: ["temperature", "max_tokens", slug].map(str::to_owned).to_vec(),
+        parameters: Parameters::default(),
+        input: Modalities::TEXT,
+        output: Modalities::TEXT,
+        tier: None,
+        distillable: false,
+        policy: DataPolicy { trains: false, retains: false },
         declares: Vec::new(),
         timeouts: TIMEOUTS,
     })
@@ -76,6 +83,7 @@ pub(super) fn model(slug: &str, endpoints: Vec<Arc<Endpoint>>) -> Model {
         context_length: 131_072,
         input_modalities: ["text", "image"].map(str::to_owned).to_vec(),
         output_modalities: vec!["text".to_owned()],
+        distillable: false,
         aliases: Vec::new(),
         endpoints,
     }

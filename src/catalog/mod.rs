@@ -1,11 +1,14 @@
 //! The catalogue: models, providers, endpoints. Plain data, built once per snapshot by `config`.
 
 mod address;
+mod capability;
 
 pub use address::is_private;
+pub use capability::{Modalities, Parameters, QUANTIZATIONS, Tier};
 
 use crate::dialect::Dialect;
 use crate::price::PriceVersion;
+use crate::request::preferences::ProviderPreferences;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -127,6 +130,17 @@ pub struct Endpoint {
     pub max_completion_tokens: Option<u64>,
     pub price: Arc<PriceVersion>,
     pub supported_parameters: Vec<String>,
+    /// The same as a set.
+    pub parameters: Parameters,
+    /// What the model takes and gives.
+    pub input: Modalities,
+    pub output: Modalities,
+    /// Serves this tier alone, and only to requests that ask for it (contract 3.8).
+    pub tier: Option<Tier>,
+    /// Whether the model's author permits distillation.
+    pub distillable: bool,
+    /// What is done with prompts here; the provider's unless configured.
+    pub policy: DataPolicy,
     /// Weir's own fields (`usage`, `provider`, ...) this upstream understands and so receives.
     pub declares: Vec<String>,
     /// Overrides the provider's.
@@ -145,6 +159,8 @@ pub struct Model {
     pub context_length: u64,
     pub input_modalities: Vec<String>,
     pub output_modalities: Vec<String>,
+    /// Whether its author permits distillation.
+    pub distillable: bool,
     /// Other names that mean this model (bare upstream names, dated slugs).
     pub aliases: Vec<String>,
     pub endpoints: Vec<Arc<Endpoint>>,
@@ -158,6 +174,26 @@ pub struct Dormant {
     pub reason: String,
     /// Endpoints that wait for it.
     pub endpoints: usize,
+}
+
+/// A name that stands for a choice among models: the first that can serve is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    pub slug: Arc<str>,
+    /// Other names of it (`openrouter/auto`).
+    pub aliases: Vec<String>,
+    /// Slugs, the preferred first.
+    pub models: Vec<Arc<str>>,
+}
+
+/// What stands behind `@preset/slug` (contract 1.13).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preset {
+    pub slug: Arc<str>,
+    /// Models to use where the request names none of its own.
+    pub models: Vec<Arc<str>>,
+    /// `provider`, where the request has none of its own.
+    pub provider: ProviderPreferences,
 }
 
 /// Weir's own request fields, which an upstream only receives if its endpoint declares them
@@ -186,6 +222,8 @@ pub struct Catalog {
     /// By slug.
     providers: BTreeMap<Arc<str>, Arc<Provider>>,
     dormant: Vec<Dormant>,
+    pub routers: Vec<Router>,
+    pub presets: Vec<Preset>,
 }
 
 impl Catalog {
@@ -205,7 +243,7 @@ impl Catalog {
         names.extend(models.iter().map(|(slug, model)| (slug.to_string(), Arc::clone(model))));
         let providers =
             providers.into_iter().map(|provider| (Arc::clone(&provider.slug), provider)).collect();
-        Self { models, names, providers, dormant }
+        Self { models, names, providers, dormant, routers: Vec::new(), presets: Vec::new() }
     }
 
     /// The model of exactly this slug or alias.

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn list(problems: &[Problem], out: &mut impl Write) -> io::Result<()> {
+pub(super) fn list(problems: &[Problem], out: &mut impl Write) -> io::Result<()> {
     for problem in problems {
         writeln!(out, "{problem}")?;
     }

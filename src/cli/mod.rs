@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod key;
 mod ledger;
 mod reconcile;
@@ -37,6 +38,8 @@ enum Command {
     Reconcile(reconcile::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
+    /// Say which endpoints a request would be tried at, in which order, and why not at the others
+    Explain(explain::Args),
     /// Make API keys
     Key(key::Args),
 }
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
     }
 }

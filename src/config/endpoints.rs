@@ -4,7 +4,7 @@ use super::document::{Section, suggest};
 use super::providers::{self, State};
 use super::value::{self, Amount, each_of, positive};
 use crate::bounds;
-use crate::catalog::{DECLARABLE, Dormant, Endpoint, Provider};
+use crate::catalog::{DECLARABLE, Dormant, Endpoint, Modalities, Provider, QUANTIZATIONS, Tier};
 use crate::price::{PRICES, PriceVersion, complete, parse_usd};
 use crate::usage::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -19,6 +19,8 @@ pub(super) const ENDPOINT: &[&str] = &[
     "max_completion_tokens",
     "price",
     "supported_parameters",
+    "tier",
+    "policy",
     "declares",
     "timeouts",
 ];
@@ -40,11 +42,15 @@ pub(super) const PRICE: &[&str] = &[
     "search",
 ];
 
-/// Quantizations of the contract (section 1.5).
-const QUANTIZATIONS: [&str; 12] = [
-    "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32",
-    "unknown",
-];
+/// What an endpoint has from its model.
+pub(super) struct Of<'a> {
+    pub slug: &'a Arc<str>,
+    pub context_length: u64,
+    pub input: Modalities,
+    pub output: Modalities,
+    pub distillable: bool,
+}
+
 /// Reads endpoints and remembers what all of them together come to.
 pub(super) struct Endpoints<'a> {
     /// `None` if the providers could not be read: then nothing is said about references to them.
@@ -75,12 +81,7 @@ impl<'a> Endpoints<'a> {
     }
 
     /// Reads the endpoints of one model; those that wait for a provider are counted, not returned.
-    pub(super) fn read(
-        &mut self,
-        section: &Section<'_>,
-        model: &Arc<str>,
-        context_length: u64,
-    ) -> Vec<Arc<Endpoint>> {
+    pub(super) fn read(&mut self, section: &Section<'_>, model: &Of<'_>) -> Vec<Arc<Endpoint>> {
         let parts = section.tables("endpoint", &["tag", "provider"], ENDPOINT);
         if parts.is_empty() {
             section.problem("endpoint", "missing; expected at least one [[model.endpoint]]");
@@ -98,7 +99,7 @@ impl<'a> Endpoints<'a> {
                 }
             }
             let provider = self.provider(part);
-            endpoints.extend(self.endpoint(part, (model, context_length), tag, provider));
+            endpoints.extend(self.endpoint(part, model, tag, provider));
         }
         endpoints.into_iter().map(Arc::new).collect()
     }
@@ -126,7 +127,7 @@ impl<'a> Endpoints<'a> {
     fn endpoint(
         &mut self,
         part: &Section<'_>,
-        (model, context): (&Arc<str>, u64),
+        model: &Of<'_>,
         tag: Option<String>,
         provider: Option<Arc<Provider>>,
     ) -> Option<Endpoint> {
@@ -134,25 +135,35 @@ impl<'a> Endpoints<'a> {
         let quantization = part.checked("quantization", |word: String| {
             each_of(vec![word], &QUANTIZATIONS).map(|words| words.concat())
         });
-        let context_length = part.checked("context_length", positive).unwrap_or(context);
+        let context_length =
+            part.checked("context_length", positive).unwrap_or(model.context_length);
         let max_completion_tokens = part.checked("max_completion_tokens", positive);
         let price = self.price(part);
-        let supported_parameters = part.or("supported_parameters", Vec::new());
+        let supported_parameters: Vec<String> = part.or("supported_parameters", Vec::new());
+        let tier = part.choice("tier", &Tier::ALL);
         let declares = part.checked("declares", |list| each_of(list, &DECLARABLE));
         let default = provider.as_ref().map_or(providers::DEFAULT_TIMEOUTS, |p| p.timeouts);
         let timeouts = providers::timeouts(part, default);
+        let policy = part.table("policy", providers::POLICY);
         let tag: Arc<str> = tag?.into();
+        let provider = provider?;
         Some(Endpoint {
-            id: format!("{model}@{tag}").into(),
-            model: Arc::clone(model),
-            provider: provider?,
+            id: format!("{}@{tag}", model.slug).into(),
+            model: Arc::clone(model.slug),
+            policy: providers::policy(&policy, Some(provider.policy)),
+            provider,
             upstream_model: upstream_model?.into(),
             tag,
             quantization: quantization.map(Arc::from),
             context_length,
             max_completion_tokens,
             price: price?,
+            parameters: supported_parameters.iter().map(String::as_str).collect(),
             supported_parameters,
+            input: model.input,
+            output: model.output,
+            tier,
+            distillable: model.distillable,
             declares: declares.unwrap_or_default(),
             timeouts,
         })

@@ -4,10 +4,11 @@ use super::document::Section;
 use super::settings::between;
 use super::{policy, value};
 use crate::access::{Caller, Keys};
-use std::collections::HashSet;
+use crate::selection::Constraint;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub(super) const ROOT: &[&str] = &["key"];
+pub(super) const ROOT: &[&str] = &["workspace", "key"];
 pub(super) const KEYS: &[&str] = &[
     "name",
     "hash",
@@ -16,23 +17,42 @@ pub(super) const KEYS: &[&str] = &[
     "disabled",
     "only",
     "ignore",
+    "quantizations",
+    "max_price",
     "zdr",
     "no_collection",
+    "distillable",
     "no_fallbacks",
     "requests_at_once",
+];
+pub(super) const WORKSPACE: &[&str] = &[
+    "slug",
+    "only",
+    "ignore",
+    "quantizations",
+    "max_price",
+    "zdr",
+    "no_collection",
+    "distillable",
+    "no_fallbacks",
 ];
 
 /// Reads the keys. `known` are the provider slugs and endpoint tags that may be named, unless the
 /// files that define them could not be read.
 pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
+    let workspaces = workspaces(root, known);
     let (mut names, mut digests) = (HashSet::new(), HashSet::new());
     let mut callers = Vec::new();
     for section in root.tables("key", &["name"], KEYS) {
-        let constraint = policy::read(&section, known);
+        let mut constraint = policy::read(&section, known);
         let name = section.demanded("name", value::title);
         let digest = section.demanded("hash", |text: String| digest(&text));
         let workspace = section.checked("workspace", value::slug);
         let models = section.checked("models", patterns);
+        let workspace = workspace.unwrap_or_else(|| "default".to_owned());
+        if let Some(policy) = workspaces.get(&workspace) {
+            constraint.merge(policy);
+        }
         let disabled = section.or("disabled", false);
         let requests_at_once =
             section.checked("requests_at_once", |count: u64| between(count, 1, 1 << 20));
@@ -48,7 +68,7 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
                 key_hash: digest,
                 handle: hex::encode(digest).into(),
                 name: name.into(),
-                workspace: workspace.unwrap_or_else(|| "default".to_owned()).into(),
+                workspace: workspace.into(),
                 constraint,
                 models,
                 requests_at_once,
@@ -57,6 +77,19 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
         }
     }
     Keys::new(callers)
+}
+
+/// The policies of workspaces, by slug. One that is not listed has none.
+fn workspaces(root: &Section<'_>, known: Option<&[&str]>) -> HashMap<String, Constraint> {
+    let mut workspaces = HashMap::new();
+    for section in root.tables("workspace", &["slug"], WORKSPACE) {
+        let constraint = policy::read(&section, known);
+        let Some(slug) = section.demanded("slug", value::slug) else { continue };
+        if workspaces.insert(slug, constraint).is_some() {
+            section.problem("slug", "another workspace has this slug already");
+        }
+    }
+    workspaces
 }
 
 fn digest(text: &str) -> Result<[u8; 32], String> {

@@ -4,6 +4,7 @@
 //! directory that `weir.toml` names. [`load`] reads them all and reports every problem of every file
 //! at once. It never changes anything: a reload that fails leaves no trace (design, invariant 1).
 
+mod choosing;
 mod document;
 mod endpoints;
 mod keys;
@@ -106,13 +107,10 @@ fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Opti
         State::Dormant(_) | State::Wrong => None,
     });
     let models = models?;
-    Some(Loaded {
-        settings,
-        catalog: Catalog::new(live.collect(), models.models, models.dormant),
-        keys: keys?,
-        rules: rules?,
-        notices: Vec::new(),
-    })
+    let mut catalog = Catalog::new(live.collect(), models.models, models.dormant);
+    catalog.routers = models.routers;
+    catalog.presets = models.presets;
+    Some(Loaded { settings, catalog, keys: keys?, rules: rules?, notices: Vec::new() })
 }
 
 /// Rules may only rely on models and providers that are configured.

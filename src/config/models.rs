@@ -1,14 +1,17 @@
 //! `models.toml`: what callers name, and the endpoints that serve it.
 
+use super::choosing;
 use super::document::Section;
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, Of};
 use super::providers::State;
 use super::value::{self, each_of, positive};
-use crate::catalog::{Dormant, Model};
+use crate::bounds;
+use crate::catalog::{Dormant, Modalities, Model, Preset, Router};
+use crate::selection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(super) const ROOT: &[&str] = &["model"];
+pub(super) const ROOT: &[&str] = &["model", "router", "preset"];
 pub(super) const KEYS: &[&str] = &[
     "slug",
     "name",
@@ -17,6 +20,7 @@ pub(super) const KEYS: &[&str] = &[
     "context_length",
     "input_modalities",
     "output_modalities",
+    "distillable",
     "aliases",
     "endpoint",
 ];
@@ -39,6 +43,8 @@ const MODALITIES: [&str; 10] = [
 pub(super) struct Read {
     pub models: Vec<Model>,
     pub dormant: Vec<Dormant>,
+    pub routers: Vec<Router>,
+    pub presets: Vec<Preset>,
     /// Names and aliases of all models, dormant ones too.
     pub names: BTreeSet<String>,
     /// Tags of all endpoints, dormant ones too.
@@ -50,9 +56,11 @@ pub(super) fn read(root: &Section<'_>, providers: Option<&BTreeMap<String, State
     let mut endpoints = Endpoints::of(providers);
     let sections = root.tables("model", &["slug"], KEYS);
     let models = sections.iter().filter_map(|section| model(section, &mut endpoints)).collect();
-    let names = names(&sections);
+    let mut names = names(&sections);
     let dormant = endpoints.dormant();
-    Read { models, dormant, names, tags: endpoints.tags.into_iter().collect() }
+    let routers = choosing::routers(root, &mut names);
+    let presets = choosing::presets(root, &names);
+    Read { models, dormant, routers, presets, names, tags: endpoints.tags.into_iter().collect() }
 }
 
 /// Every name a caller could use, each of which may be given once.
@@ -72,11 +80,19 @@ fn names(sections: &[Section<'_>]) -> BTreeSet<String> {
     names
 }
 
+/// A model's slug, with the static variants it is (`author/name:free`).
+fn model_slug(text: String) -> Result<Arc<str>, String> {
+    let (base, variants) = text.split_once(':').unwrap_or((&text, ""));
+    let are_static = text == base || selection::are_static(variants);
+    if value::is_model_slug(base) && are_static && text.len() <= bounds::MODEL_NAME_BYTES {
+        return Ok(Arc::from(text));
+    }
+    let variants = selection::STATIC_VARIANTS.join(", :");
+    Err(format!("expected \"author/name\" of a-z 0-9 . _ -, then perhaps :{variants}"))
+}
+
 fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> {
-    let slug = section.demanded("slug", |text: String| match value::is_model_slug(&text) {
-        true => Ok(Arc::<str>::from(text)),
-        false => Err("expected \"author/name\" of a-z 0-9 . _ -".to_owned()),
-    });
+    let slug = section.demanded("slug", model_slug);
     let name = section.get::<String>("name");
     let context_length = section.demanded("context_length", positive);
     let created = section.or("created", 0);
@@ -88,12 +104,24 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
     let (input_modalities, output_modalities) =
         (modalities("input_modalities"), modalities("output_modalities"));
     let aliases = section.checked("aliases", |list: Vec<String>| {
-        let fit = list.iter().all(|alias| value::is_name(alias));
-        let expected = "expected model names of A-Z a-z 0-9 . _ : / @ -";
+        let fit = list.iter().all(|alias| value::is_name(alias.trim_start_matches('~')));
+        let expected = "expected model names of A-Z a-z 0-9 . _ : / @ -, a ~ before them or not";
         if fit { Ok(list) } else { Err(expected.to_owned()) }
     });
-    let model = slug.clone().unwrap_or_else(|| "".into());
-    let endpoints = endpoints.read(section, &model, context_length.unwrap_or(1));
+    let distillable = section.or("distillable", false);
+    // What the file does not say is shown as text, and not held against a request.
+    let set = |key, names: &Vec<String>| match section.has(key) {
+        true => names.iter().map(String::as_str).collect(),
+        false => Modalities::ANY,
+    };
+    let of = Of {
+        slug: &slug.clone().unwrap_or_else(|| "".into()),
+        context_length: context_length.unwrap_or(1),
+        input: set("input_modalities", &input_modalities),
+        output: set("output_modalities", &output_modalities),
+        distillable,
+    };
+    let endpoints = endpoints.read(section, &of);
     let slug = slug?;
     Some(Model {
         name: name.unwrap_or_else(|| slug.to_string()),
@@ -103,6 +131,7 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
         context_length: context_length?,
         input_modalities,
         output_modalities,
+        distillable,
         aliases: aliases.unwrap_or_default(),
         endpoints,
     })

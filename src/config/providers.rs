@@ -98,11 +98,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
         http,
         server_name,
         ca_file,
-        // Unknown counts as the worst (contract section 8).
-        policy: DataPolicy {
-            trains: policy.or("trains", true),
-            retains: policy.or("retains", true),
-        },
+        policy: self::policy(&policy, None),
         region,
         probe,
         timeouts,
@@ -112,6 +108,16 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
         injects_usage,
         drains,
     }))
+}
+
+/// A data policy; what it does not say is as in `default`, and unknown counts as the worst (contract
+/// section 8).
+pub(super) fn policy(table: &Section<'_>, default: Option<DataPolicy>) -> DataPolicy {
+    let default = default.unwrap_or(DataPolicy { trains: true, retains: true });
+    DataPolicy {
+        trains: table.or("trains", default.trains),
+        retains: table.or("retains", default.retains),
+    }
 }
 
 /// The credentials that resolve, and why the last other one does not.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::catalog::{HttpVersions, Probe};
+use crate::catalog::{HttpVersions, Modalities, Parameters, Probe, Tier};
 use crate::usage::Kind;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -95,6 +95,7 @@ fn every_key_stands_in_the_shipped_files() {
                 limits::LIMITS,
                 settings::LEDGER,
                 policy::KEYS,
+                policy::MAX_PRICE,
             ],
         ),
         (
@@ -109,8 +110,19 @@ fn every_key_stands_in_the_shipped_files() {
                 secret::KEYS,
             ],
         ),
-        ("models.toml", &[models::ROOT, models::KEYS, endpoints::ENDPOINT, endpoints::PRICE]),
-        ("keys.toml", &[keys::ROOT, keys::KEYS]),
+        (
+            "models.toml",
+            &[
+                models::ROOT,
+                models::KEYS,
+                endpoints::ENDPOINT,
+                endpoints::PRICE,
+                choosing::ROUTER,
+                choosing::PRESET,
+                choosing::PROVIDER,
+            ],
+        ),
+        ("keys.toml", &[keys::ROOT, keys::KEYS, keys::WORKSPACE]),
     ];
     for (file, sections) in known {
         let text = fs::read_to_string(shipped().join(file)).unwrap();
@@ -125,6 +137,7 @@ fn every_key_stands_in_the_shipped_files() {
 #[test]
 fn the_price_keys_are_those_of_the_price_table() {
     assert_eq!(endpoints::PRICE, crate::price::PRICES.map(|price| price.key));
+    assert_eq!(policy::MAX_PRICE, crate::price::CEILINGS.map(|(key, ..)| key));
 }
 
 #[test]
@@ -136,6 +149,29 @@ fn equal_prices_are_one_version_however_they_are_written() {
     let directory = write(["", provider, model, ""]);
     let loaded = load_with(directory.path(), &nothing).unwrap();
     assert_eq!((loaded.catalog.endpoints().count(), loaded.catalog.price_versions().len()), (2, 1));
+}
+
+#[test]
+fn an_endpoint_has_its_providers_data_policy_but_for_what_it_says_itself() {
+    let provider = "[[provider]]\nslug = \"x\"\nbase_url = \"https://x.example\"\nkeyless = true\n\
+        policy = { trains = false }\n";
+    let model = "[[model]]\nslug = \"a/b:free\"\ncontext_length = 1\nendpoint = [\
+        { provider = \"x\", model = \"m\", price = { input = \"1\", output = \"1\" } }, \
+        { provider = \"x\", tag = \"x/zdr\", tier = \"flex\", policy = { retains = false }, model = \"m\", \
+        supported_parameters = [\"tools\"], price = { input = \"1\", output = \"1\" } }]\n";
+    let directory = write(["", provider, model, ""]);
+    let loaded = load_with(directory.path(), &nothing).unwrap();
+    let endpoints = &loaded.catalog.find("a/b:free").unwrap().endpoints;
+    let policies: Vec<_> = endpoints.iter().map(|e| (e.policy.trains, e.policy.retains)).collect();
+    assert_eq!(policies, [(false, true), (false, false)], "retention is unknown, so the worst");
+    assert_eq!(endpoints[1].tier, Some(Tier::Flex));
+    assert!(endpoints[1].parameters.has(Parameters::TOOLS));
+    assert_eq!(
+        endpoints[0].input,
+        Modalities::ANY,
+        "what is not said is not held against a request"
+    );
+    assert!(endpoints[0].parameters.is_empty() && endpoints[0].tier.is_none());
 }
 
 #[test]

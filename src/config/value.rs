@@ -90,6 +90,39 @@ impl Value for Amount {
     }
 }
 
+/// A table, as the JSON a request would write it in.
+pub(super) struct Json(pub String);
+
+impl Value for Json {
+    const EXPECTED: &'static str = "a table as the request field of this name";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_table()?;
+        Some(Self(json(value)?.to_string()))
+    }
+}
+
+/// The JSON of a value; `None` for a date, which JSON lacks.
+fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    Some(match value {
+        DeValue::String(text) => serde_json::Value::from(&**text),
+        DeValue::Boolean(truth) => serde_json::Value::from(*truth),
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok()?,
+        DeValue::Float(float) => float.as_str().parse().ok()?,
+        DeValue::Array(items) => {
+            items.iter().map(|item| json(item.get_ref())).collect::<Option<Vec<_>>>()?.into()
+        }
+        DeValue::Table(table) => {
+            let member =
+                |(key, value): (
+                    &toml::Spanned<toml::de::DeString<'_>>,
+                    &toml::Spanned<DeValue<'_>>,
+                )| { Some((key.get_ref().to_string(), json(value.get_ref())?)) };
+            table.iter().map(member).collect::<Option<serde_json::Map<_, _>>>()?.into()
+        }
+        DeValue::Integer(_) | DeValue::Datetime(_) => return None,
+    })
+}
+
 /// Units of time in milliseconds.
 const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 /// Units of size in bytes.

@@ -4,21 +4,27 @@
 //! clock: `now_ms` is milliseconds since a monotonic start the caller chooses once.
 
 mod credential;
+mod histogram;
 mod registry;
 mod scope;
+mod statistics;
+mod sticky;
 mod throttle;
+mod uptime;
 mod window;
 
 pub use credential::CredentialLive;
 pub use registry::Registry;
 pub use scope::{Scope, scope};
+pub use statistics::{ErrorClass, Report, Sample, Statistics};
+pub use sticky::{Stickiness, fingerprint};
 pub use throttle::Throttle;
 pub use window::Window;
 
 use crate::outcome::Outcome;
 use crate::selection::Facts;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// Cooldown after a 429 that names no time.
 const RATE_LIMITED_MS: u64 = 5_000;
@@ -48,6 +54,8 @@ pub struct Live {
     towards_ejection: AtomicU32,
     /// Successes and counted failures of the last 30 s.
     recent: Window<10>,
+    /// Only an endpoint that was ever used has them.
+    statistics: OnceLock<Box<Statistics>>,
 }
 
 impl Default for Live {
@@ -60,6 +68,7 @@ impl Default for Live {
             in_a_row: AtomicU32::new(0),
             towards_ejection: AtomicU32::new(0),
             recent: Window::new(3_000),
+            statistics: OnceLock::new(),
         }
     }
 }
@@ -76,13 +85,28 @@ impl Live {
     /// caller adds them.
     #[must_use]
     pub fn facts(&self, now_ms: u64) -> Facts {
-        Facts {
-            down: false,
+        let mut facts = Facts {
             ejected: now_ms < self.ejected_until.load(Relaxed),
             cooling: self.cooling_ms(now_ms) > 0,
             outage: self.outage(now_ms),
             in_flight: self.in_flight.load(Relaxed),
+            ..Facts::default()
+        };
+        if let Some(statistics) = self.statistics.get() {
+            statistics.tell(&mut facts, now_ms);
         }
+        facts
+    }
+
+    /// Takes in what an attempt has shown of the endpoint's speed and reliability.
+    pub fn measure(&self, sample: &Sample, now_ms: u64) {
+        self.statistics.get_or_init(Box::default).add(sample, now_ms);
+    }
+
+    /// What is told of the endpoint (contract 1.5); nothing if it was never used.
+    #[must_use]
+    pub fn report(&self, now_ms: u64) -> Report {
+        self.statistics.get().map_or_else(Report::default, |statistics| statistics.report(now_ms))
     }
 
     /// Milliseconds until the cooldown ends, 0 if there is none.

@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::dialect::fault::capped_text;
-use crate::error::{Error, ErrorType, UpstreamFault};
+use crate::error::{Availability, Error, ErrorType, UpstreamFault};
 use crate::request::route::Operation;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -104,12 +104,47 @@ fn object(error: &Error) -> Map<String, Value> {
         metadata.insert("headers".into(), json!({ "Retry-After": seconds.to_string() }));
     }
     let mut object = Map::new();
+    if let Some(availability) = &error.availability {
+        explain(error, availability, &mut metadata, &mut object);
+    }
     object.insert("code".into(), error.status.into());
     object.insert("message".into(), (*error.message).into());
     object.insert("type".into(), openai_type(error.kind).into());
     object.insert("param".into(), error.param.as_deref().map_or(Value::Null, Value::from));
     object.insert("metadata".into(), metadata.into());
     object
+}
+
+/// What the contract says of a request that could not be tried (5.4), beside `code`, which SDKs need.
+fn explain(
+    error: &Error,
+    availability: &Availability,
+    metadata: &mut Map<String, Value>,
+    object: &mut Map<String, Value>,
+) {
+    if let Some((failed, _)) = availability.funnel.last() {
+        let step = |(step, left): &(_, _)| json!({ "step": step, "endpoint_count": left });
+        let funnel: Vec<Value> = availability.funnel.iter().map(step).collect();
+        metadata.insert("routing_funnel".into(), funnel.into());
+        metadata.insert("failed_routing_step".into(), (*failed).into());
+    }
+    let models: Vec<&str> = availability.requested_models.iter().map(|model| &**model).collect();
+    let mut shown = json!({
+        "code": availability.code,
+        "retryable": error.retryable,
+        "requested_models": models,
+    });
+    if let Value::Object(members) = &mut shown {
+        if let Some(seconds) = error.retry_after {
+            members.insert("retry_after".into(), seconds.into());
+        }
+        if !availability.excluded_by.is_empty() {
+            members.insert("excluded_by".into(), json!(availability.excluded_by));
+        }
+    }
+    object.insert("error_type".into(), error.kind.as_str().into());
+    object.insert("http_status".into(), error.status.into());
+    object.insert("availability".into(), shown);
 }
 
 /// `error.type` as OpenAI's own service writes it.

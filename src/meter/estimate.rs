@@ -17,6 +17,12 @@ const WEIGHTS: [u64; super::CLASSES] = [150, 700, 380, 600, 700, 725, 1_500, 10_
 /// 300 bytes (140) and of 1 to 10 kB (173).
 const PROMPT_WEIGHT: u64 = 170;
 
+/// Tokens of a caller's body of so many bytes.
+#[must_use]
+pub const fn prompt_tokens(bytes: u64) -> u64 {
+    bytes.saturating_mul(PROMPT_WEIGHT).div_ceil(1_000)
+}
+
 /// Usage of a reply that reported none: output from what was delivered, input from the size of the
 /// caller's body. Nothing delivered: no output.
 #[must_use]
@@ -31,7 +37,7 @@ pub fn estimate(delivered: &Delivered, prompt_bytes: u64, operation: Operation) 
             .div_ceil(1_000),
     };
     Usage::ZERO
-        .with(Kind::Input, prompt_bytes.saturating_mul(PROMPT_WEIGHT).div_ceil(1_000))
+        .with(Kind::Input, prompt_tokens(prompt_bytes))
         .with(Kind::Output, output)
         .with(Kind::Requests, 1)
 }

@@ -8,7 +8,7 @@ mod framer;
 
 pub use account::Account;
 pub use delivered::{CLASSES, Delivered};
-pub use estimate::{ESTIMATOR, estimate};
+pub use estimate::{ESTIMATOR, estimate, prompt_tokens};
 pub use event::{Event, EventReader};
 pub use framer::{Block, Framer, Part};
 

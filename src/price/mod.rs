@@ -1,9 +1,12 @@
 //! Price versions and the cost of a usage: exact integer pico-dollars, pure (design, invariant 7).
 
 mod amount;
+mod ceiling;
+mod expected;
 mod table;
 
 pub use amount::{AmountError, format_usd, parse_usd, per_token_string};
+pub use ceiling::{CEILINGS, PriceCeiling, parse_ceiling};
 pub use table::{PRICES, Price, complete};
 
 use crate::usage::{KINDS, Kind, Usage};

@@ -3,7 +3,7 @@
 
 use crate::bounds::SYNC_WAIT;
 use crate::edge::clock::{now_ms, wall_us};
-use crate::endpoint::{self, InFlight, Scope};
+use crate::endpoint::{self, InFlight, Sample, Scope};
 use crate::face::Relay;
 use crate::ledger::Claim;
 use crate::meter::estimate;
@@ -14,7 +14,7 @@ use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::upstream::credential::Key;
 use crate::upstream::scrub::Scrub;
-use crate::usage::Usage;
+use crate::usage::{Kind, Usage};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub(super) struct Attempt {
     /// Bytes of the caller's body.
     pub(super) prompt_bytes: u64,
     pub(super) injected_usage: bool,
+    /// The request offers tools.
+    pub(super) tools: bool,
     pub(super) flow: Flow,
     pub(super) scrub: Scrub,
     /// When the first request byte was about to be written.
@@ -147,7 +149,7 @@ impl Attempt {
                 if self.committed { self.target.endpoint.price.cost(&ended.usage) } else { 0 };
         }
         if self.dispatched.is_some() || !outcome.dispatched() {
-            self.tell(outcome);
+            self.tell(outcome, &ended.usage);
         }
         ended
     }
@@ -167,13 +169,25 @@ impl Attempt {
     }
 
     /// Live state learns of the end, each at its scope (design, cooldown scope).
-    fn tell(&self, outcome: Outcome) {
+    fn tell(&self, outcome: Outcome, usage: &Usage) {
         let now = now_ms();
         self.target.metrics.attempt(outcome);
         self.target.upstream.throttle.record(outcome, self.status, now);
         if self.target.live.record(outcome, now, self.retry_after) {
             self.target.metrics.ejection();
         }
+        let ms = |us: u64| u32::try_from(us / 1_000).unwrap_or(u32::MAX);
+        let sample = Sample {
+            outcome,
+            status: self.status,
+            first_content_ms: self.first_content_us.map(ms),
+            elapsed_ms: ms(self.elapsed_us()),
+            output_tokens: usage.completion(),
+            prompt_tokens: usage.prompt(),
+            cached_tokens: usage.get(Kind::CacheRead),
+            tools: self.tools.then_some(outcome == Outcome::Ok),
+        };
+        self.target.live.measure(&sample, now);
         match endpoint::scope(outcome) {
             Scope::Address => {
                 self.target.upstream.pool.connect_failed(self.address, now);

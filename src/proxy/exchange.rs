@@ -2,7 +2,8 @@
 
 use super::attempt::{Attempt, Ended};
 use crate::access::{Admitted, Caller};
-use crate::edge::clock::Clock;
+use crate::choose::Conversation;
+use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
 use crate::face::Named;
@@ -39,6 +40,8 @@ pub(super) struct Exchange {
     pub(super) envelope: Envelope,
     /// One pool per model asked for, in order.
     pub(super) pools: Vec<Arc<Pool>>,
+    /// The conversation it goes on with, if it could stick to an endpoint.
+    pub(super) conversation: Option<Conversation>,
     pub(super) attempts: Attempts,
     /// The next try, decided when the last one failed.
     pub(super) next: Option<Choice>,
@@ -88,7 +91,12 @@ impl Exchange {
     /// Ends the attempt under way: its record is sealed and its outcome told to live state.
     pub(super) fn end_attempt(&mut self) {
         if let Some(mut attempt) = self.attempt.take() {
-            self.ended = Some(attempt.settle());
+            let ended = attempt.settle();
+            if let (Outcome::Ok, Some(conversation)) = (ended.outcome, &self.conversation) {
+                let table = &self.state.live.conversations;
+                conversation.keep(table, &ended.target, &ended.usage, now_ms());
+            }
+            self.ended = Some(ended);
         }
     }
 

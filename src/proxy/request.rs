@@ -6,6 +6,7 @@ use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Admitted, Caller};
 use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME, SESSION_ID_BYTES};
+use crate::choose::{self, Conversation};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
@@ -16,8 +17,7 @@ use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
 use crate::request::route::{Face, Operation, Target, route};
-use crate::rules::{self, Decision};
-use crate::selection::{self, Candidate, Constraint, SplitMix64};
+use crate::selection::SplitMix64;
 use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
@@ -84,7 +84,8 @@ pub(super) async fn filter(
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
     let ask = Ask { state, snapshot, caller, face, headers };
-    let (pools, attempts) = ask.plan(&envelope).map_err(Refusal::kept)?;
+    let Planned { pools, attempts, conversation } =
+        ask.plan(&envelope, &body).map_err(Refusal::kept)?;
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
@@ -106,6 +107,7 @@ pub(super) async fn filter(
         _admitted: admitted,
         envelope,
         pools,
+        conversation,
         attempts,
         next: None,
         fresh: false,
@@ -214,6 +216,13 @@ fn failed_key(state: &State, session: &Session, error: Error) -> Error {
     }
 }
 
+/// Where a request will be tried, in order, and which conversation it goes on with.
+struct Planned {
+    pools: Vec<Arc<Pool>>,
+    attempts: Attempts,
+    conversation: Option<Conversation>,
+}
+
 /// An authenticated request whose body has been understood.
 struct Ask<'a> {
     state: &'a State,
@@ -225,70 +234,29 @@ struct Ask<'a> {
 
 impl Ask<'_> {
     /// The pools asked for and the order in which their targets will be tried.
-    fn plan(&self, envelope: &Envelope) -> Result<(Vec<Arc<Pool>>, Attempts), Error> {
+    fn plan(&self, envelope: &Envelope, body: &Bytes) -> Result<Planned, Error> {
         let now = now_ms();
-        let mut seed = rand::rng().next_u64();
-        let mut pools = Vec::with_capacity(envelope.models.len());
-        let mut orders = Vec::with_capacity(envelope.models.len());
-        let mut excluded = Vec::new();
-        for asked in &envelope.models {
-            let decision = self.decide(asked, envelope)?;
-            let pool = self.pool(decision.rename.as_ref().unwrap_or(asked))?;
-            let constraint = self.constraint(&decision.constraint, envelope);
-            let candidates: Vec<_> = pool
-                .targets
-                .iter()
-                .map(|each| Candidate { endpoint: &each.endpoint, facts: each.facts(now) })
-                .collect();
-            let plan = selection::plan(&candidates, &constraint, seed);
-            seed = seed.wrapping_add(1);
-            for (_, reason) in &plan.excluded {
-                self.state.metrics.excluded.inc(*reason);
-            }
-            orders.push(plan.order);
-            excluded.extend(plan.excluded);
-            pools.push(pool);
-        }
-        if orders.iter().all(Vec::is_empty) {
-            self.state.metrics.no_peer.inc();
-            return Err(selection::nothing_left(&excluded));
-        }
-        Ok((pools, Attempts::new(orders)))
-    }
-
-    fn decide(&self, model: &str, envelope: &Envelope) -> Result<Decision, Error> {
-        let decision = self.snapshot.rules.decide(&rules::Facts {
-            model,
-            key: &self.caller.name,
-            workspace: &self.caller.workspace,
-            stream: envelope.stream,
+        let request = choose::Request {
+            snapshot: &self.snapshot,
+            caller: &self.caller,
+            envelope,
             headers: self.headers,
-        });
-        match decision.reject {
-            Some(refusal) => Err(refusal),
-            None => Ok(decision),
+            body,
+            facts: &|target| target.facts(now),
+            last: &|key| self.state.live.conversations.find(key, now),
+            seed: rand::rng().next_u64(),
+        };
+        let chosen = request.choose()?;
+        for reason in chosen.excluded() {
+            self.state.metrics.excluded.inc(reason);
         }
-    }
-
-    /// Unknown and forbidden give the same answer (S15).
-    fn pool(&self, name: &Arc<str>) -> Result<Arc<Pool>, Error> {
-        self.snapshot
-            .pool(name)
-            .filter(|pool| self.caller.allows_model(&pool.model.slug))
-            .cloned()
-            .ok_or_else(|| {
-                Error::caller(400, format!("{name} is not a valid model ID")).param("model")
-            })
-    }
-
-    fn constraint(&self, rules: &Constraint, envelope: &Envelope) -> Constraint {
-        let mut constraint = self.snapshot.settings.constraint.clone();
-        constraint.merge(&self.caller.constraint);
-        constraint.merge(rules);
-        let mut asked = envelope.provider.constraint();
-        asked.resolve(|name| self.snapshot.slug_of(name));
-        constraint.merge(&asked);
-        constraint
+        if let Some(refusal) = chosen.refusal() {
+            self.state.metrics.no_peer.inc();
+            return Err(refusal);
+        }
+        let conversation = chosen.conversation;
+        let (pools, orders) = chosen.orders();
+        Ok(Planned { pools, attempts: Attempts::new(orders), conversation })
     }
 
     fn generation(&self, envelope: &Envelope) -> Generation {

@@ -2,12 +2,14 @@
 
 use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
+use crate::catalog::{Endpoint, Tier};
 use crate::edge::clock::{now_ms, wall_us};
 use crate::edge::merge;
 use crate::error::Error;
 use crate::ledger::record::Intent;
 use crate::outcome::Outcome;
-use crate::request::rewrite::{Edit, rewrite};
+use crate::request::rewrite::{Edit, TierEdit, rewrite};
+use crate::selection::{self, Service};
 use crate::snapshot::Target;
 use crate::state::State;
 use crate::upstream::credential::Key;
@@ -20,6 +22,7 @@ use pingora::{ErrorType, Result};
 use pingora_http::RequestHeader;
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -105,6 +108,8 @@ fn begin(
         face: exchange.face,
         stream_usage: injects,
         declares: &target.endpoint.declares,
+        tier: tier_edit(exchange, &target.endpoint),
+        options: options(exchange, &target.endpoint),
         hashed_user: exchange.generation.user.as_deref(),
     };
     let body = rewrite(&exchange.body, &exchange.envelope, &edit);
@@ -126,6 +131,7 @@ fn begin(
         claim,
         body,
         operation: exchange.operation,
+        tools: exchange.envelope.has_tools,
         prompt_bytes: exchange.body.len() as u64,
         flow: Flow::Awaiting,
         scrub: Scrub::default(),
@@ -144,6 +150,31 @@ fn begin(
         settled: false,
     });
     Ok(())
+}
+
+/// The tier that the endpoint is priced for is the one that is asked of its provider. Where no endpoint
+/// stands for a tier of this provider, the caller's word passes.
+fn tier_edit(exchange: &Exchange, endpoint: &Endpoint) -> TierEdit<'static> {
+    let has_tiers = |target: &Arc<Target>| {
+        let other = &target.endpoint;
+        other.tier.is_some() && other.provider.slug == endpoint.provider.slug
+    };
+    match endpoint.tier {
+        Some(tier) => TierEdit::Set(tier.as_str()),
+        None if !matches!(exchange.envelope.service, Service::Tier(_)) => TierEdit::Keep,
+        None => {
+            let pools = exchange.pools.iter().filter(|pool| pool.model.slug == endpoint.model);
+            let tiered = pools.flat_map(|pool| &pool.targets).any(has_tiers);
+            if tiered { TierEdit::Remove } else { TierEdit::Keep }
+        }
+    }
+}
+
+/// What the request passes through to this endpoint's provider; what is for others is dropped.
+fn options<'a>(exchange: &'a Exchange, endpoint: &Endpoint) -> &'a [Range<usize>] {
+    let mut options = exchange.envelope.provider.options.iter();
+    let own = options.find(|(slug, _)| selection::names(slug, endpoint));
+    own.map_or(&[], |(_, members)| members)
 }
 
 fn intent<'a>(
@@ -170,7 +201,7 @@ fn intent<'a>(
         endpoint: Cow::Borrowed(&endpoint.tag),
         upstream_model: Cow::Borrowed(&endpoint.upstream_model),
         credential: Cow::Borrowed(credential.map_or("", |credential| &credential.id)),
-        tier: Cow::Borrowed(""),
+        tier: Cow::Borrowed(endpoint.tier.map_or("", Tier::as_str)),
         price: endpoint.price.hash,
         prompt_bytes: exchange.body.len() as u64,
         max_tokens: exchange.envelope.max_tokens,

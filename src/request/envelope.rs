@@ -6,10 +6,14 @@
 use super::body_error::{BodyError, is_model_name, not_a_model};
 use super::fields::{self, Object};
 use super::keys::{self, Fate};
+use super::messages::{self, Conversation};
+use super::preferences::{self, ProviderPreferences};
 use super::route::Operation;
 use super::scan::Scanner;
 use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_BYTES};
-use crate::selection::Constraint;
+use crate::catalog::{Modalities, Parameters, Tier};
+use crate::meter;
+use crate::selection::{Needs, Service};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,32 +33,6 @@ pub struct Member {
     pub lead: usize,
     /// Start of the member after it, or its own end where it is the last.
     pub tail: usize,
-}
-
-/// `provider.*`, as far as first light reads it; the rest is consumed all the same.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProviderPreferences {
-    pub order: Vec<Arc<str>>,
-    pub only: Vec<Arc<str>>,
-    pub ignore: Vec<Arc<str>>,
-    pub allow_fallbacks: Option<bool>,
-    pub data_collection_deny: bool,
-    pub zdr: bool,
-}
-
-impl ProviderPreferences {
-    /// The same as what narrows a choice.
-    #[must_use]
-    pub fn constraint(&self) -> Constraint {
-        Constraint {
-            only: (!self.only.is_empty()).then(|| self.only.clone()),
-            ignore: self.ignore.clone(),
-            zdr: self.zdr,
-            no_collection: self.data_collection_deny,
-            no_fallbacks: self.allow_fallbacks == Some(false),
-            order: self.order.clone(),
-        }
-    }
 }
 
 /// `stream_options`, where it is an object.
@@ -84,6 +62,15 @@ pub struct Envelope {
     pub session_id: Option<Arc<str>>,
     pub user: Option<Arc<str>>,
     pub has_tools: bool,
+    /// Parameters that are given, of those an endpoint may support or not.
+    pub parameters: Parameters,
+    pub conversation: Conversation,
+    /// `modalities`: what the reply should be in.
+    pub output: Modalities,
+    pub prompt_cache_key: Option<Arc<str>>,
+    /// `service_tier`, or `speed`, which is another word for a tier of it.
+    pub service: Service,
+    pub preset: Option<Arc<str>>,
     /// Members rewriting may need, in document order.
     pub members: Vec<Member>,
     pub stream_options: Option<StreamOptions>,
@@ -93,11 +80,29 @@ pub struct Envelope {
     pub count: usize,
 }
 
+/// Bytes of text that are one token at least, whatever the tokenizer: runs of blanks are the longest.
+const LONGEST_TOKEN: u64 = 32;
+
 impl Envelope {
     /// The member named `key`, if the caller sent it.
     #[must_use]
     pub fn member(&self, key: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.key == key)
+    }
+
+    /// What an endpoint must fit, of a body of so many bytes.
+    #[must_use]
+    pub fn needs(&self, body_bytes: usize) -> Needs {
+        let text = body_bytes.saturating_sub(self.conversation.other_bytes) as u64;
+        Needs {
+            least_tokens: text / LONGEST_TOKEN,
+            likely_tokens: meter::prompt_tokens(text),
+            output_tokens: self.max_tokens,
+            parameters: self.parameters,
+            input: self.conversation.input,
+            output: self.output,
+            tools: self.has_tools,
+        }
     }
 
     /// How many fields that only other gateways obey were sent, to be counted (S14).
@@ -148,6 +153,8 @@ struct Reading {
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
     has_input: bool,
+    service_tier: Option<Service>,
+    fast: bool,
 }
 
 impl Reading {
@@ -165,11 +172,15 @@ impl Reading {
             last.tail = start;
         }
         let value = scanner.at();
+        let is_given = scanner.peek() != Some(b'n');
         match known {
             Some((name, _)) => self.field(scanner, name)?,
             None => scanner.skip(1)?,
         }
         let now = scanner.at();
+        if let Some((name, _)) = known.filter(|(name, _)| is_given && *name != "tools") {
+            self.envelope.parameters = self.envelope.parameters | Parameters::named(name);
+        }
         if let Some((key, fate)) = known.filter(|(_, fate)| *fate != Fate::Noted) {
             self.envelope.members.push(Member {
                 key,
@@ -196,12 +207,11 @@ impl Reading {
             "models" => self.models = fields::texts(scanner, name, MODELS_PER_REQUEST, model)?,
             "stream" => envelope.stream = fields::boolean(scanner, name)?.unwrap_or(false),
             "stream_options" => fields::stream_options(scanner, envelope)?,
-            "provider" => envelope.provider = fields::provider(scanner)?,
+            "provider" => envelope.provider = preferences::provider(scanner)?,
             "max_tokens" => self.max_tokens = fields::count(scanner, name)?,
             "max_completion_tokens" => self.max_completion_tokens = fields::count(scanner, name)?,
             // Read by the upstream alone, but it bills by them: nobody may read something else.
             "best_of" | "n" => drop(fields::count(scanner, name)?),
-            "prompt_cache_key" | "service_tier" | "speed" => drop(fields::text(scanner, name)?),
             "session_id" => {
                 let id = fields::text(scanner, name)?;
                 if id.as_ref().is_some_and(|id| id.len() > SESSION_ID_BYTES) {
@@ -211,8 +221,34 @@ impl Reading {
                 envelope.session_id = id.map(Arc::from);
             }
             "user" => envelope.user = fields::text(scanner, name)?.map(Arc::from),
-            "tools" => envelope.has_tools |= fields::filled(scanner)?,
-            "messages" | "prompt" => self.has_input |= fields::given(scanner)?,
+            "tools" => {
+                envelope.has_tools |= fields::filled(scanner)?;
+                if envelope.has_tools {
+                    envelope.parameters = envelope.parameters | Parameters::TOOLS;
+                }
+            }
+            "messages" => {
+                if let Some(found) = messages::messages(scanner)? {
+                    self.has_input = true;
+                    envelope.conversation = found;
+                }
+            }
+            "prompt" => self.has_input |= fields::given(scanner)?,
+            "modalities" => envelope.output = fields::modalities(scanner)?,
+            "prompt_cache_key" => {
+                envelope.prompt_cache_key = fields::text(scanner, name)?.map(Arc::from);
+            }
+            "preset" => envelope.preset = fields::text(scanner, name)?.map(Arc::from),
+            "service_tier" => {
+                // Providers have words of their own, which are theirs to read (Groq: `on_demand`).
+                let text = fields::text(scanner, name)?;
+                let known = Service::WORDS.iter().find(|(word, _)| Some(*word) == text.as_deref());
+                let asked = known.map(|(_, service)| *service);
+                self.service_tier = asked.filter(|service| *service != Service::Unsaid);
+            }
+            "speed" => {
+                self.fast = fields::text(scanner, name)?.as_deref() == Some("fast");
+            }
             _ => scanner.skip(1)?,
         }
         Ok(())
@@ -225,6 +261,9 @@ impl Reading {
                 models.push(name);
             }
         }
+        if let (true, Some(preset)) = (models.is_empty(), &self.envelope.preset) {
+            models.push(model(&format!("@preset/{preset}"))?);
+        }
         if models.is_empty() {
             return Err(BodyError::NoModel);
         }
@@ -232,6 +271,8 @@ impl Reading {
             return Err(BodyError::NoInput);
         }
         self.envelope.models = models;
+        let fast = self.fast.then_some(Service::Tier(Tier::Priority));
+        self.envelope.service = self.service_tier.or(fast).unwrap_or_default();
         self.envelope.max_tokens = self.max_completion_tokens.or(self.max_tokens);
         Ok(self.envelope)
     }

@@ -1,10 +1,10 @@
 //! Typed readers of the fields that steer. Each stands on a value and leaves it behind.
 
 use super::body_error::BodyError;
-use super::envelope::{Envelope, ProviderPreferences, StreamOptions};
+use super::envelope::{Envelope, StreamOptions};
 use super::keys::{self, Clash, Fate, Names, Table};
 use super::scan::Scanner;
-use crate::bounds::{MODEL_NAME_BYTES, PROVIDERS_PER_LIST};
+use crate::catalog::Modalities;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -45,9 +45,17 @@ impl Object {
         Ok(Some((known, start)))
     }
 
-    fn skip(&self, scanner: &mut Scanner<'_>) -> Result<(), BodyError> {
+    /// Steps over the value of a member.
+    pub(super) fn skip(&self, scanner: &mut Scanner<'_>) -> Result<(), BodyError> {
         Ok(scanner.skip(self.depth)?)
     }
+}
+
+/// The text of the number that starts here.
+pub(super) fn number<'a>(scanner: &mut Scanner<'a>) -> Result<&'a str, BodyError> {
+    let start = scanner.at();
+    scanner.skip(1)?;
+    Ok(scanner.slice(start..scanner.at()))
 }
 
 /// Whether the value is anything but `null`.
@@ -129,14 +137,17 @@ pub(super) fn count(
     if !expect(scanner, b"-0123456789", wanted())? {
         return Ok(None);
     }
-    let start = scanner.at();
-    scanner.skip(1)?;
-    let value: i64 = scanner.slice(start..scanner.at()).parse().map_err(|_| wanted())?;
+    let number = number(scanner)?;
+    let value: i64 = number.parse().map_err(|_| wanted())?;
     if value.unsigned_abs() > EXACT { Err(wanted()) } else { Ok(u64::try_from(value).ok()) }
 }
 
 /// `true` when the value starts with one of `starts`, `false` past a `null`, else `wrong`.
-fn expect(scanner: &mut Scanner<'_>, starts: &[u8], wrong: BodyError) -> Result<bool, BodyError> {
+pub(super) fn expect(
+    scanner: &mut Scanner<'_>,
+    starts: &[u8],
+    wrong: BodyError,
+) -> Result<bool, BodyError> {
     match scanner.peek() {
         Some(byte) if starts.contains(&byte) => Ok(true),
         Some(b'n') => {
@@ -150,6 +161,24 @@ fn expect(scanner: &mut Scanner<'_>, starts: &[u8], wrong: BodyError) -> Result<
         }
         None => Err(scanner.expected("a value").into()),
     }
+}
+
+/// Known modalities of an array of names, and whatever else stands there.
+pub(super) fn modalities(scanner: &mut Scanner<'_>) -> Result<Modalities, BodyError> {
+    let mut found = Modalities::default();
+    if scanner.peek() != Some(b'[') {
+        scanner.skip(1)?;
+        return Ok(found);
+    }
+    scanner.take(b'[');
+    let mut first = true;
+    while scanner.more(false, first)? {
+        first = false;
+        let start = scanner.at();
+        scanner.skip(2)?;
+        found = found | Modalities::named(scanner.slice(start..scanner.at()).trim_matches('"'));
+    }
+    Ok(found)
 }
 
 /// `stream_options`.
@@ -175,47 +204,4 @@ pub(super) fn stream_options(
     }
     envelope.stream_options = Some(options);
     Ok(())
-}
-
-/// `provider` (contract 2.3).
-pub(super) fn provider(scanner: &mut Scanner<'_>) -> Result<ProviderPreferences, BodyError> {
-    let mut preferences = ProviderPreferences::default();
-    let wrong = BodyError::Type { param: "provider", wanted: "an object" };
-    if !expect(scanner, b"{", wrong)? {
-        return Ok(preferences);
-    }
-    let mut object = Object::open(scanner, keys::PROVIDER, 2);
-    while let Some((known, _)) = object.next(scanner)? {
-        match known.map_or("", |(name, _)| name) {
-            "order" => preferences.order = slugs(scanner, "provider.order")?,
-            "only" => preferences.only = slugs(scanner, "provider.only")?,
-            "ignore" => preferences.ignore = slugs(scanner, "provider.ignore")?,
-            "allow_fallbacks" => {
-                preferences.allow_fallbacks = boolean(scanner, "provider.allow_fallbacks")?;
-            }
-            "zdr" => preferences.zdr = boolean(scanner, "provider.zdr")?.unwrap_or(false),
-            "data_collection" => preferences.data_collection_deny = denies_collection(scanner)?,
-            _ => object.skip(scanner)?,
-        }
-    }
-    Ok(preferences)
-}
-
-fn slugs(scanner: &mut Scanner<'_>, param: &'static str) -> Result<Vec<Arc<str>>, BodyError> {
-    texts(scanner, param, PROVIDERS_PER_LIST, |slug| {
-        if slug.len() > MODEL_NAME_BYTES {
-            return Err(BodyError::TooMuch { param, most: MODEL_NAME_BYTES, unit: "bytes a name" });
-        }
-        Ok(Arc::from(slug))
-    })
-}
-
-/// `deny` is the contract's word, `disallow` what Zed sends.
-fn denies_collection(scanner: &mut Scanner<'_>) -> Result<bool, BodyError> {
-    let param = "provider.data_collection";
-    match text(scanner, param)?.as_deref() {
-        Some("deny" | "disallow") => Ok(true),
-        Some("allow") | None => Ok(false),
-        Some(_) => Err(BodyError::Type { param, wanted: "\"allow\" or \"deny\"" }),
-    }
 }

@@ -24,6 +24,7 @@ pub(super) const TOP: &Table = &[
     ("api_base", Forbidden),
     ("api_key", Forbidden),
     ("api_version", Forbidden),
+    ("audio", Noted),
     ("aws_access_key_id", Forbidden),
     ("aws_bedrock_runtime_endpoint", Forbidden),
     ("aws_profile_name", Forbidden),
@@ -48,43 +49,67 @@ pub(super) const TOP: &Table = &[
     ("extra_headers", Forbidden),
     ("extra_query", Forbidden),
     ("fallbacks", Forbidden),
+    ("frequency_penalty", Noted),
     ("headers", Forbidden),
     ("http_client", Forbidden),
+    ("image_config", Noted),
     ("include_reasoning", Consumed),
     ("litellm_credential_name", Forbidden),
     ("litellm_params", Forbidden),
+    ("logit_bias", Noted),
+    ("logprobs", Noted),
     ("max_completion_tokens", Steers),
     ("max_tokens", Steers),
     ("messages", Noted),
+    ("min_p", Noted),
+    ("modalities", Noted),
     ("model", Steers),
     ("model_info", Forbidden),
     ("model_list", Forbidden),
     ("models", Consumed),
     ("n", Steers),
     ("organization", Forbidden),
+    ("parallel_tool_calls", Noted),
     ("plugins", Consumed),
+    ("prediction", Noted),
+    ("presence_penalty", Noted),
     ("preset", Consumed),
     ("prompt", Noted),
     ("prompt_cache_key", Steers),
     ("provider", Consumed),
     ("proxies", Forbidden),
+    ("reasoning", Noted),
+    ("reasoning_effort", Noted),
     ("region_name", Forbidden),
+    ("repetition_penalty", Noted),
+    ("response_format", Noted),
     ("route", Consumed),
+    ("seed", Noted),
     ("service_tier", Steers),
     ("session_id", Consumed),
     ("speed", Steers),
     ("ssl_verify", Forbidden),
+    ("stop", Noted),
     ("stream", Steers),
     ("stream_options", Steers),
+    ("structured_outputs", Noted),
+    ("temperature", Noted),
+    ("tool_choice", Noted),
     ("tools", Noted),
+    ("top_a", Noted),
+    ("top_k", Noted),
+    ("top_logprobs", Noted),
+    ("top_p", Noted),
     ("trace", Consumed),
     ("transforms", Consumed),
     ("usage", Consumed),
     ("user", Steers),
     ("user_config", Forbidden),
+    ("verbosity", Noted),
     ("vertex_credentials", Forbidden),
     ("vertex_location", Forbidden),
     ("vertex_project", Forbidden),
+    ("web_search_options", Noted),
 ];
 
 /// `provider` (contract 2.3).
@@ -103,6 +128,22 @@ pub(super) const PROVIDER: &Table = &[
     ("require_parameters", Steers),
     ("sort", Steers),
     ("zdr", Steers),
+];
+
+/// `provider.sort`, where it is an object.
+pub(super) const SORT: &Table = &[("by", Steers), ("partition", Steers)];
+
+/// Performance cut-offs of `provider`.
+pub(super) const CUTOFFS: &Table =
+    &[("p50", Steers), ("p75", Steers), ("p90", Steers), ("p99", Steers)];
+
+/// `provider.max_price`; as [`crate::price::CEILINGS`].
+pub(super) const MAX_PRICE: &Table = &[
+    ("audio", Steers),
+    ("completion", Steers),
+    ("image", Steers),
+    ("prompt", Steers),
+    ("request", Steers),
 ];
 
 /// `stream_options`.
@@ -200,7 +241,7 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_short_and_fit_the_mask() {
-        for table in [TOP, PROVIDER, STREAM_OPTIONS] {
+        for table in [TOP, PROVIDER, SORT, CUTOFFS, MAX_PRICE, STREAM_OPTIONS] {
             assert!(table.is_sorted_by(|a, b| a.0 < b.0), "binary search needs sorted names");
             assert!(table.len() <= 128);
             for (name, _) in table {

@@ -13,6 +13,8 @@ pub mod head;
 mod head_tests;
 pub mod held_bytes;
 pub mod keys;
+pub mod messages;
+pub mod preferences;
 pub mod rewrite;
 pub mod route;
 pub mod scan;

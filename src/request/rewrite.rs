@@ -17,8 +17,23 @@ pub struct Edit<'a> {
     pub stream_usage: bool,
     /// Weir's own fields that the endpoint understands and so receives.
     pub declares: &'a [String],
+    pub tier: TierEdit<'a>,
+    /// Members of `provider.options` for this endpoint, as [`super::preferences::Options`] has them.
+    pub options: &'a [Range<usize>],
     /// Takes the place of `user` under `/api/v1`; under `/v1`, and for `None`, it stays as it came.
     pub hashed_user: Option<&'a str>,
+}
+
+/// What becomes of `service_tier`, and of `speed`, which is another word for one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TierEdit<'a> {
+    /// As it came.
+    #[default]
+    Keep,
+    /// The endpoint serves this tier and is priced for it.
+    Set(&'a str),
+    /// Another endpoint of the provider serves what was asked for, at another price.
+    Remove,
 }
 
 /// Bytes to put in place of a range of the body.
@@ -35,7 +50,7 @@ struct Splice<'a> {
 pub fn rewrite(body: &Bytes, envelope: &Envelope, edit: &Edit<'_>) -> Bytes {
     let model = quoted(edit.upstream_model);
     let mut splices = Vec::with_capacity(envelope.members.len() + 2);
-    let front = front(envelope, edit, &model);
+    let front = front(body, envelope, edit, &model);
     if !front.is_empty() {
         splices.push(Splice { range: envelope.open..envelope.open, with: front.into() });
     }
@@ -59,6 +74,11 @@ pub fn rewrite(body: &Bytes, envelope: &Envelope, edit: &Edit<'_>) -> Bytes {
 }
 
 fn goes(member: &Member, edit: &Edit<'_>) -> bool {
+    match (member.key, edit.tier) {
+        ("service_tier", TierEdit::Remove) => return true,
+        ("speed", TierEdit::Remove | TierEdit::Set(_)) => return true,
+        _ => {}
+    }
     match member.fate {
         Fate::Forbidden => true,
         Fate::Consumed => !edit.declares.iter().any(|declared| declared == member.key),
@@ -67,18 +87,23 @@ fn goes(member: &Member, edit: &Edit<'_>) -> bool {
 }
 
 /// Members the body lacks, as they go just inside its `{`.
-fn front(envelope: &Envelope, edit: &Edit<'_>, model: &str) -> String {
+fn front(body: &[u8], envelope: &Envelope, edit: &Edit<'_>, model: &str) -> String {
     let lacks_model = envelope.member("model").is_none();
     let lacks_options = asks(envelope, edit) && envelope.member("stream_options").is_none();
-    if !lacks_model && !lacks_options {
-        return String::new();
-    }
-    let mut front = Vec::with_capacity(2);
+    let mut front = Vec::new();
     if lacks_model {
         front.push(format!("\"model\":{model}"));
     }
     if lacks_options {
         front.push(format!("\"stream_options\":{ASKING}"));
+    }
+    if let (TierEdit::Set(tier), None) = (edit.tier, envelope.member("service_tier")) {
+        front.push(format!("\"service_tier\":{}", quoted(tier)));
+    }
+    let option = |range: &Range<usize>| std::str::from_utf8(body.get(range.clone())?).ok();
+    front.extend(edit.options.iter().filter_map(option).map(str::to_owned));
+    if front.is_empty() {
+        return String::new();
     }
     let mut front = front.join(",");
     let removed = envelope.members.iter().filter(|member| goes(member, edit)).count();
@@ -103,6 +128,12 @@ fn change<'a>(
 ) -> Option<Splice<'a>> {
     match member.key {
         "model" => Some(Splice { range: member.value.clone(), with: model.into() }),
+        "service_tier" => match edit.tier {
+            TierEdit::Set(tier) => {
+                Some(Splice { range: member.value.clone(), with: quoted(tier).into() })
+            }
+            TierEdit::Keep | TierEdit::Remove => None,
+        },
         "user" if envelope.user.is_some() && edit.face == Face::OpenRouter => {
             let hashed = quoted(edit.hashed_user?);
             Some(Splice { range: member.value.clone(), with: hashed.into() })

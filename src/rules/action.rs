@@ -2,6 +2,7 @@
 
 use super::reader::{Node, Reader, join};
 use crate::error::Error;
+use crate::price::{CEILINGS, PriceCeiling, parse_ceiling};
 use crate::request::body_error::is_model_name;
 use crate::selection::Constraint;
 use std::sync::Arc;
@@ -67,9 +68,39 @@ fn rename<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Ar
     Some(Arc::from(name))
 }
 
+const CONSTRAINT: [&str; 9] = [
+    "only",
+    "ignore",
+    "quantizations",
+    "max_price",
+    "zdr",
+    "no_collection",
+    "distillable",
+    "require_parameters",
+    "no_fallbacks",
+];
+
+/// Dollars in quotes: per million tokens, and per request.
+fn max_price<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<PriceCeiling> {
+    let table = reader.table(node, path)?;
+    reader.only(table, path, &CEILINGS.map(|(key, ..)| key));
+    let mut ceiling = PriceCeiling::default();
+    for (place, (key, _, per)) in CEILINGS.iter().enumerate() {
+        let Some(node) = table.get(*key) else { continue };
+        let key = join(path, key);
+        let text = reader.text(node, &key)?;
+        let Some(pico) = parse_ceiling(text, *per) else {
+            reader.problem(node.span(), &key, "must be dollars of 0 or more, such as \"0.05\"");
+            return None;
+        };
+        ceiling.lower(place, pico);
+    }
+    Some(ceiling)
+}
+
 fn constrain<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Constraint> {
     let table = reader.table(node, path)?;
-    reader.only(table, path, &["only", "ignore", "zdr", "no_collection", "no_fallbacks"]);
+    reader.only(table, path, &CONSTRAINT);
     let mut constraint = Constraint::default();
     let mut slugs = |name: &str| -> Option<Vec<Arc<str>>> {
         let texts = reader.texts(table.get(name)?, &join(path, name));
@@ -77,9 +108,15 @@ fn constrain<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option
     };
     constraint.only = slugs("only");
     constraint.ignore = slugs("ignore").unwrap_or_default();
+    constraint.quantizations = slugs("quantizations");
+    if let Some(node) = table.get("max_price") {
+        constraint.max_price = max_price(reader, node, &join(path, "max_price"))?;
+    }
     for (name, flag) in [
         ("zdr", &mut constraint.zdr),
         ("no_collection", &mut constraint.no_collection),
+        ("distillable", &mut constraint.distillable),
+        ("require_parameters", &mut constraint.require_parameters),
         ("no_fallbacks", &mut constraint.no_fallbacks),
     ] {
         let Some(node) = table.get(name) else { continue };

@@ -115,7 +115,7 @@ fn constraints_narrow_and_never_loosen() {
         zdr: true,
         no_collection: true,
         no_fallbacks: true,
-        order: Vec::new(),
+        ..Constraint::default()
     };
     assert_eq!(constraint, expected);
     let names: Vec<_> = rules.provider_names().map(|it| it.name).collect();
@@ -187,7 +187,7 @@ reject = { message = "" }
     r.toml:4: rule[0].when.key: must be a string that is not empty
     r.toml:4: rule[0].when.stream: must be true or false
     r.toml:5: rule[0].reject.status: must be from 400 to 599
-    r.toml:10: rule.two.constrain.no_colection: unknown key; the keys here are only, ignore, zdr, no_collection, no_fallbacks
+    r.toml:10: rule.two.constrain.no_colection: unknown key; the keys here are only, ignore, quantizations, max_price, zdr, no_collection, distillable, require_parameters, no_fallbacks
     r.toml:10: rule.two.constrain.zdr: can only be true: a rule narrows, it never loosens
     r.toml:7: rule.two: needs exactly one of reject, rename and constrain
     r.toml:12: rule.three: needs exactly one of reject, rename and constrain

@@ -1,12 +1,35 @@
 //! The one merge of constraints, and the one way a slug names endpoints.
 
-use super::Constraint;
 use crate::catalog::Endpoint;
+use crate::price::PriceCeiling;
 use std::sync::Arc;
 
+/// What narrows a choice, from policy, workspace, key, rule or request. Merging never loosens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Constraint {
+    /// Allowed provider slugs or tags; `None` allows all. Merge: intersect.
+    pub only: Option<Vec<Arc<str>>>,
+    /// Forbidden provider slugs or tags. Merge: union.
+    pub ignore: Vec<Arc<str>>,
+    /// Allowed quantizations; `None` allows all. Merge: intersect.
+    pub quantizations: Option<Vec<Arc<str>>>,
+    /// Merge: the lower of each.
+    pub max_price: PriceCeiling,
+    /// Endpoint must not retain. Merge: OR.
+    pub zdr: bool,
+    /// Endpoint must not train nor retain. Merge: OR.
+    pub no_collection: bool,
+    /// The model's author must permit distillation. Merge: OR.
+    pub distillable: bool,
+    /// Endpoint must support every parameter that is sent. Merge: OR.
+    pub require_parameters: bool,
+    /// Only the first endpoint, or only those that an asked order names, may be tried. Merge: OR.
+    pub no_fallbacks: bool,
+}
+
 impl Constraint {
-    /// Narrows `self` by `other`: `only` intersects, `ignore` unites, booleans OR; an order is
-    /// taken if `other` has one.
+    /// Narrows `self` by `other`: allow-lists intersect, `ignore` unites, booleans OR, price
+    /// ceilings take the lower.
     ///
     /// Slugs are compared as slugs. Display names that older clients send go through
     /// [`Constraint::resolve`] before, or they intersect with nothing but themselves.
@@ -21,25 +44,42 @@ impl Constraint {
                 self.ignore.push(Arc::clone(slug));
             }
         }
+        self.quantizations = match (self.quantizations.take(), &other.quantizations) {
+            (Some(ours), Some(theirs)) => {
+                let both = |label: &Arc<str>| holds(theirs, label);
+                Some(ours.into_iter().filter(both).collect())
+            }
+            (Some(list), None) => Some(list),
+            (None, list) => list.clone(),
+        };
+        self.max_price = self.max_price.min(other.max_price);
         self.zdr |= other.zdr;
         self.no_collection |= other.no_collection;
+        self.distillable |= other.distillable;
+        self.require_parameters |= other.require_parameters;
         self.no_fallbacks |= other.no_fallbacks;
-        if !other.order.is_empty() {
-            self.order.clone_from(&other.order);
-        }
     }
 
     /// Replaces display names by slugs, so that lists of both sorts can be merged.
     ///
     /// `slug_of` answers for a name it knows, and `None` for anything else.
     pub fn resolve(&mut self, slug_of: impl Fn(&str) -> Option<Arc<str>>) {
-        let lists = self.only.iter_mut().chain([&mut self.ignore, &mut self.order]);
-        for slug in lists.flatten() {
+        for slug in self.only.iter_mut().chain([&mut self.ignore]).flatten() {
             if let Some(known) = slug_of(slug) {
                 *slug = known;
             }
         }
     }
+
+    /// Whether its lists leave this endpoint in.
+    pub(super) fn quantization_fits(&self, endpoint: &Endpoint) -> bool {
+        let label = endpoint.quantization.as_deref().unwrap_or("unknown");
+        self.quantizations.as_deref().is_none_or(|list| holds(list, label))
+    }
+}
+
+fn holds(list: &[Arc<str>], label: &str) -> bool {
+    list.iter().any(|known| known.eq_ignore_ascii_case(label))
 }
 
 /// What both lists allow. Where one names a provider and the other one of its tags, the tag stays.
@@ -73,7 +113,8 @@ fn covers(broad: &str, narrow: &str) -> bool {
 
 /// Whether a slug names this endpoint (contract 2.3, slug matching): a base slug or a display name
 /// names every tag of its provider, a suffixed slug exactly one. Case does not matter.
-pub(super) fn names(slug: &str, endpoint: &Endpoint) -> bool {
+#[must_use]
+pub fn names(slug: &str, endpoint: &Endpoint) -> bool {
     endpoint.tag.eq_ignore_ascii_case(slug)
         || endpoint.provider.slug.eq_ignore_ascii_case(slug)
         || endpoint.provider.name.eq_ignore_ascii_case(slug)
@@ -132,14 +173,14 @@ mod tests {
     }
 
     fn constraints() -> impl Strategy<Value = Constraint> {
-        (prop::option::of(slugs()), slugs(), any::<[bool; 3]>(), slugs()).prop_map(
-            |(only, ignore, [zdr, no_collection, no_fallbacks], order)| Constraint {
+        (prop::option::of(slugs()), slugs(), any::<[bool; 3]>()).prop_map(
+            |(only, ignore, [zdr, no_collection, no_fallbacks])| Constraint {
                 only,
                 ignore,
                 zdr,
                 no_collection,
                 no_fallbacks,
-                order,
+                ..Constraint::default()
             },
         )
     }

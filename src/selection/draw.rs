@@ -36,7 +36,7 @@ impl SplitMix64 {
 ///
 /// Weights are relative to the lowest price. They are chances, not money, so floats will do.
 pub(super) fn by_price(
-    prices: impl Iterator<Item = u128> + Clone,
+    prices: impl Iterator<Item = u64> + Clone,
     random: &mut SplitMix64,
 ) -> usize {
     let lowest = prices.clone().min().unwrap_or(0);
@@ -56,7 +56,7 @@ pub(super) fn by_price(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio of prices, not a sum of money")]
-fn weight(price: u128, lowest: u128) -> f64 {
+fn weight(price: u64, lowest: u64) -> f64 {
     if price == lowest {
         return 1.0;
     }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn the_largest_prices_keep_their_ratio() {
         let mut random = SplitMix64::new(5);
-        let huge = u128::from(u64::MAX) * 2;
+        let huge = u64::MAX;
         let first = (0..10_000)
             .filter(|_| by_price([huge, huge / 3].into_iter(), &mut random) == 1)
             .count();

@@ -1,88 +1,163 @@
-//! Who stays out of a plan: policy first, then live state.
+//! Who stays out of a plan: policy, then capabilities, then live state.
 
 use super::constraint::names_any;
 use super::draw::SplitMix64;
-use super::{Candidate, Constraint, Exclusion, Facts, Plan};
-use crate::catalog::Endpoint;
+use super::order::Score;
+use super::{Candidate, Constraint, Exclusion, Facts, Plan, Question};
+use crate::catalog::{Endpoint, Modalities, Parameters, Tier};
+use crate::usage::Kind;
 
-/// Splits the pool. What stays is in `order`, as yet unordered.
-pub(super) fn filter(candidates: &[Candidate<'_>], constraint: &Constraint, seed: u64) -> Plan {
-    let mut plan = Plan { order: Vec::with_capacity(candidates.len()), excluded: Vec::new() };
+/// Splits the pool. What stays is in `ranked`, as yet unranked.
+pub(super) fn filter(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) -> Plan {
+    let mut plan = Plan { ranked: Vec::with_capacity(candidates.len()), excluded: Vec::new() };
+    let is_flex = |candidate: &Candidate<'_>| {
+        candidate.endpoint.tier == Some(Tier::Flex) && is_awake(candidate.endpoint)
+    };
+    let flex = candidates.iter().any(is_flex);
     for (index, candidate) in candidates.iter().enumerate() {
-        match by_policy(candidate.endpoint, constraint) {
-            Some(exclusion) => plan.excluded.push((index, exclusion)),
-            None => plan.order.push(index),
+        let endpoint = candidate.endpoint;
+        let tier = question.ask.tier_rank(endpoint, flex);
+        let exclusion = by_policy(endpoint, question)
+            .or_else(|| by_capability(endpoint, question))
+            .or_else(|| tier.is_none().then_some(Exclusion::Tier));
+        match (exclusion, tier) {
+            (None, Some(tier)) => plan.ranked.push(Score { index, tier, ..Score::default() }),
+            (exclusion, _) => {
+                plan.excluded.push((index, exclusion.unwrap_or(Exclusion::Tier)));
+            }
         }
     }
+    by_preference(&mut plan, candidates, question.needs.parameters);
     by_live_state(&mut plan, candidates, seed);
     plan
 }
 
+/// Whether the provider can be called at all.
+fn is_awake(endpoint: &Endpoint) -> bool {
+    endpoint.provider.keyless || !endpoint.provider.credentials.is_empty()
+}
+
 /// Why policy forbids this endpoint, if it does. Nothing live can change the answer.
-fn by_policy(endpoint: &Endpoint, constraint: &Constraint) -> Option<Exclusion> {
-    let provider = &endpoint.provider;
-    if provider.credentials.is_empty() && !provider.keyless {
+fn by_policy(endpoint: &Endpoint, question: &Question<'_>) -> Option<Exclusion> {
+    let Question { constraint, ask, needs } = question;
+    let Constraint { only, ignore, .. } = constraint;
+    let policy = endpoint.policy;
+    if !is_awake(endpoint) {
         return Some(Exclusion::Dormant);
     }
     // Without fallbacks an asked order is the whole list (contract 2.3, `allow_fallbacks`).
-    let listed = !constraint.no_fallbacks
-        || constraint.order.is_empty()
-        || names_any(&constraint.order, endpoint);
-    if !listed || constraint.only.as_deref().is_some_and(|only| !names_any(only, endpoint)) {
+    let listed = !constraint.no_fallbacks || ask.order.is_empty() || names_any(ask.order, endpoint);
+    if !listed || only.as_deref().is_some_and(|only| !names_any(only, endpoint)) {
         return Some(Exclusion::NotAllowed);
     }
-    if names_any(&constraint.ignore, endpoint) {
+    if names_any(ignore, endpoint) {
         return Some(Exclusion::Ignored);
     }
-    if constraint.no_collection && (provider.policy.trains || provider.policy.retains) {
+    if constraint.no_collection && (policy.trains || policy.retains) {
         return Some(Exclusion::DataPolicy);
     }
-    (constraint.zdr && provider.policy.retains).then_some(Exclusion::Zdr)
+    if constraint.zdr && policy.retains {
+        return Some(Exclusion::Zdr);
+    }
+    if !constraint.quantization_fits(endpoint) {
+        return Some(Exclusion::Quantization);
+    }
+    let concerns = |kind| match kind {
+        Kind::InputImage => needs.input.has(Modalities::IMAGE),
+        Kind::InputAudio => needs.input.has(Modalities::AUDIO),
+        _ => true,
+    };
+    if constraint.max_price.exceeded(&endpoint.price, concerns).is_some() {
+        return Some(Exclusion::MaxPrice);
+    }
+    (constraint.distillable && !endpoint.distillable).then_some(Exclusion::Distillable)
+}
+
+/// Why the endpoint cannot do what the request needs.
+fn by_capability(endpoint: &Endpoint, question: &Question<'_>) -> Option<Exclusion> {
+    let needs = question.needs;
+    let output = needs.output_tokens.unwrap_or(0);
+    let required = question.constraint.require_parameters;
+    if required && !needs.parameters.without(endpoint.parameters).is_empty() {
+        return Some(Exclusion::RequireParameters);
+    }
+    if needs.least_tokens.saturating_add(output) > endpoint.context_length {
+        return Some(Exclusion::ContextLength);
+    }
+    if endpoint.max_completion_tokens.is_some_and(|most| output > most) {
+        return Some(Exclusion::OutputLimit);
+    }
+    let fits = endpoint.input.has(needs.input) && endpoint.output.has(needs.output);
+    (!fits).then_some(Exclusion::Modality)
+}
+
+/// Soft preferences (contract 3.1): where some support what is sent, only those are used.
+fn by_preference(plan: &mut Plan, candidates: &[Candidate<'_>], sent: Parameters) {
+    for wish in [Parameters::TOOLS, Parameters::RESPONSE_FORMAT, Parameters::VERBOSITY] {
+        let supports = |index: usize| {
+            candidates.get(index).is_some_and(|each| each.endpoint.parameters.has(wish))
+        };
+        let count = plan.ranked.iter().filter(|score| supports(score.index)).count();
+        if !sent.has(wish) || count == 0 || count == plan.ranked.len() {
+            continue;
+        }
+        let Plan { ranked, excluded } = plan;
+        ranked.retain(|score| {
+            let stays = supports(score.index);
+            if !stays {
+                excluded.push((score.index, Exclusion::Capability));
+            }
+            stays
+        });
+    }
 }
 
 /// Takes out cooling, down and ejected endpoints; of the ejected at most half of what policy left
 /// (F10). If nothing remains, all but the cooling ones return.
 fn by_live_state(plan: &mut Plan, candidates: &[Candidate<'_>], seed: u64) {
     let facts = |index: usize| candidates.get(index).map_or_else(Facts::default, |c| c.facts);
-    let half = plan.order.len() / 2;
+    let healthy = |score: &Score| {
+        let facts = facts(score.index);
+        !(facts.cooling || facts.down || facts.ejected)
+    };
+    if plan.ranked.iter().all(healthy) {
+        return;
+    }
+    let half = plan.ranked.len() / 2;
     let policy_count = plan.excluded.len();
-
-    let excluded = &mut plan.excluded;
+    let before = plan.ranked.clone();
+    let Plan { ranked, excluded } = plan;
     let mut exclude = |index: usize, exclusion: Option<Exclusion>| {
         excluded.extend(exclusion.map(|exclusion| (index, exclusion)));
         exclusion.is_none()
     };
-    plan.order.retain(|&index| {
-        let facts = facts(index);
+    ranked.retain(|score| {
+        let facts = facts(score.index);
         let down = facts.down.then_some(Exclusion::Down);
-        exclude(index, if facts.cooling { Some(Exclusion::Cooling) } else { down })
+        exclude(score.index, if facts.cooling { Some(Exclusion::Cooling) } else { down })
     });
 
-    let ejected = plan.order.iter().filter(|&&index| facts(index).ejected).count();
+    let ejected = ranked.iter().filter(|score| facts(score.index).ejected).count();
     // Which of too many ejected ones stay in differs from request to request, so that none of them
     // carries the whole load.
     let spared_from = SplitMix64::new(!seed).below(ejected);
     let spared = ejected.saturating_sub(half);
     let mut nth = 0;
-    plan.order.retain(|&index| {
-        if !facts(index).ejected {
+    ranked.retain(|score| {
+        if !facts(score.index).ejected {
             return true;
         }
         let rank = (nth + ejected - spared_from) % ejected;
         nth += 1;
-        exclude(index, (rank >= spared).then_some(Exclusion::Ejected))
+        exclude(score.index, (rank >= spared).then_some(Exclusion::Ejected))
     });
 
-    if plan.order.is_empty() {
-        let order = &mut plan.order;
+    if ranked.is_empty() {
+        ranked.extend(before.into_iter().filter(|score| !facts(score.index).cooling));
         let mut position = 0;
-        plan.excluded.retain(|&(index, exclusion)| {
+        excluded.retain(|&(_, exclusion)| {
             position += 1;
-            let stays = position <= policy_count || exclusion == Exclusion::Cooling;
-            if !stays {
-                order.push(index);
-            }
-            stays
+            position <= policy_count || exclusion == Exclusion::Cooling
         });
     }
 }

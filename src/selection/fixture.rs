@@ -1,6 +1,8 @@
 //! Endpoints for tests of this room and of those that plan with it.
 
-use crate::catalog::{BaseUrl, DataPolicy, Endpoint, HttpVersions, Probe, Provider, Timeouts};
+use crate::catalog::{
+    BaseUrl, DataPolicy, Endpoint, HttpVersions, Modalities, Parameters, Probe, Provider, Timeouts,
+};
 use crate::dialect::Dialect;
 use crate::price::PriceVersion;
 use crate::usage::{KINDS, Kind};
@@ -53,6 +55,7 @@ pub(crate) fn endpoint_with(
 ) -> Arc<Endpoint> {
     let mut provider = provider(tag.split('/').next().unwrap_or(tag));
     edit(&mut provider);
+    let policy = provider.policy;
     let mut unit = [0; KINDS];
     unit[Kind::Input.index()] = price;
     Arc::new(Endpoint {
@@ -66,6 +69,12 @@ pub(crate) fn endpoint_with(
         max_completion_tokens: None,
         price: Arc::new(PriceVersion { hash: [0; 32], unit }),
         supported_parameters: Vec::new(),
+        parameters: Parameters::default(),
+        input: Modalities::TEXT,
+        output: Modalities::TEXT,
+        tier: None,
+        distillable: false,
+        policy,
         declares: Vec::new(),
         timeouts: TIMEOUTS,
     })

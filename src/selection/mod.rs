@@ -1,101 +1,36 @@
 //! Which endpoints may serve a request, in which order, and why the others may not. Pure.
 //!
-//! [`plan`] is a function of the pool, what is known of it now, the merged constraint and a seed:
-//! the same four always give the same plan, so any choice can be explained afterwards.
+//! [`plan`] is a function of the pool, what is known of it now, the question and a seed: the same
+//! four always give the same plan, so any choice can be explained afterwards.
 
+mod ask;
 mod constraint;
 mod draw;
+mod exclusion;
+mod facts;
 mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod order;
+mod quality;
 mod refusal;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
+mod variant;
 
+pub use ask::{Ask, Needs, PERCENTILES, Percentiles, Question, Service, Sort};
+pub use constraint::{Constraint, names};
 pub use draw::SplitMix64;
-pub use refusal::{RETRY_AFTER_SECONDS, nothing_left};
+pub use exclusion::Exclusion;
+pub use facts::{Facts, Grade};
+pub use order::{Demotion, Score};
+pub use refusal::{Funnel, RETRY_AFTER_SECONDS, nothing_left};
+pub use variant::{STATIC_VARIANTS, Variants, are_static};
 
 use crate::catalog::Endpoint;
 use std::sync::Arc;
-
-/// What narrows a choice, from policy, key, rule or request. Merging never loosens.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Constraint {
-    /// Allowed provider slugs or tags; `None` allows all. Merge: intersect.
-    pub only: Option<Vec<Arc<str>>>,
-    /// Forbidden provider slugs or tags. Merge: union.
-    pub ignore: Vec<Arc<str>>,
-    /// Endpoint must not retain. Merge: OR.
-    pub zdr: bool,
-    /// Endpoint must not train nor retain. Merge: OR.
-    pub no_collection: bool,
-    /// Only the first endpoint, or only those that `order` names, may be tried. Merge: OR.
-    pub no_fallbacks: bool,
-    /// Asked order of slugs or tags; a request's only.
-    pub order: Vec<Arc<str>>,
-}
-
-/// What is known of an endpoint now; read from live state by the caller of selection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Every address is down by active checks.
-    pub down: bool,
-    /// Ejected by passive health.
-    pub ejected: bool,
-    /// Endpoint or every credential cools down.
-    pub cooling: bool,
-    /// An outage in the last 30 s: demoted, not excluded.
-    pub outage: bool,
-    pub in_flight: u32,
-}
-
-/// Why an endpoint is not in a plan. Closed set: it becomes a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Exclusion {
-    NotAllowed = 0,
-    Ignored = 1,
-    DataPolicy = 2,
-    Zdr = 3,
-    Dormant = 4,
-    Down = 5,
-    Ejected = 6,
-    Cooling = 7,
-    ContextLength = 8,
-    Dialect = 9,
-    /// Would have served as a fallback, and fallbacks are off.
-    NoFallbacks = 10,
-}
-
-impl Exclusion {
-    /// Every exclusion with its label.
-    pub const ALL: [(Self, &'static str); 11] = [
-        (Self::NotAllowed, "not_allowed"),
-        (Self::Ignored, "ignored"),
-        (Self::DataPolicy, "data_policy"),
-        (Self::Zdr, "zdr"),
-        (Self::Dormant, "dormant"),
-        (Self::Down, "down"),
-        (Self::Ejected, "ejected"),
-        (Self::Cooling, "cooling"),
-        (Self::ContextLength, "context_length"),
-        (Self::Dialect, "dialect"),
-        (Self::NoFallbacks, "no_fallbacks"),
-    ];
-
-    /// The label in metrics and explanations.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("not_allowed", |(_, name)| name)
-    }
-
-    /// Whether live state, not policy, took the endpoint out: another moment may differ.
-    #[must_use]
-    pub const fn is_live(self) -> bool {
-        matches!(self, Self::Down | Self::Ejected | Self::Cooling)
-    }
-}
 
 /// One endpoint of the pool, with what is known of it now.
 #[derive(Debug, Clone, Copy)]
@@ -109,23 +44,30 @@ pub struct Candidate<'a> {
 /// Every index into the pool is in exactly one of the two lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Indices into the candidates, first choice first.
-    pub order: Vec<usize>,
+    /// Those to try, first choice first, each with what it was ranked by.
+    pub ranked: Vec<Score>,
     pub excluded: Vec<(usize, Exclusion)>,
 }
 
-/// The plan for one model's pool (contract section 3, items 1, 2, 4).
+impl Plan {
+    /// Indices into the candidates, first choice first.
+    pub fn order(&self) -> impl Iterator<Item = usize> {
+        self.ranked.iter().map(|score| score.index)
+    }
+}
+
+/// The plan for one model's pool (contract section 3, items 1 to 8).
 ///
-/// Policy and live state filter; endpoints without an outage come first, and among them the first
-/// is drawn with weight 1/price²; the rest follow by ascending price. An asked order is kept as
-/// asked, and needs no draw.
+/// Policy, capabilities and live state filter; endpoints without an outage come first, and among
+/// them the first is drawn with weight 1/price²; the rest follow by ascending price. An asked order
+/// or sort is kept as asked, and needs no draw.
 #[must_use]
-pub fn plan(candidates: &[Candidate<'_>], constraint: &Constraint, seed: u64) -> Plan {
-    let mut plan = filter::filter(candidates, constraint, seed);
-    order::arrange(&mut plan.order, candidates, constraint, SplitMix64::new(seed));
-    if constraint.no_fallbacks && constraint.order.is_empty() {
-        let unused = plan.order.drain(1.min(plan.order.len())..);
-        plan.excluded.extend(unused.map(|index| (index, Exclusion::NoFallbacks)));
+pub fn plan(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) -> Plan {
+    let mut plan = filter::filter(candidates, question, seed);
+    order::arrange(&mut plan.ranked, candidates, question, SplitMix64::new(seed));
+    if question.constraint.no_fallbacks && question.ask.order.is_empty() {
+        let unused = plan.ranked.drain(1.min(plan.ranked.len())..);
+        plan.excluded.extend(unused.map(|score| (score.index, Exclusion::NoFallbacks)));
     }
     plan
 }

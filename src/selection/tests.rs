@@ -16,6 +16,15 @@ fn pool(endpoints: &[(&str, u64)]) -> Pool {
         .collect()
 }
 
+/// The plan of a request with this constraint and no wishes.
+fn plan_for(candidates: &[Candidate<'_>], constraint: &Constraint, seed: u64) -> Plan {
+    plan(candidates, &Question::of(constraint), seed)
+}
+
+fn order(plan: &Plan) -> Vec<usize> {
+    plan.order().collect()
+}
+
 fn slugs(list: &[&str]) -> Vec<Arc<str>> {
     list.iter().map(|slug| Arc::from(*slug)).collect()
 }
@@ -25,7 +34,7 @@ fn one_dollar_against_three_is_chosen_nine_to_one() {
     let pool = pool(&[("a", 1_000_000), ("b", 3_000_000)]);
     let candidates = candidates(&pool);
     let first = (0..100_000)
-        .filter(|seed| plan(&candidates, &Constraint::default(), *seed).order == [0, 1])
+        .filter(|seed| order(&plan_for(&candidates, &Constraint::default(), *seed)) == [0, 1])
         .count();
     assert!((89_000..=91_000).contains(&first), "{first} of 100000 instead of 90000");
 }
@@ -35,8 +44,8 @@ fn an_unstable_provider_goes_last() {
     let mut pool = pool(&[("a", 1), ("b", 2), ("c", 3)]);
     pool[1].1.outage = true;
     for seed in 0..200 {
-        let plan = plan(&candidates(&pool), &Constraint::default(), seed);
-        assert_eq!(plan.order.last(), Some(&1));
+        let plan = plan_for(&candidates(&pool), &Constraint::default(), seed);
+        assert_eq!(order(&plan).last(), Some(&1));
     }
 }
 
@@ -45,10 +54,10 @@ fn fallbacks_follow_by_price_and_equal_prices_take_turns() {
     let pool = pool(&[("a", 9), ("b", 1), ("c", 5), ("d", 5)]);
     let mut seen = [false; 2];
     for seed in 0..500 {
-        let plan = plan(&candidates(&pool), &Constraint::default(), seed);
-        if plan.order[0] == 1 {
-            assert_eq!(plan.order[3], 0);
-            seen[usize::from(plan.order[1] == 3)] = true;
+        let plan = plan_for(&candidates(&pool), &Constraint::default(), seed);
+        if order(&plan)[0] == 1 {
+            assert_eq!(order(&plan)[3], 0);
+            seen[usize::from(order(&plan)[1] == 3)] = true;
         }
     }
     assert_eq!(seen, [true, true]);
@@ -60,8 +69,10 @@ fn an_asked_order_is_kept_and_the_rest_follow() {
     pool[3].1.outage = true;
     pool[4].1.outage = true;
     let order = |asked: &[&str], no_fallbacks| {
-        let constraint = Constraint { order: slugs(asked), no_fallbacks, ..Constraint::default() };
-        plan(&candidates(&pool), &constraint, 1).order
+        let constraint = Constraint { no_fallbacks, ..Constraint::default() };
+        let asked = slugs(asked);
+        let ask = Ask { order: &asked, ..Ask::default() };
+        order(&plan(&candidates(&pool), &Question { ask, ..Question::of(&constraint) }, 1))
     };
     assert_eq!(order(&["C", "b"], false), [3, 2, 1, 0, 4]);
     assert_eq!(order(&["b/x", "B"], false), [1, 2, 0, 4, 3]);
@@ -72,8 +83,8 @@ fn an_asked_order_is_kept_and_the_rest_follow() {
 fn without_fallbacks_only_the_drawn_one_stays() {
     let pool = pool(&[("a", 1), ("b", 1), ("c", 1)]);
     let constraint = Constraint { no_fallbacks: true, ..Constraint::default() };
-    let plan = plan(&candidates(&pool), &constraint, 9);
-    assert_eq!(plan.order.len(), 1);
+    let plan = plan_for(&candidates(&pool), &constraint, 9);
+    assert_eq!(plan.ranked.len(), 1);
     assert!(plan.excluded.iter().all(|(_, why)| *why == Exclusion::NoFallbacks));
 }
 
@@ -82,7 +93,7 @@ fn slugs_name_a_provider_or_one_tag_and_display_names_do() {
     let pool = pool(&[("deepinfra", 1), ("deepinfra/turbo", 1), ("other", 1)]);
     let left = |only: &str| {
         let constraint = Constraint { only: Some(slugs(&[only])), ..Constraint::default() };
-        let mut order = plan(&candidates(&pool), &constraint, 0).order;
+        let mut order = order(&plan_for(&candidates(&pool), &constraint, 0));
         order.sort_unstable();
         order
     };
@@ -101,9 +112,9 @@ fn at_most_half_the_pool_is_ejected_and_the_spared_ones_change() {
     }
     let mut spared = [0; 4];
     for seed in 0..300 {
-        let plan = plan(&candidates(&pool), &Constraint::default(), seed);
-        assert_eq!((plan.order.len(), plan.order[0]), (2, 0));
-        spared[plan.order[1]] += 1;
+        let plan = plan_for(&candidates(&pool), &Constraint::default(), seed);
+        assert_eq!((plan.ranked.len(), order(&plan)[0]), (2, 0));
+        spared[order(&plan)[1]] += 1;
     }
     assert!(spared.iter().skip(1).all(|count| *count > 60), "{spared:?}");
 }
@@ -115,9 +126,9 @@ fn when_all_are_down_all_but_the_cooling_are_used() {
     pool[1].1.ejected = true;
     pool[1].1.down = true;
     pool[2].1.cooling = true;
-    let plan = plan(&candidates(&pool), &Constraint::default(), 1);
+    let plan = plan_for(&candidates(&pool), &Constraint::default(), 1);
     assert_eq!(plan.excluded, [(2, Exclusion::Cooling)]);
-    assert_eq!(plan.order.len(), 2);
+    assert_eq!(plan.ranked.len(), 2);
 }
 
 #[test]
@@ -137,7 +148,7 @@ fn data_policy_excludes_and_a_dormant_provider_is_never_chosen() {
         .collect();
     let excluded = |zdr, no_collection| {
         let constraint = Constraint { zdr, no_collection, ..Constraint::default() };
-        plan(&candidates(&pool), &constraint, 1).excluded
+        plan_for(&candidates(&pool), &constraint, 1).excluded
     };
     assert_eq!(excluded(false, false), [(3, Exclusion::Dormant)]);
     assert_eq!(excluded(true, false), [(2, Exclusion::Zdr), (3, Exclusion::Dormant)]);
@@ -153,7 +164,7 @@ fn pools() -> impl Strategy<Value = Pool> {
         ejected,
         cooling,
         outage,
-        in_flight: 0,
+        ..Facts::default()
     });
     let tag = prop::sample::select(vec!["a", "a/x", "b", "b/y", "c", "d"]);
     let endpoint = (tag, 0..4_u64, any::<[bool; 2]>(), facts).prop_map(
@@ -173,14 +184,14 @@ fn constraints() -> impl Strategy<Value = Constraint> {
         prop::collection::vec(prop::sample::select(vec!["a", "a/x", "b", "B/Y", "c"]), 0..4)
             .prop_map(|list| slugs(&list))
     };
-    (prop::option::of(list()), list(), any::<[bool; 3]>(), list()).prop_map(
-        |(only, ignore, [zdr, no_collection, no_fallbacks], order)| Constraint {
+    (prop::option::of(list()), list(), any::<[bool; 3]>()).prop_map(
+        |(only, ignore, [zdr, no_collection, no_fallbacks])| Constraint {
             only,
             ignore,
             zdr,
             no_collection,
             no_fallbacks,
-            order,
+            ..Constraint::default()
         },
     )
 }
@@ -191,12 +202,12 @@ proptest! {
         pool in pools(), constraint in constraints(), seed: u64
     ) {
         let candidates = candidates(&pool);
-        let made = plan(&candidates, &constraint, seed);
-        let mut all: Vec<usize> = made.order.clone();
+        let made = plan_for(&candidates, &constraint, seed);
+        let mut all = order(&made);
         all.extend(made.excluded.iter().map(|(index, _)| *index));
         all.sort_unstable();
         prop_assert_eq!(all, (0..pool.len()).collect::<Vec<_>>());
-        prop_assert_eq!(plan(&candidates, &constraint, seed), made);
+        prop_assert_eq!(plan_for(&candidates, &constraint, seed), made);
     }
 
     #[test]
@@ -204,8 +215,8 @@ proptest! {
         pool in pools(), constraint in constraints(), seed: u64
     ) {
         let candidates = candidates(&pool);
-        let made = plan(&candidates, &constraint, seed);
-        for &index in &made.order {
+        let made = plan_for(&candidates, &constraint, seed);
+        for index in made.order() {
             let (endpoint, facts) = &pool[index];
             let policy = endpoint.provider.policy;
             prop_assert!(!facts.cooling);
@@ -218,20 +229,48 @@ proptest! {
         }
         // Down ones serve only where nothing else is left.
         let is_up = |index: &usize| !pool[*index].1.down && !pool[*index].1.ejected;
-        if made.order.iter().any(is_up) {
-            prop_assert!(made.order.iter().all(|index| !pool[*index].1.down));
+        if made.order().any(|index| is_up(&index)) {
+            prop_assert!(made.order().all(|index| !pool[index].1.down));
         }
-        if constraint.order.is_empty()
-            && made.order.iter().any(|index| is_up(index) && !pool[*index].1.outage)
-        {
-            prop_assert!(is_up(&made.order[0]) && !pool[made.order[0]].1.outage);
+        if made.order().any(|index| is_up(&index) && !pool[index].1.outage) {
+            let first = made.ranked[0].index;
+            prop_assert!(is_up(&first) && !pool[first].1.outage);
         }
     }
 
     /// If policy leaves anything that does not cool, something is tried.
     #[test]
     fn nothing_is_refused_that_could_be_tried(pool in pools(), seed: u64) {
-        let made = plan(&candidates(&pool), &Constraint::default(), seed);
-        prop_assert_eq!(made.order.is_empty(), pool.iter().all(|(_, facts)| facts.cooling));
+        let made = plan_for(&candidates(&pool), &Constraint::default(), seed);
+        prop_assert_eq!(made.ranked.is_empty(), pool.iter().all(|(_, facts)| facts.cooling));
+    }
+}
+
+/// Who policy and capabilities leave in: all that nothing live, no preference and no lack of
+/// fallbacks has taken out.
+fn allowed(plan: &Plan) -> Vec<usize> {
+    let softly = |(_, why): &&(usize, Exclusion)| {
+        why.is_live() || matches!(why, Exclusion::Capability | Exclusion::NoFallbacks)
+    };
+    let soft = plan.excluded.iter().filter(softly).map(|(index, _)| *index);
+    let mut all: Vec<usize> = plan.order().chain(soft).collect();
+    all.sort_unstable();
+    all
+}
+
+proptest! {
+    /// Adding a constraint never adds an endpoint, and both together allow what each allows.
+    #[test]
+    fn constraints_only_narrow(
+        pool in pools(), one in constraints(), other in constraints(), seed: u64
+    ) {
+        let candidates = candidates(&pool);
+        let mut both = one.clone();
+        both.merge(&other);
+        let left = allowed(&plan_for(&candidates, &one, seed));
+        let right = allowed(&plan_for(&candidates, &other, seed));
+        let merged = allowed(&plan_for(&candidates, &both, seed));
+        let expected: Vec<usize> = left.into_iter().filter(|index| right.contains(index)).collect();
+        prop_assert_eq!(merged, expected);
     }
 }

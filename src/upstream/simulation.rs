@@ -10,7 +10,9 @@ use crate::bounds::{
 use crate::catalog::Endpoint;
 use crate::endpoint::Live;
 use crate::outcome::Outcome;
-use crate::selection::{Candidate, Constraint, Exclusion, Facts, Plan, SplitMix64, fixture, plan};
+use crate::selection::{
+    Candidate, Constraint, Exclusion, Facts, Plan, Question, SplitMix64, fixture, plan,
+};
 use std::sync::Arc;
 
 const SECONDS: u64 = 120;
@@ -100,16 +102,20 @@ impl World {
             .iter()
             .map(|s| Candidate { endpoint: &s.endpoint, facts: s.facts(now_ms) })
             .collect();
-        let plan = plan(&candidates, &Constraint::default(), seed);
+        let plan = plan(&candidates, &Question::of(&Constraint::default()), seed);
         let healthy = |index: &usize| {
             let facts = candidates[*index].facts;
             !(facts.cooling || facts.ejected || facts.down || facts.outage)
         };
         if (0..candidates.len()).any(|index| healthy(&index)) {
-            assert!(plan.order.first().is_some_and(healthy), "seed {}: {plan:?}", self.seed);
+            assert!(
+                plan.order().next().is_some_and(|index| healthy(&index)),
+                "seed {}: {plan:?}",
+                self.seed
+            );
         }
         assert!(
-            plan.order.iter().all(|index| !candidates[*index].facts.cooling),
+            plan.order().all(|index| !candidates[index].facts.cooling),
             "seed {}: a cooling endpoint is planned",
             self.seed
         );
@@ -121,7 +127,7 @@ impl World {
     /// One request from plan to end. Returns the endpoint that served it.
     fn request(&mut self, now_ms: u64) -> Option<Choice> {
         let plans = [0, 1].map(|model| self.plan(model, now_ms));
-        let mut attempts = Attempts::new(plans.iter().map(|plan| plan.order.clone()).collect());
+        let mut attempts = Attempts::new(plans.iter().map(|plan| plan.order().collect()).collect());
         let mut dispatched = [0; 2];
         self.requests += 1;
         self.budget.request(now_ms);

@@ -14,6 +14,8 @@ from pathlib import Path
 # Input and output in dollars per million tokens. Each endpoint is a thousand times dearer than the
 # one before: the draw by 1/price² then keeps their order but once in a million.
 PRICES = [(1, 2), (1_000, 2_000), (1_000_000, 2_000_000), (1_000_000_000, 2_000_000_000)]
+# Room for the largest body a test sends: whether a prompt fits is shown in tests/selection.
+CONTEXT = 1 << 24
 PICO_PER_TOKEN = 1_000_000  # of a dollar per million
 
 
@@ -29,6 +31,7 @@ class Provider:
     idle: str = "800ms"
     total: str = "5s"
     extra: dict = field(default_factory=dict)
+    endpoint: dict = field(default_factory=dict)  # what its endpoints have besides
 
 
 @dataclass
@@ -85,7 +88,8 @@ def write(deployment: Deployment, chaos_port: int, listen: int, admin: int, dire
     (conf / "providers.toml").write_text(
         "".join(_provider(provider, chaos_port, conf) for provider in deployment.providers)
     )
-    (conf / "models.toml").write_text("".join(_model(model) for model in deployment.models))
+    changes = {provider.slug: provider.endpoint for provider in deployment.providers}
+    (conf / "models.toml").write_text("".join(_model(model, changes) for model in deployment.models))
     digest = hashlib.sha256(deployment.key.encode()).hexdigest()
     (conf / "keys.toml").write_text(
         _table("[[key]]", {"name": "tester", "workspace": "default", "hash": digest})
@@ -116,8 +120,8 @@ def _provider(provider: Provider, chaos_port: int, conf: Path) -> str:
     return _table("[[provider]]", entries) + _table("[[provider.credential]]", credential)
 
 
-def _model(model: Model) -> str:
-    text = _table("[[model]]", {"slug": model.slug, "name": model.slug, "context_length": 131072})
+def _model(model: Model, changes: dict[str, dict]) -> str:
+    text = _table("[[model]]", {"slug": model.slug, "name": model.slug, "context_length": CONTEXT})
     for index, slug in enumerate(model.providers):
         prompt, completion = PRICES[index]
         again = {"tag": f"{slug}/v{index}"} if slug in model.providers[:index] else {}
@@ -126,5 +130,5 @@ def _model(model: Model) -> str:
             "model": f"up-{slug}",
             "price": {"input": str(prompt), "output": str(completion)},
         }
-        text += _table("[[model.endpoint]]", endpoint)
+        text += _table("[[model.endpoint]]", endpoint | changes.get(slug, {}))
     return text

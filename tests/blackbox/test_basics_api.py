@@ -4,6 +4,7 @@ import json
 import re
 import time
 
+import conf
 import expect
 import pytest
 from client import head
@@ -116,7 +117,7 @@ def test_models_on_both_faces(shared):
         entries = {entry["id"]: entry for entry in reply.json()["data"]}
         assert set(entries) == {"test/m", "test/n"}
         entry = entries["test/m"]
-        assert entry["name"] and entry["context_length"] == 131072
+        assert entry["name"] and entry["context_length"] == conf.CONTEXT
         assert entry["pricing"]["prompt"] == "0.000001" and entry["pricing"]["completion"] == "0.000002"
     assert reply.json()["object"] == "list" and entry["object"] == "model" and entry["owned_by"]
     public = get(shared, "/api/v1/models")

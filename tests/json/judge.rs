@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
 use weir::request::envelope::{self, Envelope};
-use weir::request::rewrite::{self, Edit};
+use weir::request::rewrite::{self, Edit, TierEdit};
 use weir::request::route::{Face, Operation};
 
 /// The largest body taken, bytes.
@@ -83,7 +83,9 @@ fn accepted(body: &Bytes, envelope: &Envelope, edit: (Face, bool, &[&str], &str)
     let (face, stream_usage, declares, upstream_model) = edit;
     let declared: Vec<String> = declares.iter().map(|name| (*name).to_owned()).collect();
     let hashed_user = Some(HASHED);
-    let edit = Edit { upstream_model, face, stream_usage, declares: &declared, hashed_user };
+    let (tier, options) = (TierEdit::Keep, &[]);
+    let declares = &declared;
+    let edit = Edit { upstream_model, face, stream_usage, declares, tier, options, hashed_user };
     let forwarded = rewrite::rewrite(body, envelope, &edit);
     let provider = &envelope.provider;
     let texts =

@@ -2,6 +2,7 @@ use super::super::scan::{Fault, Flaw};
 use super::*;
 use crate::bounds::{JSON_DEPTH, MODEL_NAME_BYTES, PROVIDERS_PER_LIST};
 use crate::error::Error;
+use crate::selection::Constraint;
 
 fn chat(members: &str) -> Result<Envelope, BodyError> {
     read(format!("{{\"messages\":[],{members}}}").as_bytes(), Operation::Chat)
@@ -295,7 +296,7 @@ fn bounds_are_held_at_the_bound_and_one_past_it() {
         assert!(nested(JSON_DEPTH - 1).is_ok());
         assert_eq!(nested(JSON_DEPTH).unwrap_err().kind(), "depth");
     }
-    let inside = |n| with(&format!("\"provider\":{{\"sort\":{}{}}}", "[".repeat(n), "]".repeat(n)));
+    let inside = |n| with(&format!("\"provider\":{{\"x\":{}{}}}", "[".repeat(n), "]".repeat(n)));
     assert!(inside(JSON_DEPTH - 2).is_ok());
     assert_eq!(inside(JSON_DEPTH - 1).unwrap_err().kind(), "depth");
 }

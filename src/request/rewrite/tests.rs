@@ -10,6 +10,8 @@ const PLAIN: Edit<'_> = Edit {
     face: Face::OpenRouter,
     stream_usage: true,
     declares: &[],
+    tier: TierEdit::Keep,
+    options: &[],
     hashed_user: None,
 };
 
@@ -17,6 +19,48 @@ fn edited(body: &str, edit: &Edit<'_>) -> String {
     let body = Bytes::copy_from_slice(body.as_bytes());
     let envelope = read(&body, Operation::Chat).unwrap();
     String::from_utf8(rewrite(&body, &envelope, edit).to_vec()).unwrap()
+}
+
+#[test]
+fn the_tier_sent_is_the_one_that_is_priced() {
+    let cases = [
+        (
+            TierEdit::Keep,
+            r#""service_tier":"flex","speed":"fast""#,
+            r#""service_tier":"flex","speed":"fast""#,
+        ),
+        (
+            TierEdit::Set("priority"),
+            r#""service_tier":"ultrafast""#,
+            r#""service_tier":"priority""#,
+        ),
+        (
+            TierEdit::Set("priority"),
+            r#""service_tier":null,"x":1"#,
+            r#""service_tier":"priority","x":1"#,
+        ),
+        (TierEdit::Remove, r#""service_tier":"priority","x":1"#, r#""x":1"#),
+        (TierEdit::Remove, r#""x":1,"speed":"fast""#, r#""x":1"#),
+    ];
+    for (tier, sent, gone) in cases {
+        let edit = Edit { tier, ..PLAIN };
+        let body = |members: &str| format!("{{\"model\":\"up\",\"prompt\":1,{members}}}");
+        assert_eq!(edited(&body(sent), &edit), body(gone), "{tier:?}");
+    }
+    let edit = Edit { tier: TierEdit::Set("flex"), ..PLAIN };
+    let asked = edited(r#"{"model":"up","prompt":1,"speed":"fast"}"#, &edit);
+    assert_eq!(asked, r#"{"service_tier":"flex","model":"up","prompt":1}"#);
+}
+
+#[test]
+fn options_of_the_provider_are_members_of_their_own() {
+    let body = r#"{"model":"up","prompt":1,"provider":{"options":{"groq":{"x":[1], "y":2}}}}"#;
+    let bytes = Bytes::from(body);
+    let envelope = read(&bytes, Operation::Chat).unwrap();
+    let (_, options) = &envelope.provider.options[0];
+    let out = rewrite(&bytes, &envelope, &Edit { options, ..PLAIN });
+    assert_eq!(out, r#"{"x":[1],"y":2,"model":"up","prompt":1}"#);
+    assert_eq!(rewrite(&bytes, &envelope, &PLAIN), r#"{"model":"up","prompt":1}"#);
 }
 
 #[test]
@@ -176,7 +220,8 @@ fn member() -> impl Strategy<Value = (String, String)> {
         1 => fixed("user", vec!["\"u\"", "null", "\"\\u0041\""]),
         1 => fixed("provider", vec!["{}", "{\"only\":[\"a\"], \"new\" : {} }", "null"]),
         1 => fixed("session_id", vec!["\"s\"", "null"]),
-        3 => any(vec!["usage", "plugins", "route", "preset", "transforms", "include_reasoning", "debug", "trace"]),
+        1 => fixed("preset", vec!["\"p\"", "null"]),
+        3 => any(vec!["usage", "plugins", "route", "transforms", "include_reasoning", "debug", "trace"]),
         2 => any(vec!["api_base", "base_url", "api_key", "extra_headers", "extra_body", "organization"]),
         1 => fixed("n", vec!["1", "-1", "null"]),
         4 => any(vec!["temperature", "messages", "tools", "seed", "metadata", "x"]),

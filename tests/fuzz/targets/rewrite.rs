@@ -6,7 +6,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use weir::request::envelope::{self, Envelope};
 use weir::request::keys::Fate;
-use weir::request::rewrite::{self, Edit};
+use weir::request::rewrite::{self, Edit, TierEdit};
 use weir::request::route::{Face, Operation};
 use weir_fuzz::{self as members, Members};
 
@@ -22,6 +22,8 @@ fuzz_target!(|data: &[u8]| {
         face: if choice & 2 == 0 { Face::OpenRouter } else { Face::Faithful },
         stream_usage: choice & 4 == 0,
         declares: if choice & 8 == 0 { &[] } else { &declared },
+        tier: TierEdit::Keep,
+        options: &[],
         hashed_user: (choice & 16 == 0).then_some(HASHED),
     };
     let sent = rewrite::rewrite(&body, &envelope, &edit);

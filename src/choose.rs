@@ -1,0 +1,207 @@
+//! From a request to plans: which pools it means, what holds for it, what selection makes of it. The
+//! proxy sends by it, `weir explain` prints it.
+
+mod conversation;
+mod resolve;
+
+pub use conversation::Conversation;
+
+use crate::access::Caller;
+use crate::error::Error;
+use crate::request::envelope::Envelope;
+use crate::request::preferences::ProviderPreferences;
+use crate::selection::{
+    self, Ask, Candidate, Constraint, Exclusion, Facts, Funnel, Plan, Question, Score, Variants,
+};
+use crate::snapshot::{Pool, Snapshot, Target};
+use conversation::rewards;
+use http::HeaderMap;
+use std::sync::Arc;
+
+/// An authenticated request whose body has been understood, at one moment.
+pub struct Request<'a> {
+    pub snapshot: &'a Snapshot,
+    pub caller: &'a Caller,
+    pub envelope: &'a Envelope,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+    /// What is known of a target now.
+    pub facts: &'a dyn Fn(&Target) -> Facts,
+    /// The fingerprint of the target where a conversation was last, by its key.
+    pub last: &'a dyn Fn(u64) -> Option<u32>,
+    /// Of the draws of the first model; each further one has the next.
+    pub seed: u64,
+}
+
+/// The plan for one model.
+pub struct Planned {
+    /// What was asked for, by which name ever.
+    pub asked: Arc<str>,
+    pub pool: Arc<Pool>,
+    pub seed: u64,
+    pub plan: Plan,
+    /// Fallbacks are off: of all that is planned only the first may be tried.
+    sole: bool,
+    funnel: Funnel,
+}
+
+/// A model to plan for.
+struct Wanted {
+    asked: Arc<str>,
+    pool: Arc<Pool>,
+    variants: Variants,
+    constraint: Constraint,
+}
+
+/// What a request comes to.
+#[derive(Default)]
+pub struct Chosen {
+    pub planned: Vec<Planned>,
+    pub conversation: Option<Conversation>,
+    /// Whether endpoints of all models are tried in one order.
+    across: bool,
+}
+
+impl Request<'_> {
+    /// Plans for every model the request names.
+    ///
+    /// # Errors
+    /// A rule's refusal; a model that does not exist or is not for this caller. Empty plans are none:
+    /// [`Chosen::refusal`] makes them one.
+    pub fn choose(&self) -> Result<Chosen, Error> {
+        let preset = self.preset()?;
+        let preferences = match preset {
+            Some(preset) if self.envelope.member("provider").is_none() => &preset.provider,
+            _ => &self.envelope.provider,
+        };
+        let wanted = self.wanted()?;
+        let could_stick = |wanted: &Wanted| wanted.pool.targets.iter().any(|it| rewards(it));
+        let mut chosen = Chosen {
+            across: preferences.across_models,
+            conversation: wanted.iter().any(could_stick).then(|| self.conversation()).flatten(),
+            ..Chosen::default()
+        };
+        let mut seed = self.seed;
+        for wanted in wanted {
+            let planned = self.plan(wanted, preferences, seed, chosen.conversation);
+            seed = seed.wrapping_add(1);
+            chosen.planned.push(planned);
+        }
+        Ok(chosen)
+    }
+
+    fn conversation(&self) -> Option<Conversation> {
+        let session = self.headers.get("x-session-id").and_then(|value| value.to_str().ok());
+        Conversation::of(&self.caller.workspace, self.envelope, self.body, session)
+    }
+
+    fn plan(
+        &self,
+        wanted: Wanted,
+        preferences: &ProviderPreferences,
+        seed: u64,
+        conversation: Option<Conversation>,
+    ) -> Planned {
+        let Wanted { asked, pool, variants, constraint: rules } = wanted;
+        let mut constraint = self.snapshot.settings.constraint.clone();
+        constraint.merge(&self.caller.constraint);
+        constraint.merge(&rules);
+        let mut own = preferences.constraint();
+        own.resolve(|name| self.snapshot.slug_of(name));
+        constraint.merge(&own);
+        let key = conversation.map(|conversation| conversation.key(&pool.model.slug));
+        let last = key.and_then(self.last);
+        let facts = |target: &Arc<Target>| Facts {
+            warm: last == Some(target.fingerprint) && rewards(target),
+            ..(self.facts)(target)
+        };
+        let candidates: Vec<_> = pool
+            .targets
+            .iter()
+            .map(|target| Candidate { endpoint: &target.endpoint, facts: facts(target) })
+            .collect();
+        let bytes = self.body.len();
+        let question = question(self.envelope, preferences, variants, &constraint, bytes);
+        let plan = selection::plan(&candidates, &question, seed);
+        let mut funnel = Funnel::default();
+        funnel.add(&pool.model.slug, &candidates, &question, &plan);
+        let sole = constraint.no_fallbacks && preferences.order.is_empty();
+        Planned { asked, pool, seed, plan, sole, funnel }
+    }
+}
+
+/// What selection is asked for one model of a request.
+#[must_use]
+pub fn question<'a>(
+    envelope: &Envelope,
+    preferences: &'a ProviderPreferences,
+    variants: Variants,
+    constraint: &'a Constraint,
+    body_bytes: usize,
+) -> Question<'a> {
+    let ask = Ask { service: envelope.service, ..preferences.ask() };
+    Question { constraint, ask: variants.apply(ask), needs: envelope.needs(body_bytes) }
+}
+
+impl Chosen {
+    /// Why each endpoint that is in no order is not.
+    pub fn excluded(&self) -> impl Iterator<Item = Exclusion> {
+        self.planned.iter().flat_map(|planned| planned.plan.excluded.iter().map(|(_, why)| *why))
+    }
+
+    /// The error to answer with if nothing can be tried.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Error> {
+        let is_empty = self.planned.iter().all(|planned| planned.plan.ranked.is_empty());
+        is_empty.then(|| {
+            let mut funnel = Funnel::default();
+            self.planned.iter().for_each(|planned| funnel.merge(&planned.funnel));
+            selection::nothing_left(&funnel)
+        })
+    }
+
+    /// Pools, and for each the targets to try, in order. With `partition: "none"` a pool stands there
+    /// once for each run of its endpoints.
+    #[must_use]
+    pub fn orders(self) -> (Vec<Arc<Pool>>, Vec<Vec<usize>>) {
+        if !self.across {
+            let each = self.planned.into_iter();
+            return each.map(|it| (it.pool, it.plan.order().collect::<Vec<_>>())).unzip();
+        }
+        let scores = |(model, planned): (usize, &Planned)| {
+            planned.plan.ranked.iter().map(move |score| (*score, model)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<(Score, usize)> =
+            self.planned.iter().enumerate().flat_map(scores).collect();
+        all.sort_by_key(|(score, _)| score.key());
+        if self.planned.iter().any(|planned| planned.sole) {
+            all.truncate(1);
+        }
+        let (mut pools, mut orders): (Vec<Arc<Pool>>, Vec<Vec<usize>>) = Default::default();
+        let mut last = None;
+        for (score, model) in all {
+            let Some(planned) = self.planned.get(model) else { continue };
+            if last.replace(model) != Some(model) {
+                pools.push(Arc::clone(&planned.pool));
+                orders.push(Vec::new());
+            }
+            if let Some(run) = orders.last_mut() {
+                run.push(score.index);
+            }
+        }
+        (pools, orders)
+    }
+}
+
+impl Planned {
+    /// Endpoints left after each step that took some out; first all there were.
+    pub fn steps(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.funnel.steps()
+    }
+
+    /// The target of an index in the plan.
+    #[must_use]
+    pub fn target(&self, index: usize) -> Option<&Arc<Target>> {
+        self.pool.targets.get(index)
+    }
+}

@@ -1,0 +1,172 @@
+//! Which conversation a request belongs to, and where it was last (contract 3.7).
+
+use crate::bounds::SESSION_ID_BYTES;
+use crate::endpoint::Stickiness;
+use crate::request::envelope::Envelope;
+use crate::snapshot::Target;
+use crate::usage::{Kind, Usage};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+
+/// What tells one conversation from the others of its workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conversation {
+    hash: u64,
+    /// The caller named the session, so it sticks from its first success.
+    is_named: bool,
+}
+
+impl Conversation {
+    /// The conversation of a request: by `session_id`, else by `prompt_cache_key`, else by the first
+    /// system or developer message and the first other one. `None` where there is none of these, and
+    /// with an asked order, which turns stickiness off.
+    #[must_use]
+    pub fn of(
+        workspace: &str,
+        envelope: &Envelope,
+        body: &[u8],
+        session_field: Option<&str>,
+    ) -> Option<Self> {
+        if !envelope.provider.order.is_empty() {
+            return None;
+        }
+        let field = session_field.filter(|id| id.len() <= SESSION_ID_BYTES);
+        let session = envelope.session_id.as_deref().or(field);
+        let mut hasher = DefaultHasher::new();
+        workspace.hash(&mut hasher);
+        match (session, envelope.prompt_cache_key.as_deref()) {
+            (Some(id), _) => (1_u8, id).hash(&mut hasher),
+            (None, Some(key)) => (2_u8, key).hash(&mut hasher),
+            (None, None) => {
+                let messages = &envelope.conversation;
+                let text = |range: &Option<Range<usize>>| range.clone().and_then(|it| body.get(it));
+                let opening = text(&messages.opening)?;
+                3_u8.hash(&mut hasher);
+                for text in [text(&messages.system).unwrap_or_default(), opening] {
+                    ends(text).hash(&mut hasher);
+                }
+            }
+        }
+        Some(Self { hash: hasher.finish(), is_named: session.is_some() })
+    }
+
+    /// Its key among the conversations with one model.
+    #[must_use]
+    pub fn key(&self, model: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.hash, model).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Notes a success. A named conversation sticks at once, any other once its prompt was read from
+    /// a cache; one that sticks already moves. None sticks where a cached prompt costs as much.
+    pub fn keep(&self, table: &Stickiness, target: &Target, usage: &Usage, now_ms: u64) {
+        let endpoint = &target.endpoint;
+        let key = self.key(&endpoint.model);
+        let begins = || self.is_named || usage.get(Kind::CacheRead) > 0;
+        if rewards(target) && (begins() || table.find(key, now_ms).is_some()) {
+            table.keep(key, target.fingerprint, now_ms);
+        }
+    }
+}
+
+/// Bytes of the start and of the end that stand for a message, so that a book in a prompt costs no more
+/// than a page. Two that differ in the middle alone share an endpoint, which harms neither.
+const START: usize = 4 << 10;
+const END: usize = 1 << 10;
+
+fn ends(text: &[u8]) -> (usize, &[u8], &[u8]) {
+    let start = text.get(..START).unwrap_or(text);
+    let end = text.len().saturating_sub(END).max(start.len());
+    (text.len(), start, text.get(end..).unwrap_or_default())
+}
+
+/// Whether a prompt that is cached there is cheaper.
+pub(super) fn rewards(target: &Target) -> bool {
+    let price = &target.endpoint.price;
+    price.price(Kind::CacheRead) < price.price(Kind::Input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::envelope::read;
+    use crate::request::route::Operation;
+
+    fn conversation(workspace: &str, members: &str, field: Option<&str>) -> Option<Conversation> {
+        let body = format!("{{\"model\":\"a/b\",{members}}}");
+        let envelope = read(body.as_bytes(), Operation::Chat).unwrap();
+        Conversation::of(workspace, &envelope, body.as_bytes(), field)
+    }
+
+    const OPENING: &str =
+        r#""messages":[{"role":"system","content":"be"},{"role":"user","content":"hi"}"#;
+
+    #[test]
+    fn a_session_goes_before_a_cache_key_before_the_opening() {
+        let of = |members: &str| conversation("w", &format!("{OPENING}]{members}"), None).unwrap();
+        let session = of(r#","session_id":"s","prompt_cache_key":"k""#);
+        assert_eq!(session, of(r#","session_id":"s","prompt_cache_key":"other""#));
+        assert!(session.is_named);
+        let keyed = of(r#","prompt_cache_key":"k""#);
+        assert!(!keyed.is_named && keyed != session);
+        assert_ne!(keyed, of(r#","prompt_cache_key":"s""#));
+        assert_ne!(of(""), keyed);
+        // A session and a cache key of one text are two things.
+        assert_ne!(of(r#","session_id":"k""#).hash, keyed.hash);
+    }
+
+    #[test]
+    fn the_header_counts_where_the_body_says_nothing() {
+        let messages = format!("{OPENING}]");
+        let of = |members: &str, field| conversation("w", &format!("{messages}{members}"), field);
+        assert_eq!(of("", Some("s")), of(r#","session_id":"s""#, None));
+        assert_eq!(of(r#","session_id":"s""#, Some("t")), of(r#","session_id":"s""#, None));
+        let long = "x".repeat(SESSION_ID_BYTES + 1);
+        assert_eq!(of("", Some(&long)), of("", None));
+        assert!(of("", Some(&long[1..])).unwrap().is_named);
+    }
+
+    #[test]
+    fn a_conversation_goes_on_and_another_opening_is_another() {
+        let of = |rest: &str| conversation("w", &format!("{OPENING}{rest}]"), None).unwrap();
+        let first = of("");
+        assert_eq!(
+            of(r#",{"role":"assistant","content":"ho"},{"role":"user","content":"more"}"#),
+            first
+        );
+        let other =
+            conversation("w", &format!("{}]", OPENING.replace("hi", "hello")), None).unwrap();
+        assert_ne!(first, other);
+        assert_ne!(conversation("v", &format!("{OPENING}]"), None).unwrap(), first);
+        assert_ne!(first.key("a/b"), first.key("a/c"));
+    }
+
+    #[test]
+    fn long_messages_are_told_apart_by_their_ends_and_length() {
+        let of = |text: &str| {
+            let body = format!(r#""messages":[{{"role":"user","content":"{text}"}}]"#);
+            conversation("w", &body, None).unwrap()
+        };
+        let long = "x".repeat(3 * START);
+        let with = |place: usize| {
+            let mut text = long.clone();
+            text.replace_range(place..=place, "y");
+            of(&text)
+        };
+        let plain = of(&long);
+        assert_eq!(plain, of(&long));
+        assert_ne!(plain, of(&format!("{long}x")));
+        assert_ne!(plain, with(0));
+        assert_ne!(plain, with(long.len() - 1));
+        assert_ne!(plain, with(long.len() - END + 50));
+        assert_eq!(plain, with(2 * START), "the middle is not read");
+    }
+
+    #[test]
+    fn an_order_and_an_empty_conversation_stick_to_nothing() {
+        let ordered = format!(r#"{OPENING}],"provider":{{"order":["x"]}},"session_id":"s""#);
+        assert_eq!(conversation("w", &ordered, None), None);
+        assert_eq!(conversation("w", r#""messages":[]"#, None), None);
+    }
+}

@@ -1,0 +1,384 @@
+//! Rolling statistics of one endpoint: how fast, how reliable, how well cached. Fixed memory, no lock.
+
+use super::histogram::Histogram;
+use super::uptime::Uptime;
+use super::{Scope, Window, scope};
+use crate::outcome::Outcome;
+use crate::selection::{Facts, Grade, PERCENTILES};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+const MINUTE_MS: u64 = 60_000;
+/// How long what was summed up for selection holds.
+const FRESH_MS: u64 = 1_000;
+/// Fewest attempts that give an uptime grade, and its borders in percent (contract 3.3).
+const GRADED_FROM: u64 = 100;
+const NORMAL_PERCENT: u64 = 95;
+const LOWER_PERCENT: u64 = 80;
+
+/// What an attempt that was dispatched has shown of its endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub outcome: Outcome,
+    /// The upstream's status, 0 if none came.
+    pub status: u16,
+    pub first_content_ms: Option<u32>,
+    /// From dispatch to the end.
+    pub elapsed_ms: u32,
+    pub output_tokens: u64,
+    pub prompt_tokens: u64,
+    /// Of the prompt, those read from the provider's cache.
+    pub cached_tokens: u64,
+    /// For a request with tools: whether its reply was one to go on with.
+    pub tools: Option<bool>,
+}
+
+/// Classes of errors that are counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    RateLimited,
+    Credential,
+    Server,
+    Timeout,
+    Connection,
+    Malformed,
+}
+
+impl ErrorClass {
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::RateLimited, "rate_limited"),
+        (Self::Credential, "credential"),
+        (Self::Server, "server"),
+        (Self::Timeout, "timeout"),
+        (Self::Connection, "connection"),
+        (Self::Malformed, "malformed"),
+    ];
+
+    /// The class of an outcome, if it is an error that says something of the endpoint.
+    #[must_use]
+    pub const fn of(outcome: Outcome) -> Option<Self> {
+        Some(match outcome {
+            Outcome::RateLimited => Self::RateLimited,
+            Outcome::Credential => Self::Credential,
+            Outcome::ServerError | Outcome::InBand => Self::Server,
+            Outcome::FirstContentTimeout | Outcome::IdleTimeout | Outcome::TotalTimeout => {
+                Self::Timeout
+            }
+            Outcome::Refused
+            | Outcome::ConnectTimeout
+            | Outcome::Tls
+            | Outcome::Reset
+            | Outcome::Truncated => Self::Connection,
+            Outcome::Empty | Outcome::Malformed => Self::Malformed,
+            _ => return None,
+        })
+    }
+}
+
+/// What is told of one endpoint (contract 1.5). Shares are in thousandths.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Milliseconds to first content over 30 minutes, at each of [`PERCENTILES`].
+    pub latency_30m: Option<[u32; 4]>,
+    /// Tenths of a token per second over 30 minutes.
+    pub throughput_30m: Option<[u32; 4]>,
+    pub uptime_5m: Option<u32>,
+    pub uptime_30m: Option<u32>,
+    pub uptime_1d: Option<u32>,
+    /// Replies of the last 30 minutes that read from the provider's cache.
+    pub cache_hits: Option<u32>,
+    /// Replies of the last 2 hours to requests with tools that were no good.
+    pub tool_errors: Option<u32>,
+    /// Errors of the last 30 minutes by [`ErrorClass`].
+    pub errors: [u64; ErrorClass::ALL.len()],
+}
+
+/// All of it. About 17 kB.
+#[derive(Debug)]
+pub struct Statistics {
+    latency: (Histogram<6>, Histogram<7>),
+    throughput: (Histogram<6>, Histogram<7>),
+    uptime: Uptime,
+    /// Successes and failures of 30 minutes.
+    attempts: Window<7>,
+    /// Replies, and those that read from a cache, of 30 minutes.
+    cache: Window<7>,
+    /// Replies to requests with tools, and the bad ones, of 2 hours.
+    tools: Window<9>,
+    /// Two classes a window.
+    errors: [Window<7>; ErrorClass::ALL.len() / 2],
+    summary: Summary,
+}
+
+/// What selection reads: summed up again when it is older than [`FRESH_MS`], by whoever comes first.
+#[derive(Debug, Default)]
+struct Summary {
+    due: AtomicU64,
+    latency: [AtomicU32; PERCENTILES.len()],
+    throughput: [AtomicU32; PERCENTILES.len()],
+    grade: AtomicU32,
+    attempts: AtomicU32,
+    tools: [AtomicU32; 2],
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        let five = || (Histogram::new(MINUTE_MS), Histogram::new(5 * MINUTE_MS));
+        Self {
+            latency: five(),
+            throughput: five(),
+            uptime: Uptime::default(),
+            attempts: Window::new(5 * MINUTE_MS),
+            cache: Window::new(5 * MINUTE_MS),
+            tools: Window::new(15 * MINUTE_MS),
+            errors: [const { Window::new(5 * MINUTE_MS) }; 3],
+            summary: Summary::default(),
+        }
+    }
+}
+
+impl Statistics {
+    /// Takes in how an attempt went.
+    pub fn add(&self, sample: &Sample, now_ms: u64) {
+        if let Some(success) = counts(sample) {
+            self.uptime.add(now_ms, success);
+            self.attempts.add(now_ms, u64::from(success), u64::from(!success));
+        }
+        if let Some(class) = ErrorClass::of(sample.outcome)
+            && let Some(window) = self.errors.get(class as usize / 2)
+        {
+            let second = class as u64 % 2;
+            window.add(now_ms, 1 - second, second);
+        }
+        // 0 would say that nothing is known.
+        if let Some(ms) = sample.first_content_ms.map(|ms| ms.max(1)) {
+            self.latency.0.add(now_ms, ms);
+            self.latency.1.add(now_ms, ms);
+        }
+        if let Some(good) = sample.tools.filter(|_| counts(sample).is_some()) {
+            self.tools.add(now_ms, 1, u64::from(!good));
+        }
+        if sample.outcome == Outcome::Ok {
+            if let Some(speed) = throughput(sample) {
+                self.throughput.0.add(now_ms, speed);
+                self.throughput.1.add(now_ms, speed);
+            }
+            if sample.prompt_tokens > 0 {
+                self.cache.add(now_ms, 1, u64::from(sample.cached_tokens > 0));
+            }
+        }
+    }
+
+    /// Adds to `facts` what selection may know.
+    pub fn tell(&self, facts: &mut Facts, now_ms: u64) {
+        let summary = &self.summary;
+        let due = summary.due.load(Relaxed);
+        let renews = || {
+            let next = now_ms.saturating_add(FRESH_MS);
+            summary.due.compare_exchange(due, next, Relaxed, Relaxed).is_ok()
+        };
+        if now_ms >= due && renews() {
+            self.sum_up(now_ms);
+        }
+        let read = |cells: &[AtomicU32; 4]| cells.each_ref().map(|cell| cell.load(Relaxed));
+        facts.latency_ms = read(&summary.latency);
+        facts.throughput = read(&summary.throughput);
+        facts.attempts = summary.attempts.load(Relaxed);
+        let [replies, errors] = summary.tools.each_ref().map(|cell| cell.load(Relaxed));
+        (facts.tool_replies, facts.tool_errors) = (replies, errors);
+        facts.grade = match summary.grade.load(Relaxed) {
+            0 => Grade::Normal,
+            1 => Grade::Lower,
+            _ => Grade::Fallback,
+        };
+    }
+
+    fn sum_up(&self, now_ms: u64) {
+        let summary = &self.summary;
+        let (latency, _) = self.latency.0.percentiles(now_ms, PERCENTILES.map(|(_, p)| p));
+        let (throughput, _) = self.throughput.0.percentiles(now_ms, SLOWER);
+        let store = |cells: &[AtomicU32; 4], values: [u32; 4]| {
+            cells.iter().zip(values).for_each(|(cell, value)| cell.store(value, Relaxed));
+        };
+        store(&summary.latency, latency);
+        store(&summary.throughput, throughput);
+        let (good, bad) = self.attempts.sums(now_ms);
+        let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        summary.attempts.store(count(good + bad), Relaxed);
+        summary.grade.store(grade(good, bad) as u32, Relaxed);
+        let (replies, errors) = self.tools.sums(now_ms);
+        let [cell, other] = &summary.tools;
+        cell.store(count(replies), Relaxed);
+        other.store(count(errors), Relaxed);
+    }
+
+    /// Everything that is told of the endpoint.
+    #[must_use]
+    pub fn report(&self, now_ms: u64) -> Report {
+        let known = |(values, count): ([u32; 4], u64)| (count > 0).then_some(values);
+        let share = |(all, part): (u64, u64)| {
+            (part * 1_000).checked_div(all).and_then(|share| u32::try_from(share).ok())
+        };
+        let [one, two, three] = self.errors.each_ref().map(|window| window.sums(now_ms));
+        Report {
+            latency_30m: known(self.latency.1.percentiles(now_ms, PERCENTILES.map(|(_, p)| p))),
+            throughput_30m: known(self.throughput.1.percentiles(now_ms, SLOWER)),
+            uptime_5m: self.uptime.share(now_ms, 5),
+            uptime_30m: self.uptime.share(now_ms, 30),
+            uptime_1d: self.uptime.share(now_ms, 24 * 60),
+            cache_hits: share(self.cache.sums(now_ms)),
+            tool_errors: share(self.tools.sums(now_ms)),
+            errors: [one.0, one.1, two.0, two.1, three.0, three.1],
+        }
+    }
+}
+
+/// [`PERCENTILES`] of throughput, counted from the fastest: p90 is what 90 % of replies reach.
+const SLOWER: [u32; PERCENTILES.len()] = [50, 25, 10, 1];
+
+fn grade(good: u64, bad: u64) -> Grade {
+    match good + bad {
+        0..GRADED_FROM => Grade::Normal,
+        all if good * 100 >= all * NORMAL_PERCENT => Grade::Normal,
+        all if good * 100 >= all * LOWER_PERCENT => Grade::Lower,
+        _ => Grade::Fallback,
+    }
+}
+
+/// Whether an attempt counts for uptime and how (contract 3.3): 401, 402, 404, 5xx, a failure in the
+/// middle and an error finish are failures; 400, 413 and 429 are nobody's.
+fn counts(sample: &Sample) -> Option<bool> {
+    match scope(sample.outcome) {
+        Scope::Success => Some(true),
+        Scope::Failure | Scope::Address | Scope::Credential => Some(false),
+        Scope::Nobody if sample.outcome == Outcome::ClientFault && sample.status == 404 => {
+            Some(false)
+        }
+        Scope::Throttle | Scope::Nobody => None,
+    }
+}
+
+/// Tenths of a token per second, from dispatch to end (contract section 9).
+fn throughput(sample: &Sample) -> Option<u32> {
+    let tenths = sample.output_tokens.checked_mul(10_000)?;
+    let speed = tenths.checked_div(u64::from(sample.elapsed_ms.max(1)))?;
+    (sample.output_tokens > 0).then(|| u32::try_from(speed).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: Sample = Sample {
+        outcome: Outcome::Ok,
+        status: 200,
+        first_content_ms: Some(200),
+        elapsed_ms: 2_000,
+        output_tokens: 100,
+        prompt_tokens: 1_000,
+        cached_tokens: 0,
+        tools: None,
+    };
+
+    fn facts(statistics: &Statistics, now_ms: u64) -> Facts {
+        let mut facts = Facts::default();
+        statistics.tell(&mut facts, now_ms);
+        facts
+    }
+
+    fn is_near(found: u32, exact: u32) -> bool {
+        f64::from(found.abs_diff(exact)) <= f64::from(exact) * super::super::histogram::ERROR
+    }
+
+    #[test]
+    fn nothing_known_says_nothing() {
+        let statistics = Statistics::default();
+        assert_eq!(facts(&statistics, 0), Facts::default());
+        assert_eq!(statistics.report(0), Report::default());
+    }
+
+    #[test]
+    fn speed_is_told_at_its_percentiles_and_forgotten() {
+        let statistics = Statistics::default();
+        for n in 1..=100_u32 {
+            let sample =
+                Sample { first_content_ms: Some(n * 10), output_tokens: u64::from(n) * 2, ..GOOD };
+            statistics.add(&sample, 0);
+        }
+        let known = facts(&statistics, 0);
+        for (found, exact) in known.latency_ms.into_iter().zip([500, 750, 900, 990]) {
+            assert!(is_near(found, exact), "{known:?}");
+        }
+        // From 1 to 100 tokens a second: half reach 50, 99 of a hundred reach 1.
+        for (found, exact) in known.throughput.into_iter().zip([500, 250, 100, 10]) {
+            assert!(is_near(found, exact), "{known:?}");
+        }
+        let later = 6 * MINUTE_MS;
+        assert_eq!(facts(&statistics, later).latency_ms, [0; 4]);
+        assert!(statistics.report(later).latency_30m.is_some());
+        assert_eq!(statistics.report(36 * MINUTE_MS).latency_30m, None);
+    }
+
+    #[test]
+    fn what_comes_within_a_millisecond_is_not_unknown() {
+        let statistics = Statistics::default();
+        statistics.add(&Sample { first_content_ms: Some(0), ..GOOD }, 0);
+        assert_eq!(facts(&statistics, 0).latency_ms, [1; 4]);
+    }
+
+    #[test]
+    fn what_selection_reads_is_a_second_old_at_most() {
+        let statistics = Statistics::default();
+        statistics.add(&GOOD, 0);
+        assert_eq!(facts(&statistics, 0).attempts, 1);
+        statistics.add(&GOOD, 1);
+        assert_eq!(facts(&statistics, FRESH_MS - 1).attempts, 1);
+        assert_eq!(facts(&statistics, FRESH_MS).attempts, 2);
+    }
+
+    #[test]
+    fn grades_need_a_hundred_attempts_and_have_the_contracts_borders() {
+        let grade = |good: u32, bad: u32| {
+            let statistics = Statistics::default();
+            (0..good).for_each(|_| statistics.add(&GOOD, 0));
+            let failed = Sample { outcome: Outcome::ServerError, status: 500, ..GOOD };
+            (0..bad).for_each(|_| statistics.add(&failed, 0));
+            facts(&statistics, 0).grade
+        };
+        assert_eq!(grade(0, 99), Grade::Normal);
+        assert_eq!(grade(0, 100), Grade::Fallback);
+        assert_eq!((grade(95, 5), grade(94, 6)), (Grade::Normal, Grade::Lower));
+        assert_eq!((grade(80, 20), grade(79, 21)), (Grade::Lower, Grade::Fallback));
+    }
+
+    #[test]
+    fn callers_faults_and_rate_limits_do_not_count_and_404_does() {
+        for (outcome, name) in Outcome::ALL {
+            let sample = |status| Sample { outcome, status, ..GOOD };
+            let counted = counts(&sample(400)).is_some();
+            let expected = !matches!(scope(outcome), Scope::Throttle | Scope::Nobody);
+            assert_eq!(counted, expected, "{name}");
+        }
+        let fault = |status| Sample { outcome: Outcome::ClientFault, status, ..GOOD };
+        assert_eq!((counts(&fault(404)), counts(&fault(413))), (Some(false), None));
+    }
+
+    #[test]
+    fn shares_and_classes_are_reported() {
+        let statistics = Statistics::default();
+        statistics.add(&Sample { cached_tokens: 900, tools: Some(true), ..GOOD }, 0);
+        statistics.add(&Sample { tools: Some(false), ..GOOD }, 0);
+        statistics.add(
+            &Sample { outcome: Outcome::RateLimited, status: 429, tools: Some(false), ..GOOD },
+            0,
+        );
+        statistics.add(&Sample { outcome: Outcome::Empty, tools: Some(false), ..GOOD }, 0);
+        let report = statistics.report(0);
+        assert_eq!((report.cache_hits, report.tool_errors), (Some(500), Some(666)));
+        assert_eq!(report.errors, [1, 0, 0, 0, 0, 1]);
+        let known = facts(&statistics, 0);
+        assert_eq!((known.tool_replies, known.tool_errors), (3, 2));
+        for (place, (class, _)) in ErrorClass::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, place);
+        }
+    }
+}

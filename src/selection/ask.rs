@@ -1,0 +1,157 @@
+//! What one request wishes and needs. Unlike a constraint it is never merged: there is one.
+
+use super::constraint::names;
+use super::{Constraint, Facts};
+use crate::catalog::{Endpoint, Modalities, Parameters, Tier};
+use std::sync::Arc;
+
+/// What `sort` orders by (contract 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    Price,
+    Throughput,
+    Latency,
+    Exacto,
+}
+
+impl Sort {
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("price", Self::Price),
+        ("throughput", Self::Throughput),
+        ("latency", Self::Latency),
+        ("exacto", Self::Exacto),
+    ];
+}
+
+/// The percentiles that statistics keep and requests may name.
+pub const PERCENTILES: [(&str, u32); 4] = [("p50", 50), ("p75", 75), ("p90", 90), ("p99", 99)];
+
+/// A value for each of [`PERCENTILES`]: milliseconds, or tenths of a token per second.
+pub type Percentiles = [Option<u32>; PERCENTILES.len()];
+
+/// The service tier a request asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Service {
+    /// None, or `auto`.
+    #[default]
+    Unsaid,
+    /// `default`: the tiers that `:nitro` and `:floor` would bring in stay out too.
+    Default,
+    Tier(Tier),
+}
+
+impl Service {
+    /// Every word of `service_tier` (contract 2.2).
+    pub const WORDS: [(&'static str, Self); 7] = [
+        ("auto", Self::Unsaid),
+        ("default", Self::Default),
+        ("fast", Self::Tier(Tier::Priority)),
+        ("flex", Self::Tier(Tier::Flex)),
+        ("priority", Self::Tier(Tier::Priority)),
+        ("scale", Self::Tier(Tier::Scale)),
+        ("ultrafast", Self::Tier(Tier::Ultrafast)),
+    ];
+}
+
+/// What the request itself is like, as far as an endpoint must fit it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Tokens its prompt surely has.
+    pub least_tokens: u64,
+    /// Tokens its prompt probably has.
+    pub likely_tokens: u64,
+    /// `max_tokens`, if given.
+    pub output_tokens: Option<u64>,
+    pub parameters: Parameters,
+    pub input: Modalities,
+    pub output: Modalities,
+    pub tools: bool,
+}
+
+/// Wishes of one request for one of its models.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// Slugs to try in this order.
+    pub order: &'a [Arc<str>],
+    /// The request's own allow-list: a tier's tag in it opts in to the tier.
+    pub only: &'a [Arc<str>],
+    pub sort: Option<Sort>,
+    /// Least throughput, in tenths of a token per second.
+    pub min_throughput: Percentiles,
+    /// Longest time to first content, in milliseconds.
+    pub max_latency: Percentiles,
+    pub service: Service,
+    /// A tier that a variant lets in beside the normal endpoints.
+    pub joins: Option<Tier>,
+}
+
+/// All that a plan depends on, beside the pool, its facts and the seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub constraint: &'a Constraint,
+    pub ask: Ask<'a>,
+    pub needs: Needs,
+}
+
+impl<'a> Question<'a> {
+    /// A request that wishes and needs nothing.
+    #[must_use]
+    pub fn of(constraint: &'a Constraint) -> Self {
+        Self { constraint, ask: Ask::default(), needs: Needs::default() }
+    }
+}
+
+impl Ask<'_> {
+    /// Position of the endpoint in the asked order; its length where it is not named.
+    pub(super) fn position(&self, endpoint: &Endpoint) -> usize {
+        self.order.iter().position(|slug| names(slug, endpoint)).unwrap_or(self.order.len())
+    }
+
+    /// Which place the tier of this endpoint has, the lower the better; `None` if the request has
+    /// no business there. `flex` says whether any endpoint of that tier could serve.
+    pub(super) fn tier_rank(&self, endpoint: &Endpoint, flex: bool) -> Option<u8> {
+        let asked = match self.service {
+            Service::Tier(tier) => Some(tier),
+            Service::Unsaid | Service::Default => None,
+        };
+        let rank = match (asked, endpoint.tier) {
+            (Some(Tier::Flex), None) => (!flex).then_some(0),
+            (None, None) => Some(0),
+            (Some(asked), Some(own)) if asked == own => Some(0),
+            (Some(Tier::Ultrafast), Some(Tier::Priority)) => Some(1),
+            (Some(_), None) => Some(2),
+            (None, Some(own)) => self.joined(own).then_some(0),
+            (Some(_), Some(_)) => None,
+        };
+        rank.or_else(|| self.opts_in(endpoint).then_some(if asked.is_some() { 2 } else { 0 }))
+    }
+
+    fn joined(&self, tier: Tier) -> bool {
+        self.joins == Some(tier) && self.order.is_empty() && self.service == Service::Unsaid
+    }
+
+    fn opts_in(&self, endpoint: &Endpoint) -> bool {
+        let mut named = self.only.iter().chain(self.order);
+        endpoint.tier.is_some() && named.any(|slug| endpoint.tag.eq_ignore_ascii_case(slug))
+    }
+
+    /// What the candidates of an asked tier are sorted by, unless the request says.
+    pub(super) fn sort(&self) -> Option<Sort> {
+        let own = match self.service {
+            Service::Tier(Tier::Flex) => Some(Sort::Price),
+            Service::Tier(_) => Some(Sort::Throughput),
+            Service::Unsaid | Service::Default => None,
+        };
+        self.sort.or(own)
+    }
+
+    /// Whether the endpoint misses a performance cut-off. What is not known misses none.
+    pub(super) fn misses_cutoff(&self, facts: &Facts) -> bool {
+        let any = |cutoffs: &Percentiles, known: &[u32; 4], misses: fn(u32, u32) -> bool| {
+            let mut pairs = cutoffs.iter().zip(known);
+            pairs.any(|(cutoff, known)| cutoff.is_some_and(|c| *known > 0 && misses(*known, c)))
+        };
+        any(&self.min_throughput, &facts.throughput, |known, least| known < least)
+            || any(&self.max_latency, &facts.latency_ms, |known, most| known > most)
+    }
+}

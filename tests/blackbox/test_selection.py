@@ -1,0 +1,129 @@
+"""Provider selection through the real binary: what the request says, and what live state does to it."""
+
+import json
+import time
+
+import expect
+
+EQUAL = {"endpoint": {"price": {"input": "1", "output": "2", "cache_read": "0.1"}}}
+
+
+def sent(answer, role: str) -> dict:
+    """The body that went upstream."""
+    return json.loads(answer.seen(role)[0]["body"].encode("latin-1"))
+
+
+def where(answer) -> str:
+    expect.whole(answer)
+    return answer.seen()[-1]["role"]
+
+
+def test_a_session_stays_and_moves_once_when_its_endpoint_fails(run):
+    weir = run("ab", a=EQUAL, b=EQUAL)
+    home = where(weir.ask(session_id="talk"))
+    assert {where(weir.ask(session_id="talk")) for _ in range(12)} == {home}
+    other = "b" if home == "a" else "a"
+    assert where(weir.ask({home: {"status": 500}}, session_id="talk")) == other
+    assert {where(weir.ask(session_id="talk")) for _ in range(12)} == {other}, "it does not go back"
+    assert {where(weir.ask()) for _ in range(40)} == {"a", "b"}, "other sessions go anywhere"
+    field = [("x-session-id", "by field")]
+    assert len({where(weir.ask(headers=field, session_id=None)) for _ in range(12)}) == 1
+
+
+def test_an_asked_order_is_stronger_than_a_session(run):
+    weir = run("ab", a=EQUAL, b=EQUAL)
+    home = where(weir.ask(session_id="talk"))
+    other = "b" if home == "a" else "a"
+    assert where(weir.ask(session_id="talk", provider={"order": [other]})) == other
+    assert where(weir.ask(session_id="talk")) == home
+
+
+def test_what_was_measured_sorts(run):
+    weir = run("ab")
+    slow = {"a": {"head_delay": 0.4}}
+    for _ in range(3):
+        assert where(weir.ask(slow)) == "a"
+        assert where(weir.ask(provider={"order": ["b"]})) == "b"
+    deadline = time.monotonic() + 5
+    while where(weir.ask(slow, provider={"sort": "latency"})) != "b":
+        assert time.monotonic() < deadline, "what selection reads is a second old at most"
+        time.sleep(0.1)
+    wish = {"preferred_max_latency": 0.3, "sort": "price"}
+    assert where(weir.ask(slow, provider=wish)) == "b", "a cut-off goes before the price"
+    assert where(weir.ask(slow, provider={"sort": "price"})) == "a"
+
+
+def test_a_tier_serves_who_asks_for_it_and_is_told_so(run):
+    priority = {"endpoint": {"tag": "a/priority", "tier": "priority"}}
+    weir = run("ab", a=priority)
+    answer = weir.ask()
+    assert where(answer) == "b" and "service_tier" not in sent(answer, "b")
+    for fields in ({"service_tier": "priority"}, {"service_tier": "fast"}, {"speed": "fast"}):
+        answer = weir.ask(**fields)
+        assert where(answer) == "a"
+        body = sent(answer, "a")
+        assert body["service_tier"] == "priority" and "speed" not in body
+        assert answer.rows(1)[0]["tier"] == "priority"
+    answer = weir.ask({"a": {"status": 500}}, service_tier="priority")
+    assert where(answer) == "b"
+    assert sent(answer, "b")["service_tier"] == "priority", "b has no tiers: the word passes"
+    assert where(weir.ask(provider={"only": ["a/priority"]})) == "a", "its slug opts in"
+    assert where(weir.ask(model="test/m:nitro")) in "ab"
+
+
+def test_options_pass_to_their_provider_only(run):
+    weir = run("ab")
+    options = {"a": {"made_up": [1], "model": "evil", "stream": False}, "b": {"other": 1}}
+    answer = weir.ask({"a": {"status": 500}}, provider={"options": options})
+    assert where(answer) == "b"
+    first, second = sent(answer, "a"), sent(answer, "b")
+    assert (first["made_up"], first["model"], first["stream"]) == ([1], "up-a", True)
+    assert second["other"] == 1 and "made_up" not in second and "provider" not in second
+
+
+def test_a_refusal_says_what_each_step_left(run):
+    weir = run("abc", b={"extra": {"policy": {"trains": False, "retains": False}}})
+    answer = weir.ask(provider={"zdr": True, "ignore": ["b"]})
+    error = expect.refused(answer, 404)
+    assert error["message"] == (
+        "No endpoints found matching your data policy (Zero data retention)."
+    )
+    assert error["metadata"]["routing_funnel"] == [
+        {"step": "candidates", "endpoint_count": 3},
+        {"step": "ignored", "endpoint_count": 2},
+        {"step": "zdr", "endpoint_count": 0},
+    ]
+    assert error["metadata"]["failed_routing_step"] == "zdr"
+    assert error["availability"] == {
+        "code": "privacy_restricted", "retryable": False, "requested_models": ["test/m"],
+        "excluded_by": ["allowed_providers", "data_policy:zdr"],
+    }
+    assert (error["error_type"], error["http_status"]) == ("not_found", 404)
+    weir.settles(2, "excluded_total", reason="zdr")
+    weir.settles(1, "excluded_total", reason="ignored")
+    answer = weir.ask(model="test/none")
+    error = expect.refused(answer, 400)
+    assert error["message"] == "test/none is not a valid model ID"
+    assert error["availability"]["code"] == "model_not_found"
+
+
+def test_variants_name_the_model_they_stand_on(run):
+    weir = run("ab")
+    for model, first in (("test/m:floor", "a"), ("test/m:exacto", "a")):
+        answer = weir.ask(model=model)
+        assert where(answer) == first
+        assert answer.chunks[0]["model"] == "test/m"
+    expect.refused(weir.ask(model="test/m:free"), 400)
+
+
+def test_endpoints_of_all_models_in_one_sort(run):
+    weir = run({"test/m": "ba", "test/n": "cd"})
+    fields = {"model": "test/m", "models": ["test/n"]}
+    both = {"by": "price", "partition": "none"}
+    answer = weir.ask({"b": {"status": 500}}, provider={"sort": both}, **fields)
+    assert [request["role"] for request in answer.seen()] == ["b", "c"], "the cheapest of either"
+    answer = weir.ask({"b": {"status": 500}}, provider={"sort": "price"}, **fields)
+    assert [request["role"] for request in answer.seen()] == ["b", "a"], "model by model"
+    fails = {role: {"status": 500} for role in "abcd"}
+    answer = weir.ask(fails, provider={"sort": both, "allow_fallbacks": False}, **fields)
+    assert len(answer.seen()) == 1, "one endpoint of all"

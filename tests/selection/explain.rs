@@ -1,0 +1,188 @@
+//! `weir explain` on a real configuration: the same choice the proxy would make, in words.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const PROVIDERS: &str = r#"
+[[provider]]
+slug = "near"
+name = "Near By"
+dialect = "openai-chat"
+base_url = "http://127.0.0.1:9/v1"
+policy = { trains = false, retains = false }
+private_addresses = true
+keyless = true
+
+[[provider]]
+slug = "far"
+dialect = "openai-chat"
+base_url = "http://127.0.0.1:9/v1"
+policy = { trains = false, retains = true }
+private_addresses = true
+keyless = true
+"#;
+
+const MODELS: &str = r#"
+[[model]]
+slug = "author/model"
+context_length = 8192
+aliases = ["~author/model-latest"]
+endpoint = [
+  { provider = "near", model = "m", price = { input = "3", output = "6" }, supported_parameters = ["tools"] },
+  { provider = "far", model = "m", price = { input = "1", output = "2" } },
+  { provider = "far", tag = "far/flex", tier = "flex", model = "m", price = { input = "0.5", output = "1" } },
+]
+
+[[model]]
+slug = "author/model:free"
+context_length = 8192
+endpoint = [{ provider = "far", tag = "far/free", model = "m", price = { input = "0", output = "0" } }]
+
+[[model]]
+slug = "author/other"
+context_length = 8192
+endpoint = [{ provider = "far", model = "o", price = { input = "2", output = "2" } }]
+
+[[router]]
+slug = "weir/auto"
+aliases = ["openrouter/auto"]
+models = ["author/other", "author/model"]
+
+[[preset]]
+slug = "cheap"
+models = ["author/model"]
+provider = { sort = "price", only = ["far"] }
+"#;
+
+const KEYS: &str = r#"
+[[workspace]]
+slug = "strict"
+zdr = true
+
+[[key]]
+name = "careful"
+hash = "abababababababababababababababababababababababababababababababab"
+workspace = "strict"
+
+[[key]]
+name = "barred"
+hash = "efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef"
+
+[[key]]
+name = "narrow"
+hash = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"
+models = ["author/model"]
+"#;
+
+const RULES: &str = r#"
+[[rule]]
+name = "not-for-the-narrow"
+when = { model = "author/model", key = "barred" }
+reject = { status = 403, message = "Not this one." }
+"#;
+
+fn explain(arguments: &[&str], request: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rules")).unwrap();
+    for (name, text) in [
+        ("weir.toml", "rules = \"rules\"\n[policy]\nmax_price = { prompt = \"10\" }\n"),
+        ("rules/10.toml", RULES),
+        ("providers.toml", PROVIDERS),
+        ("models.toml", MODELS),
+        ("keys.toml", KEYS),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.arg("explain").arg("--conf").arg(folder.path()).args(arguments).arg("-");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text =
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), text)
+}
+
+fn ask(model: &str, members: &str) -> String {
+    format!("{{\"model\":\"{model}\",\"messages\":[]{members}}}")
+}
+
+#[test]
+fn each_step_each_reason_and_each_rank_is_said() {
+    let request = ask("~author/model-latest", r#","provider":{"sort":"price"}"#);
+    let (code, text) = explain(&["--seed", "7"], &request);
+    let expected = "model     author/model, asked for as ~author/model-latest\nseed      7\n\
+        step      candidates: 3 left\nstep      tier: 2 left\nexcluded  far/flex: tier\n";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(
+        text.contains("rank 1    far: expected $") && text.contains("rank 2    near: expected $")
+    );
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn what_holds_for_a_key_and_its_workspace_holds() {
+    let (code, text) = explain(&["--key", "careful"], &ask("author/model", ""));
+    assert!(text.contains("excluded  far: zdr\n") && text.contains("rank 1    near"), "{text}");
+    assert_eq!(code, Some(0));
+    let (code, text) = explain(&["--key", "careful"], &ask("author/other", ""));
+    let says = "refused   404 No endpoints found matching your data policy (Zero data retention).";
+    assert!(text.contains(says), "{text}");
+    assert_eq!(code, Some(1));
+    let (code, text) = explain(&["--key", "narrow"], &ask("author/other", ""));
+    assert_eq!((code, &*text), (Some(1), "refused   400 author/other is not a valid model ID\n"));
+    assert_eq!(explain(&["--key", "nobody"], &ask("author/model", "")).0, Some(2));
+}
+
+#[test]
+fn variants_routers_and_presets_are_resolved() {
+    let models = |model: &str, members: &str| {
+        let (_, text) = explain(&[], &ask(model, members));
+        let lines = text.lines().filter_map(|line| line.strip_prefix("model     "));
+        let names = lines.map(|line| line.split(',').next().unwrap().to_owned());
+        let ranks = text.lines().filter(|line| line.starts_with("rank 1 "));
+        let first = ranks.map(|line| line[10..].split(':').next().unwrap().to_owned());
+        (names.collect::<Vec<_>>(), first.collect::<Vec<_>>())
+    };
+    let of = |names: &[&str], first: &[&str]| {
+        let own = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        (own(names), own(first))
+    };
+    assert_eq!(models("author/model:floor", ""), of(&["author/model"], &["far/flex"]));
+    assert_eq!(models("author/model:free:nitro", ""), of(&["author/model:free"], &["far/free"]));
+    let both = of(&["author/other", "author/model"], &["far", "far/flex"]);
+    assert_eq!(models("openrouter/auto", r#","service_tier":"flex""#), both);
+    assert_eq!(models("@preset/cheap", ""), of(&["author/model"], &["far"]));
+    let own = r#","provider":{"only":["Near By"]}"#;
+    assert_eq!(models("author/model@preset/cheap", own), of(&["author/model"], &["near"]));
+    for (model, says) in [
+        ("author/model:extended", "refused   400 author/model:extended is not a valid model ID\n"),
+        ("author/none", "refused   400 author/none is not a valid model ID\n"),
+        ("@preset/none", "refused   404 Preset none not found\n"),
+    ] {
+        assert_eq!(explain(&[], &ask(model, "")), (Some(1), says.to_owned()), "{model}");
+    }
+}
+
+#[test]
+fn no_variant_slips_past_a_rule_and_a_router_goes_around_it() {
+    let as_barred = |model: &str| explain(&["--key", "barred"], &ask(model, ""));
+    let refused = (Some(1), "refused   403 Not this one.\n".to_owned());
+    assert_eq!(as_barred("author/model"), refused);
+    assert_eq!(as_barred("author/model:nitro"), refused);
+    assert_eq!(as_barred("author/model:floor:exacto"), refused);
+    let (code, text) = as_barred("weir/auto");
+    assert_eq!((code, text.matches("model     ").count()), (Some(0), 1), "{text}");
+    assert!(text.starts_with("model     author/other, asked for as weir/auto\n"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_explained_is_2() {
+    let nowhere = Path::new(env!("CARGO_MANIFEST_DIR")).join("no-such-request");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    let output = command.arg("explain").arg(nowhere).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
