@@ -238,7 +238,10 @@ impl Reading {
             "prompt_cache_key" => {
                 envelope.prompt_cache_key = fields::text(scanner, name)?.map(Arc::from);
             }
-            "preset" => envelope.preset = fields::text(scanner, name)?.map(Arc::from),
+            "preset" => {
+                let preset = fields::text(scanner, name)?.filter(|slug| !slug.is_empty());
+                envelope.preset = preset.map(Arc::from);
+            }
             "service_tier" => {
                 // Providers have words of their own, which are theirs to read (Groq: `on_demand`).
                 let text = fields::text(scanner, name)?;

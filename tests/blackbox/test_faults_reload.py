@@ -122,7 +122,7 @@ def test_F82_a_storm_of_signals_coalesces_and_the_last_file_wins(run):
     assert len(calls) > 100
     assert [call for call in calls if not call.whole] == []
     applied = weir.metric("reload_total", result="applied")
-    assert 1 <= applied <= sent and weir.metric("reload_total", result="rejected") == 0
+    assert 1 <= applied <= sent + 1 and weir.metric("reload_total", result="rejected") == 0
     after = held_by(weir)
     assert after[0] <= before[0] + 24, f"file descriptors: {before} {after}"
     assert after[1] <= before[1] + 8, f"threads: {before} {after}"

@@ -193,7 +193,7 @@ def test_a_busy_caller_is_no_attacker(run):
 
 def test_a_refusal_waits_for_few_and_is_whole_for_who_takes_it(run):
     """A full window costs the answer once the places are taken; a caller who reads gets it at once."""
-    weir = run("a", H2C)
+    weir = run("a", H2C | {"limits": {"failed_keys": 0}})
     wires = [Wire(weir.port, values={INITIAL_WINDOW_SIZE: 0}) for _ in range(3)]
     for wire in wires:
         wire.push(b"".join(h2attack.request(n) for n in range(100)))

@@ -74,6 +74,7 @@ def cut_once(weir: Weir, disk: Disk, seed: int) -> tuple[list[Call], float]:
         time.sleep(1.0 + dice.random() * 0.5)
         at = time.monotonic()
         disk.cut()
+        weir.power_cut = True
         weir.kill()
     disk.unmount()
     disk.mount()

@@ -66,6 +66,7 @@ class Weir:
     """What the binary is started through, such as prlimit."""
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
     launches: int = 0
+    power_cut: bool = False
     token: str | None = None
     """Of the operators' listener."""
     asked_for: set[str] = field(default_factory=set)

@@ -308,7 +308,6 @@ def methods():
         yield Vector(f"method-hiding-{shown(line)}", post(line=line, body="{2}"), "method")
     for method in ["GET", "PUT", "DELETE", "PATCH", "post", "Post", "connect", "PRI", "FOO", "POSTX", "M-SEARCH", "!"]:
         yield Vector(f"wrong-method-{method}", post(LENGTH, line=f"{method} {PATH} HTTP/1.1"), "wrong_method")
-    yield Vector("preflight", f"OPTIONS {PATH} HTTP/1.1\r\nHost: weir\r\n\r\n", LOCAL)
     yield Vector("models", "GET /v1/models HTTP/1.1\r\nHost: weir\r\n\r\n", LOCAL)
     yield Vector("models-with-a-body", "GET /v1/models HTTP/1.1\r\nHost: weir\r\nContent-Length: {L}\r\n\r\n{B}", LOCAL, closes=True)
 

@@ -12,7 +12,7 @@ PATHS = [
     "model", "models", "stream", "stream_options.include_usage", "max_tokens", "max_completion_tokens",
     "n", "best_of", "user", "session_id", "service_tier", "speed", "prompt_cache_key", "provider.order",
     "provider.only", "provider.ignore", "provider.allow_fallbacks", "provider.zdr",
-    "provider.data_collection",
+    "provider.data_collection", "preset",
 ]
 # What becomes of the top-level fields: the one table of it, read from the source.
 _KEYS = (Path(__file__).parents[2] / "src/request/keys.rs").read_text()
@@ -80,6 +80,8 @@ def as_weir(values: list) -> dict:
 
     tokens = limit("max_completion_tokens")
     names = [at["model"], *(at["models"] or [])]
+    if at["preset"] and not any(name is not None for name in names):
+        names = [f"@preset/{at['preset']}"]
     return {
         "models": list(dict.fromkeys(name for name in names if name is not None)),
         "stream": at["stream"] is True,
