@@ -63,10 +63,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         };
         let guarded =
             Guarded::new(stream, &limits, Arc::clone(metrics), place).resetting(reset).checked();
-        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
-        // In a task of its own, because the one that shook hands keeps kilobytes for that until it ends.
-        tokio::spawn(async move { app.process_new(Box::new(guarded), &shutdown).await });
-        None
+        self.app.process_new(Box::new(guarded), shutdown).await
     }
 
     async fn cleanup(&self) {
