@@ -100,13 +100,13 @@ def test_F04_of_mixed_addresses_only_public_ones_are_taken(run, host, chaos):
     weir.settles(1, "addresses_refused_total")
 
 
-STOPPED = 3.0
+STOPPED = 4.0
 
 
 @pytest.mark.parametrize("before_content", [False, True])
 def test_F78_a_stopped_process_blames_no_upstream(run, before_content):
     """Every clock has run out when it wakes up; what came meanwhile shows that nobody was late."""
-    weir = run("a", a={"total": "60s"})
+    weir = run("a", a={"total": "60s", "first_content": "2s"})
     step = {"text": ["word "] * 40, "pace": 0.1, "first_delay": 0.5 if before_content else 0.0}
     opened = [weir.asking({"a": step}) for _ in range(8)]
     streams = [manager.__enter__() for manager in opened]
