@@ -14,8 +14,6 @@ use crate::upstream::pools::Pools;
 use crate::upstream::{Unusable, Upstream};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use http::HeaderValue;
-use http::header::InvalidHeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,8 +31,6 @@ pub struct Live {
 pub enum BuildError {
     #[error("provider {provider}: {reason}")]
     Upstream { provider: Arc<str>, reason: Unusable },
-    #[error("provider {0}: its host cannot be sent in a Host header")]
-    Host(Arc<str>, #[source] InvalidHeaderValue),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -45,8 +41,6 @@ pub struct Target {
     pub live: Arc<endpoint::Live>,
     pub upstream: Arc<Upstream>,
     pub metrics: Arc<EndpointMetrics>,
-    /// `Host` of requests to it.
-    pub host: HeaderValue,
     /// What stands for it among [`Live::conversations`].
     pub fingerprint: u32,
 }
@@ -183,14 +177,11 @@ fn target(
     metrics: &Metrics,
 ) -> Result<Arc<Target>, BuildError> {
     let provider = &endpoint.provider.slug;
-    let host = HeaderValue::from_str(upstream.pool.authority())
-        .map_err(|error| BuildError::Host(Arc::clone(provider), error))?;
     Ok(Arc::new(Target {
         live: live.endpoints.endpoint(&endpoint.id),
         metrics: metrics.endpoint(&endpoint.model, provider)?,
         fingerprint: fingerprint(&endpoint.id),
         endpoint: Arc::clone(endpoint),
         upstream,
-        host,
     }))
 }

@@ -22,12 +22,21 @@ use crate::snapshot::{Pool, Snapshot};
 use crate::state::State;
 use crate::upstream::attempts::Attempts;
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_proxy::Session;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+/// What an application calls itself, the first that is there.
+static APP: [HeaderName; 3] = [
+    HeaderName::from_static("x-openrouter-title"),
+    HeaderName::from_static("x-title"),
+    HeaderName::from_static("http-referer"),
+];
 
 /// Deadlines of the caller's connection. In every request: each parsed head resets keep-alive (P2).
 pub(super) fn early(state: &State, session: &mut Session, pipelined: bool) {
@@ -189,9 +198,9 @@ pub(super) fn refused(state: &State, session: &Session, refusal: &Refusal) {
 /// 401 before any byte of the body is read (S11).
 pub(super) fn caller(state: &State, session: &Session) -> Result<Arc<Caller>, Error> {
     let headers = &session.req_header().headers;
-    let value = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-    let found =
-        access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"));
+    let value = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+    let (bearer, key) = (value(&header::AUTHORIZATION), value(&X_API_KEY));
+    let found = access::authenticate(&state.keys.load(), bearer, key);
     found.map_err(|error| failed_key(state, session, error))
 }
 
@@ -261,13 +270,13 @@ impl Ask<'_> {
 
     fn generation(&self, envelope: &Envelope) -> Generation {
         let created = crate::edge::clock::wall_us() / 1_000_000;
-        let text = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let app = ["x-openrouter-title", "x-title", "http-referer"].into_iter().find_map(text);
+        let text = |name: &HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let app = APP.iter().find_map(text);
         let user = envelope.user.as_deref().map(|user| match self.face {
             Face::OpenRouter => hex::encode(Sha256::digest(user.as_bytes())),
             Face::Faithful => user.to_owned(),
         });
-        let session = text("x-session-id").filter(|id| id.len() <= SESSION_ID_BYTES);
+        let session = text(&X_SESSION_ID).filter(|id| id.len() <= SESSION_ID_BYTES);
         let session = envelope.session_id.clone().or_else(|| session.map(Arc::from));
         Generation {
             id: generation_id(created),
@@ -284,11 +293,12 @@ fn generation_id(created: u64) -> Arc<str> {
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut random = [0_u8; 20];
     rand::rng().fill_bytes(&mut random);
-    let tail = random
-        .iter()
-        .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()))
-        .map(|letter| char::from(*letter));
-    let mut id = format!("gen-{created}-");
-    id.extend(tail);
+    let letter = |byte: u8| ALPHABET.get(usize::from(byte) % ALPHABET.len()).copied();
+    let tail = random.map(|byte| letter(byte).unwrap_or(b'0'));
+    let mut id = String::with_capacity(48);
+    id.push_str("gen-");
+    id.push_str(itoa::Buffer::new().format(created));
+    id.push('-');
+    id.push_str(std::str::from_utf8(&tail).unwrap_or_default());
     id.into()
 }
