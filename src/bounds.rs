@@ -62,7 +62,12 @@ pub const REQUESTS_PER_KEY_DEFAULT: usize = 4_096;
 /// Connections the kernel completes and holds until they are accepted.
 pub const BACKLOG: i32 = 65_535;
 /// Threads beside those that serve callers: the ledger's, operators', background and blocking work.
-pub const OTHER_THREADS: usize = 16;
+pub const OTHER_THREADS: usize = 17;
+/// Largest file of statistics, bytes; endpoints past it begin anew.
+pub const STATISTICS_BYTES: usize = 64 << 20;
+/// How often statistics are written, and how old they may be to be taken up.
+pub const STATISTICS_EVERY: Duration = Duration::from_secs(60);
+pub const STATISTICS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Threads of one runtime for work that blocks: looks into the ledger, names of hosts.
 pub const BLOCKING_THREADS: usize = 8;
 /// Pause after a connection could not be accepted, and time between two log lines about it (P7).
@@ -76,8 +81,15 @@ pub const UNSENT_BYTES: u32 = 32 << 10;
 
 /// Most rules of all files together; each is a metric label.
 pub const RULES: usize = 1_000;
+/// Largest request that the operators' listener explains, bytes, and how long it may take to arrive.
+pub const EXPLAINED_BYTES: usize = 4 << 20;
+pub const EXPLAINED_TIME: Duration = Duration::from_secs(10);
 /// Longest name of a rule, bytes.
 pub const RULE_NAME_BYTES: usize = 64;
+/// Longest expression of a rule, bytes.
+pub const EXPRESSION_BYTES: usize = 2 << 10;
+/// Most tags of a key.
+pub const TAGS_PER_KEY: usize = 16;
 
 /// Most bytes of one unfinished stream event that may wait.
 pub const EVENT_BYTES: usize = 256 << 10;

@@ -22,7 +22,7 @@ pub use limits::Limits;
 pub use listen::{Address, Admin, Listener};
 pub use secret::Environment;
 pub use settings::{LedgerSettings, LogFormat, Settings};
-pub(crate) use value::{slug, title};
+pub(crate) use value::{json, slug, title};
 
 use crate::access::Keys;
 use crate::bounds;

@@ -123,6 +123,14 @@ pub(super) fn usage_object(core: &Core) -> String {
     usage::object(&usage, &reply.price, reply.operation)
 }
 
+/// Tells how the request was routed, where that is asked for.
+pub(super) fn routing(core: &Core, out: &mut BytesMut) {
+    if let Some(json) = &core.reply.routing {
+        out.extend_from_slice(br#","openrouter_metadata":"#);
+        out.extend_from_slice(json.as_bytes());
+    }
+}
+
 /// The last chunk before `[DONE]`, and `[DONE]` (contract 4.3).
 pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
     let object = match core.reply.operation {
@@ -133,12 +141,13 @@ pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(opening);
     out.extend_from_slice(
         format!(
-            r#","object":"{object}","created":{},"choices":[{}],"usage":{}}}"#,
+            r#","object":"{object}","created":{},"choices":[{}],"usage":{}"#,
             core.created,
             idle_choice(core.reply.operation),
             usage_object(core)
         )
         .as_bytes(),
     );
-    out.extend_from_slice(b"\n\ndata: [DONE]\n\n");
+    routing(core, out);
+    out.extend_from_slice(b"}\n\ndata: [DONE]\n\n");
 }

@@ -111,6 +111,7 @@ impl Whole {
         openrouter::splice(core, &openrouter::opening(&core.reply), &body, &mut out);
         out.extend_from_slice(br#","usage":"#);
         out.extend_from_slice(openrouter::usage_object(core).as_bytes());
+        openrouter::routing(core, &mut out);
         out.extend_from_slice(b"}");
         step.out = Some(out.freeze());
     }

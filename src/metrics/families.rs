@@ -107,6 +107,8 @@ families! {
         "Panics caught. Anything but 0 is a bug of Weir.";
     RULE_HITS: Counter "weir_rule_hits_total" ["rule"]
         "Requests a rule matched.";
+    RULE_FAULTS: Counter "weir_rule_faults_total" []
+        "Requests refused because a rule's expression could not be evaluated.";
     RELOAD: Counter "weir_reload_total" ["result"]
         "Reloads of the configuration, applied or rejected.";
     CONFIG_EPOCH: Gauge "weir_config_epoch" []

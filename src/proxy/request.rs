@@ -12,6 +12,7 @@ use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::edge::io::Serving;
 use crate::error::Error;
+use crate::face::Routing;
 use crate::metrics::{BadJson, Deadline, Ending, FailedKey, RequestCap};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
@@ -93,7 +94,7 @@ pub(super) async fn filter(
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
     let headers = &session.req_header().headers;
     let ask = Ask { state, snapshot, caller, face, headers };
-    let Planned { pools, attempts, conversation } =
+    let Planned { pools, attempts, conversation, routing } =
         ask.plan(&envelope, &body).map_err(Refusal::kept)?;
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
@@ -118,6 +119,7 @@ pub(super) async fn filter(
         pools,
         conversation,
         attempts,
+        routing,
         next: None,
         fresh: false,
         dice: SplitMix64::new(rand::random()),
@@ -230,6 +232,7 @@ struct Planned {
     pools: Vec<Arc<Pool>>,
     attempts: Attempts,
     conversation: Option<Conversation>,
+    routing: Option<Box<Routing>>,
 }
 
 /// An authenticated request whose body has been understood.
@@ -254,18 +257,21 @@ impl Ask<'_> {
             facts: &|target| target.facts(now),
             last: &|key| self.state.live.conversations.find(key, now),
             seed: rand::rng().next_u64(),
+            dry: false,
         };
         let chosen = request.choose()?;
         for reason in chosen.excluded() {
             self.state.metrics.excluded.inc(reason);
         }
+        let asked = self.face == Face::OpenRouter && Routing::is_asked(self.headers);
+        let routing = asked.then(|| Box::new(chosen.routing()));
         if let Some(refusal) = chosen.refusal() {
             self.state.metrics.no_peer.inc();
-            return Err(refusal);
+            return Err(routing.map_or(refusal.clone(), |routing| routing.beside(refusal)));
         }
         let conversation = chosen.conversation;
         let (pools, orders) = chosen.orders();
-        Ok(Planned { pools, attempts: Attempts::new(orders), conversation })
+        Ok(Planned { pools, attempts: Attempts::new(orders), conversation, routing })
     }
 
     fn generation(&self, envelope: &Envelope) -> Generation {

@@ -5,10 +5,11 @@ use super::exchange::Exchange;
 use crate::bounds::{ERROR_BODY_BYTES, INTERIM_HEADS};
 use crate::edge::clock::{Clock, now_ms};
 use crate::error::Error;
-use crate::face::{self, Relay, Reply, Step};
+use crate::face::{self, Relay, Reply, Routing, Step};
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::request::route::Face;
+use crate::snapshot::Target;
 use crate::upstream::attempts::{Verdict, classify_status};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
@@ -62,6 +63,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             injected_usage: attempt.injected_usage,
             price: Arc::clone(&attempt.target.endpoint.price),
             prompt_bytes: exchange.body.len() as u64,
+            routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
         }))),
         Verdict::Fail(outcome) => {
             attempt.ends(outcome);
@@ -82,6 +84,11 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
     exchange.answered = status;
     *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
     Ok(())
+}
+
+/// What the caller asked to be told of an attempt that answers with this status.
+fn told(routing: Option<&Routing>, target: &Target, status: u16) -> Option<Arc<str>> {
+    routing.map(|routing| routing.answered(&target.endpoint, status))
 }
 
 /// Whether the body is anything but itself, though `identity` was asked for (F39).
@@ -160,11 +167,10 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
             }
             if end {
                 let name = &attempt.target.endpoint.provider.name;
-                let error = face::wrap_upstream_error(
-                    attempt.status,
-                    kept.as_deref().unwrap_or_default(),
-                    name,
-                );
+                let said = kept.as_deref().unwrap_or_default();
+                let routing = told(exchange.routing.as_deref(), &attempt.target, attempt.status);
+                let error = face::wrap_upstream_error(attempt.status, said, name);
+                let error = Error { routing, ..error };
                 *body = Some(match exchange.clock.began_with_comment() {
                     true => face::error_event(exchange.named(), &error),
                     false => face::error_body(&error, Some(&exchange.generation.id)),
