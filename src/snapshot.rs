@@ -3,7 +3,7 @@
 //! Live state is attached, not contained: health, cooldowns, statistics and metric handles belong
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
-use crate::api;
+use crate::api::{self, listing::Listing};
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Provider, Router};
 use crate::config::Settings;
 use crate::endpoint::{self, Registry, Stickiness, fingerprint};
@@ -87,8 +87,10 @@ pub struct Snapshot {
     /// By slug and by alias.
     routers: HashMap<Arc<str>, Arc<Router>>,
     presets: Vec<Preset>,
-    /// `GET models`, rendered once.
-    pub models: Bytes,
+    /// `GET models`.
+    pub listing: Listing,
+    /// `GET providers`, rendered once.
+    pub providers: Bytes,
 }
 
 impl Snapshot {
@@ -128,7 +130,8 @@ impl Snapshot {
         let slug = |provider: &Arc<Provider>| Arc::clone(&provider.slug);
         let slugs =
             catalog.providers().map(|each| (each.name.to_lowercase(), slug(each))).collect();
-        let models = api::models::render(catalog.models().map(|model| &**model));
+        let listing = Listing::new(catalog.models());
+        let providers = api::providers::render(catalog.providers());
         let routers = catalog.routers.iter().map(|router| Arc::new(router.clone()));
         let named = |router: Arc<Router>| {
             let aliases: Vec<Arc<str>> = router.aliases.iter().map(|it| Arc::from(&**it)).collect();
@@ -137,7 +140,7 @@ impl Snapshot {
         };
         let routers = routers.flat_map(named).collect();
         let presets = catalog.presets.clone();
-        Ok(Self { settings, rules, slugs, pools, routers, presets, models })
+        Ok(Self { settings, rules, slugs, pools, routers, presets, listing, providers })
     }
 
     /// The slug of the provider with this display name, in any case.
@@ -170,10 +173,15 @@ impl Snapshot {
         self.presets.iter().find(|preset| *preset.slug == *slug)
     }
 
+    /// Every pool once.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let own = self.pools.iter().filter(|(name, pool)| **name == pool.model.slug);
+        own.map(|(_, pool)| pool)
+    }
+
     /// Every target once.
     pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
-        let own = self.pools.iter().filter(|(name, pool)| **name == pool.model.slug);
-        own.flat_map(|(_, pool)| &pool.targets)
+        self.pools().flat_map(|pool| &pool.targets)
     }
 }
 
