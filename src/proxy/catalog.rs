@@ -10,7 +10,7 @@ use crate::catalog::{Endpoint, Model};
 use crate::edge::clock::now_ms;
 use crate::error::Error;
 use crate::request::route::{self, Face, Read};
-use crate::selection::{self, Candidate, Constraint, Facts, Question};
+use crate::selection::{self, Candidate, Constraint, Facts, Layers, Question};
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
 use bytes::Bytes;
@@ -100,14 +100,9 @@ fn find(
     let now = now_ms();
     let shown =
         |slug: &str| snapshot.pool(slug).map_or_else(Shown::default, |pool| shown(pool, now));
-    let mut constraint = snapshot.settings.constraint.clone();
-    if let Some(user) = user {
-        constraint.merge(&user.constraint);
-    }
-    let allowed = |model: &Arc<Model>| match user.is_none_or(|user| user.allows_model(&model.slug))
-    {
-        true => left(model, &constraint),
-        false => Vec::new(),
+    let allowed = |model: &Arc<Model>| match user.filter(|user| user.allows_model(&model.slug)) {
+        Some(user) => left(model, &user.constraint),
+        None => Vec::new(),
     };
     let view = View {
         path: uri.path(),
@@ -127,7 +122,7 @@ fn find(
 fn left(model: &Model, constraint: &Constraint) -> Vec<Arc<Endpoint>> {
     let candidate = |endpoint| Candidate { endpoint, facts: Facts::default() };
     let candidates: Vec<_> = model.endpoints.iter().map(candidate).collect();
-    let plan = selection::plan(&candidates, &Question::of(constraint), 0);
+    let plan = selection::plan(&candidates, &Question::of(Layers(&[constraint])), 0);
     let mut places: Vec<usize> = plan.order().collect();
     places.sort_unstable();
     places.into_iter().filter_map(|place| model.endpoints.get(place).cloned()).collect()
