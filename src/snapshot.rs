@@ -3,6 +3,7 @@
 //! Live state is attached, not contained: health, cooldowns, statistics and metric handles belong
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
+use crate::api::endpoints::{self, Known};
 use crate::api::{self, listing::Listing};
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Router};
 use crate::config::Settings;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -94,6 +96,34 @@ pub struct Snapshot {
     pub listing: Listing,
     /// `GET providers`, rendered once.
     pub providers: Bytes,
+    /// `GET endpoints/zdr`, for askers without a key and with one.
+    zero_retention: [Kept; 2],
+}
+
+impl Pool {
+    /// Every endpoint with what is known of it now.
+    pub fn known(&self, now_ms: u64) -> impl Iterator<Item = Known<'_>> {
+        self.targets.iter().map(move |target| Known {
+            model: &self.model,
+            endpoint: &target.endpoint,
+            facts: target.facts(now_ms),
+            report: target.live.report(now_ms),
+        })
+    }
+}
+
+/// A body that is made at most once a second, whoever asks.
+#[derive(Default)]
+struct Kept(Mutex<(u64, Bytes)>);
+
+impl Kept {
+    fn get(&self, now_ms: u64, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut kept = self.0.lock();
+        if now_ms >= kept.0 {
+            *kept = (now_ms.saturating_add(1_000), make());
+        }
+        kept.1.clone()
+    }
 }
 
 impl Snapshot {
@@ -139,7 +169,8 @@ impl Snapshot {
         let presets = catalog.presets.clone();
         let listing = Listing::new(catalog.models());
         let providers = api::providers::render(catalog.providers());
-        Ok(Self { settings, rules, names, presets, listing, providers })
+        let zero_retention = Default::default();
+        Ok(Self { settings, rules, names, presets, listing, providers, zero_retention })
     }
 
     /// What is named so, by slug or alias.
@@ -175,6 +206,19 @@ impl Snapshot {
             Named::Pool(pool) if **name == *pool.model.slug => Some(pool),
             _ => None,
         })
+    }
+
+    /// `GET endpoints/zdr`.
+    #[must_use]
+    pub fn zero_retention(&self, now_ms: u64, to_key: bool) -> Bytes {
+        let make = || {
+            let mut pools: Vec<&Arc<Pool>> = self.pools().collect();
+            pools.sort_unstable_by(|a, b| a.model.slug.cmp(&b.model.slug));
+            let known = pools.into_iter().flat_map(|pool| pool.known(now_ms));
+            endpoints::zero_retention(known, to_key)
+        };
+        let [without, with] = &self.zero_retention;
+        (if to_key { with } else { without }).get(now_ms, make)
     }
 
     /// Every target once.
