@@ -18,7 +18,8 @@ pub const H2_ERROR_RESETS: usize = 256;
 pub const H2_RESET_STREAMS: usize = 16;
 /// Bytes of an answer that wait in one stream for its caller's window.
 pub const H2_SEND_BYTES: usize = 64 << 10;
-/// HTTP/2 streams whose answer is Weir's own and that wait for their caller, of all connections.
+/// Answers of Weir's own that wait for their caller, of all connections: on HTTP/2, and lists made for
+/// one caller.
 pub const LINGERING: usize = 64;
 
 /// Largest request body unless configured otherwise, bytes.

@@ -3,7 +3,8 @@
 //! Live state is attached, not contained: health, cooldowns, statistics and metric handles belong
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
-use crate::api;
+use crate::api::endpoints::{self, Known};
+use crate::api::{self, listing::Listing};
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Router};
 use crate::config::Settings;
 use crate::endpoint::{self, Registry, Stickiness, fingerprint};
@@ -14,6 +15,7 @@ use crate::upstream::pools::Pools;
 use crate::upstream::{Unusable, Upstream};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -84,8 +86,38 @@ pub struct Snapshot {
     /// Models and routers by slug and by alias.
     names: HashMap<Arc<str>, Named, RandomState>,
     presets: Vec<Preset>,
-    /// `GET models`, rendered once.
-    pub models: Bytes,
+    /// `GET models`.
+    pub listing: Listing,
+    /// `GET providers`, rendered once.
+    pub providers: Bytes,
+    /// `GET endpoints/zdr`, for askers without a key and with one.
+    zero_retention: [Kept; 2],
+}
+
+impl Pool {
+    /// Every endpoint with what is known of it now.
+    pub fn known(&self, now_ms: u64) -> impl Iterator<Item = Known<'_>> {
+        self.targets.iter().map(move |target| Known {
+            model: &self.model,
+            endpoint: &target.endpoint,
+            facts: target.facts(now_ms),
+            report: target.live.report(now_ms),
+        })
+    }
+}
+
+/// A body that is made at most once a second, whoever asks.
+#[derive(Default)]
+struct Kept(Mutex<(u64, Bytes)>);
+
+impl Kept {
+    fn get(&self, now_ms: u64, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut kept = self.0.lock();
+        if now_ms >= kept.0 {
+            *kept = (now_ms.saturating_add(1_000), make());
+        }
+        kept.1.clone()
+    }
 }
 
 impl Snapshot {
@@ -122,7 +154,6 @@ impl Snapshot {
             }
             names.insert(Arc::clone(&model.slug), Named::Pool(pool));
         }
-        let models = api::models::render(catalog.models().map(|model| &**model));
         for router in &catalog.routers {
             let aliases = router.aliases.iter().map(|alias| Arc::from(&**alias));
             for name in aliases.chain([Arc::clone(&router.slug)]) {
@@ -130,7 +161,10 @@ impl Snapshot {
             }
         }
         let presets = catalog.presets.clone();
-        Ok(Self { settings, rules, names, presets, models })
+        let listing = Listing::new(catalog.models());
+        let providers = api::providers::render(catalog.providers());
+        let zero_retention = Default::default();
+        Ok(Self { settings, rules, names, presets, listing, providers, zero_retention })
     }
 
     /// What is named so, by slug or alias.
@@ -160,13 +194,30 @@ impl Snapshot {
         self.presets.iter().find(|preset| *preset.slug == *slug)
     }
 
-    /// Every target once.
-    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
-        let own = self.names.iter().filter_map(|(name, named)| match named {
+    /// Every pool once.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.names.iter().filter_map(|(name, named)| match named {
             Named::Pool(pool) if **name == *pool.model.slug => Some(pool),
             _ => None,
-        });
-        own.flat_map(|pool| &pool.targets)
+        })
+    }
+
+    /// `GET endpoints/zdr`.
+    #[must_use]
+    pub fn zero_retention(&self, now_ms: u64, to_key: bool) -> Bytes {
+        let make = || {
+            let mut pools: Vec<&Arc<Pool>> = self.pools().collect();
+            pools.sort_unstable_by(|a, b| a.model.slug.cmp(&b.model.slug));
+            let known = pools.into_iter().flat_map(|pool| pool.known(now_ms));
+            endpoints::zero_retention(known, to_key)
+        };
+        let [without, with] = &self.zero_retention;
+        (if to_key { with } else { without }).get(now_ms, make)
+    }
+
+    /// Every target once.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.pools().flat_map(|pool| &pool.targets)
     }
 }
 
