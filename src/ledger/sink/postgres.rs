@@ -145,15 +145,13 @@ async fn deliver(
         let sql = "INSERT INTO weir.price (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         transaction.execute(sql, &[&&hash[..], &text]).await?;
     }
-    let Position { epoch, segment, offset } = batch.cursor;
-    transaction
-        .execute(
-            "INSERT INTO weir.cursor (node, epoch, segment, \"offset\") VALUES ($1, $2, $3, $4)
-             ON CONFLICT (node) DO UPDATE SET
-             epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\"",
-            &[&&batch.node[..], &(epoch as i64), &(segment as i64), &(offset as i64)],
-        )
-        .await?;
+    if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
+        let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\")
+            VALUES ($1, $2, $3, $4) ON CONFLICT (node) DO UPDATE SET
+            epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\"";
+        let at = [epoch as i64, segment as i64, offset as i64];
+        transaction.execute(sql, &[&&node[..], &at[0], &at[1], &at[2]]).await?;
+    }
     transaction.commit().await?;
     months.extend(fresh);
     Ok(receipt)
