@@ -1,9 +1,9 @@
 //! `weir drain`: from what carries records to where they are kept.
 
+use super::progress;
 use crate::config::connection_string;
 use crate::ledger::Target;
 use crate::ledger::drain::{Drained, Drainer, Route};
-use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::SecretString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ fn secret(file: Option<&Path>, credential: &str) -> Result<SecretString, ExitCod
 }
 
 fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
-    let bar = bar();
+    let bar = progress::rows(0);
     let (mut pause, mut drained) = (BACKOFF.0, Drained::default());
     loop {
         match drainer.step() {
@@ -105,14 +105,6 @@ fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
     );
     drop(writeln!(io::stdout(), "{summary}"));
     if conflicts + dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Drawn on a terminal only.
-fn bar() -> ProgressBar {
-    let style = "{bar:40} {pos}/{len} rows, {per_sec}, {eta} left";
-    let style =
-        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
 }
 
 /// Standard error may be closed: there is nobody to tell then.

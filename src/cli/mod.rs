@@ -6,6 +6,7 @@ mod drain;
 mod explain;
 mod key;
 mod ledger;
+mod progress;
 mod reconcile;
 mod run;
 mod usage;

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from load import Load
 from relay import Relay
+from postgres import Postgres
 from sinks import drained, load, needs_postgres, postgres, same, server  # noqa: F401
+from upstream import certificates
 from weir import Weir
 
 REPLAYS = int(os.environ.get("WEIR_REPLAYS", "5"))
@@ -136,6 +138,28 @@ def test_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres):
     laid = (weir.directory / "state/dead-letter-postgres.jsonl").read_text().splitlines()
     assert [json.loads(line)["app"] for line in laid] == ["poison", "poison"]
     assert all("23514" in json.loads(line)["refused"] for line in laid)
+
+
+@needs_postgres
+def test_a_server_over_tls_needs_a_certificate_for_its_name(run, tmp_path):
+    certificates(tmp_path / "certificates")
+    postgres = Postgres()
+    try:
+        url = postgres.encrypted(tmp_path / "certificates", "wronghost")
+        secret = tmp_path / "postgres.secret"
+        secret.write_text(url)
+        secret.chmod(0o400)
+        weir = run("a", settings={"ledger": {"postgres": {"file": str(secret)}}},
+                   environment={"SSL_CERT_FILE": str(tmp_path / "certificates/ca.pem")})
+        weir.ask()
+        weir.logged("not valid for name")
+        weir.settles(1, "spool_rows")
+        postgres.encrypted(tmp_path / "certificates", "good")
+        drained(weir)
+        assert same(weir, postgres) == 1
+        assert int(postgres.ask("select count(*) from pg_stat_ssl where ssl")[0][0]) >= 1
+    finally:
+        postgres.remove()
 
 
 @needs_postgres

@@ -15,7 +15,9 @@ pub(in crate::ledger) fn put(
     row: &Record,
     why: &str,
 ) -> io::Result<()> {
-    append(directory, sink, columns::json(row), why)
+    let mut object = Vec::new();
+    columns::put_json(&mut object, row);
+    append(directory, sink, serde_json::from_slice(&object)?, why)
 }
 
 /// The same for what was to be a row, as far as it is text.

@@ -143,7 +143,7 @@ impl Sink for JsonLines {
                 duplicates += 1;
                 continue;
             }
-            serde_json::to_writer(&mut lines, &columns::json(row)).map_err(io::Error::from)?;
+            columns::put_json(&mut lines, row);
             lines.push(b'\n');
         }
         self.file.write_all(&lines)?;

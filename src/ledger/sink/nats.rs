@@ -71,10 +71,11 @@ impl Nats {
         for row in batch.rows {
             let RecordKey { node, epoch, seq } = row.key;
             let node = hex::encode(node);
-            let line = Value::Object(columns::json(row)).to_string();
+            let mut line = Vec::with_capacity(1_500);
+            columns::put_json(&mut line, row);
             let subject = format!("{}.ledger.attempt.{node}", self.name);
             let id = format!("{node}-{epoch}-{seq}");
-            waiting.push((true, self.send(subject, &id, line.into_bytes()).await?));
+            waiting.push((true, self.send(subject, &id, line).await?));
         }
         let mut receipt = Receipt::default();
         for (is_row, acknowledgement) in waiting {

@@ -192,6 +192,10 @@ impl Reader {
         Ok(statement.exists(params![&key.node[..], key.epoch as i64, key.seq as i64])?)
     }
 
+    pub(in crate::ledger) fn count(&self) -> Result<u64, SinkError> {
+        Ok(self.0.query_row("SELECT count(*) FROM attempt", [], |row| row.get(0))?)
+    }
+
     /// Every row in order of its key.
     pub(in crate::ledger) fn each(&self, mut take: impl FnMut(Record)) -> Result<(), SinkError> {
         let names = NAMES.join(",");
