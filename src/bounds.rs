@@ -165,7 +165,7 @@ pub const FAILED_DRAIN: Duration = Duration::from_secs(10);
 /// Sinks that the spool delivers to at once.
 pub const SINKS: usize = 4;
 /// Rows in one transaction of a sink.
-pub const SINK_BATCH: usize = 1_024;
+pub const SINK_BATCH: usize = 2_048;
 
 /// Pairs of model and provider with metrics of their own; the rest share `other`.
 pub const METRIC_PAIRS: usize = 4_096;
