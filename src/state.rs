@@ -10,6 +10,7 @@ use crate::edge::merge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
+use crate::pressure::Pressure;
 use crate::request::held_bytes::HeldBytes;
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::upstream::budget::RetryBudget;
@@ -37,6 +38,8 @@ pub struct State {
     pub budget: RetryBudget,
     /// Request bodies held.
     pub bodies: Arc<HeldBytes>,
+    /// Whether memory runs out.
+    pub pressure: Pressure,
     /// Places of HTTP/2 streams that wait for their caller to take Weir's own answer.
     pub lingering: Semaphore,
     /// Where access lines go instead of the log.
@@ -74,6 +77,7 @@ impl State {
             metrics,
             budget: RetryBudget::default(),
             bodies: Arc::default(),
+            pressure: Pressure::default(),
             lingering: Semaphore::new(LINGERING),
             access: OnceLock::new(),
             scratch: OnceLock::new(),
