@@ -95,8 +95,10 @@ impl Cgroup {
         let limit = limits.min().filter(|limit| *limit < NO_LIMIT)?;
         let stat = fs::read_to_string(level.join("memory.stat")).ok()?;
         let sum = |names: &[&str]| -> u64 {
-            let count = |line: &str| names.iter().find_map(|name| line.strip_prefix(name));
-            stat.lines().filter_map(|line| count(line)?.parse::<u64>().ok()).sum()
+            let of = |line: &str| -> Option<u64> {
+                names.iter().find_map(|name| line.strip_prefix(name)?.parse().ok())
+            };
+            stat.lines().filter_map(of).sum()
         };
         let free = sum(&self.version.cached).saturating_sub(sum(&self.version.needed));
         Some(Usage { limit, used: number(&self.version.used)?.saturating_sub(free) })

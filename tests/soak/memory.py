@@ -134,8 +134,8 @@ def table(stage: Stage, quick: bool, parts: list[str]) -> Iterator[dict]:
 
 async def hold(weir: Weir, count: int, growth: Growth) -> int:
     """Growth with so many streams open, each of which has had its first event."""
-    step = {"a": {"text": ["word "] * 60, "pace": 2.0}}
-    within = asyncio.Semaphore(100)
+    step = {"a": {"text": ["word "] * 60, "pace": 2.0, "first_delay": -2.0}}
+    within = asyncio.Semaphore(50)
     writers = []
 
     async def one() -> None:
