@@ -54,6 +54,11 @@ pub const DESCRIPTORS_MAX: usize = 1 << 20;
 /// Open caller connections unless configured otherwise, and their share of the descriptors (S9).
 pub const CONNECTIONS_DEFAULT: usize = 10_000;
 pub const CONNECTIONS_PERCENT: usize = 45;
+/// Percent of the control group's memory from which requests are refused, from which connections are,
+/// and below which requests are served again (F76).
+pub const MEMORY_SHED_PERCENT: u64 = 85;
+pub const MEMORY_CLOSE_PERCENT: u64 = 95;
+pub const MEMORY_CALM_PERCENT: u64 = 80;
 /// Requests under way at once unless configured otherwise, and their share: each may hold one
 /// upstream connection.
 pub const REQUESTS_DEFAULT: usize = SLOTS_DEFAULT;
@@ -111,6 +116,8 @@ pub const ERROR_BODY_BYTES: usize = 16 << 10;
 pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;
 /// And at most this share of the file descriptors.
 pub const IDLE_UPSTREAM_CONNECTIONS_PERCENT: usize = 10;
+/// Largest body read off behind a refusal, so that its connection can go on.
+pub const READ_OFF_BYTES: usize = 64 << 10;
 /// Time spent on reading off a body that nobody wants, so that its sender sees the answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 

@@ -24,6 +24,7 @@ use crate::state::State;
 use crate::upstream::attempts::Attempts;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -83,11 +84,12 @@ pub(super) async fn filter(
     };
     let caller = caller(state, session).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
-    let admitted = admit(state, &caller, &snapshot.settings.limits).map_err(Refusal::closing)?;
+    let limits = &snapshot.settings.limits;
+    let admitted = admit(state, &caller, limits, session.req_header())?;
     let mut held = state.bodies.hold();
-    let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
+    let body = whole_body(state, session, limits, &mut held).await?;
     // Pingora means to close a connection once it has written 100 (Continue).
-    keep_open(session, &snapshot.settings.limits, serving.is_some_and(Serving::is_pipelined));
+    keep_open(session, limits, serving.is_some_and(Serving::is_pipelined));
     head::end_hop(session.req_header_mut());
     let received = Instant::now();
     let envelope = understood(state, &body, operation).await?;
@@ -137,13 +139,29 @@ pub(super) async fn filter(
 }
 
 /// A place among the requests under way, before any byte of the body is read (S9).
-fn admit(state: &State, caller: &Caller, limits: &Limits) -> Result<Admitted, Error> {
-    if state.active() > limits.requests {
-        state.metrics.shed.inc(RequestCap::Total);
-        let says = "Too many requests are under way now";
-        return Err(Error::weir(503, says).retry_after(Some(1)));
+fn admit(
+    state: &State,
+    caller: &Caller,
+    limits: &Limits,
+    head: &RequestHeader,
+) -> Result<Admitted, Refusal> {
+    let full = |cap, says: &'static str| {
+        state.metrics.shed.inc(cap);
+        Error::weir(503, says).retry_after(Some(1))
+    };
+    if state.pressure.sheds() {
+        // Connections take memory too.
+        return Err(Refusal::closing(full(RequestCap::Memory, "Memory runs out now")));
     }
-    caller.admit(limits.requests_per_key).inspect_err(|_| state.metrics.shed.inc(RequestCap::Key))
+    if state.active() > limits.requests {
+        let error = full(RequestCap::Total, "Too many requests are under way now");
+        return Err(Refusal::unread(error, head));
+    }
+    let admitted = caller.admit(limits.requests_per_key);
+    admitted.map_err(|error| {
+        state.metrics.shed.inc(RequestCap::Key);
+        Refusal::unread(error, head)
+    })
 }
 
 async fn whole_body(
@@ -154,7 +172,7 @@ async fn whole_body(
 ) -> Result<Bytes, Refusal> {
     let bounds = Bounds {
         bytes: limits.body_bytes,
-        buffered: limits.buffered_bytes,
+        buffered: state.pressure.bodies(limits.buffered_bytes),
         time: limits.body_timeout,
         rate: limits.min_body_rate,
     };
