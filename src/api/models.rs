@@ -82,8 +82,10 @@ fn row(model: &Model) -> Option<Value> {
         "per_request_limits": null,
         "supported_parameters": parameters,
         "default_parameters": {},
+        "supported_voices": null,
         "knowledge_cutoff": null,
         "expiration_date": null,
+        "links": { "details": format!("/api/v1/models/{}/endpoints", model.slug) },
     }))
 }
 

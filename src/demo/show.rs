@@ -24,14 +24,14 @@ pub fn banner(running: &Running<'_>) -> String {
     let model = MODELS.first().map_or("", |model| model.slug);
     let mut text = format!(
         "Weir serves http://{listen} (/api/v1 as OpenRouter does, /v1 byte for byte).\n\n\
-         \x20 {:<12} {:<9} {:>16} {:>9} {:>12} {:>9}\n",
-        "model", "provider", "USD/M in, out", "tokens/s", "first token", "failures"
+         \x20 {:<12} {:<9} {:>21} {:>9} {:>12} {:>9}\n",
+        "model", "provider", "USD/M in, cached, out", "tokens/s", "first token", "failures"
     );
     for endpoint in ENDPOINTS {
-        let price = format!("{}, {}", endpoint.input, endpoint.output);
+        let price = format!("{}, {}, {}", endpoint.input, endpoint.cached, endpoint.output);
         let _ = writeln!(
             text,
-            "  {:<12} {:<9} {price:>16} {:>9} {:>9} ms {:>8}%",
+            "  {:<12} {:<9} {price:>21} {:>9} {:>9} ms {:>8}%",
             endpoint.model,
             display(endpoint.provider),
             endpoint.tokens_per_second,
@@ -139,7 +139,7 @@ mod tests {
             "'Authorization: Bearer sk-or-v1-0'",
             "base_url=\"http://127.0.0.1:8080/api/v1\", api_key=\"sk-or-v1-0\"",
             "http://127.0.0.1:8081/metrics",
-            "  demo/delta   Cedar           2.00, 8.00       150       120 ms        1%",
+            "  demo/delta   Cedar          2.00, 0.20, 8.00       150       120 ms        1%",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
