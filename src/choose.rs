@@ -11,12 +11,16 @@ use crate::error::Error;
 use crate::request::envelope::Envelope;
 use crate::request::preferences::ProviderPreferences;
 use crate::selection::{
-    self, Ask, Candidate, Constraint, Exclusion, Facts, Funnel, Plan, Question, Score, Variants,
+    self, Ask, Candidate, Constraint, Exclusion, Facts, Funnel, Layers, Needs, Plan, Question,
+    Score, Variants,
 };
 use crate::snapshot::{Pool, Snapshot, Target};
 use conversation::rewards;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+use std::borrow::Cow;
 use std::sync::Arc;
+
+static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// An authenticated request whose body has been understood, at one moment.
 pub struct Request<'a> {
@@ -34,99 +38,82 @@ pub struct Request<'a> {
 }
 
 /// The plan for one model.
-pub struct Planned {
+pub struct Planned<'a> {
     /// What was asked for, by which name ever.
-    pub asked: Arc<str>,
-    pub pool: Arc<Pool>,
+    pub asked: &'a str,
+    pub pool: &'a Arc<Pool>,
     pub seed: u64,
     pub plan: Plan,
+    needs: Needs,
     /// Fallbacks are off: of all that is planned only the first may be tried.
     sole: bool,
-    funnel: Funnel,
 }
 
 /// A model to plan for.
-struct Wanted {
-    asked: Arc<str>,
-    pool: Arc<Pool>,
+struct Wanted<'a> {
+    asked: &'a str,
+    pool: &'a Arc<Pool>,
     variants: Variants,
-    constraint: Constraint,
+    /// What rules say.
+    constraint: Cow<'a, Constraint>,
 }
 
 /// What a request comes to.
 #[derive(Default)]
-pub struct Chosen {
-    pub planned: Vec<Planned>,
+pub struct Chosen<'a> {
+    pub planned: Vec<Planned<'a>>,
     pub conversation: Option<Conversation>,
     /// Whether endpoints of all models are tried in one order.
     across: bool,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
     /// Plans for every model the request names.
     ///
     /// # Errors
     /// A rule's refusal; a model that does not exist or is not for this caller. Empty plans are none:
     /// [`Chosen::refusal`] makes them one.
-    pub fn choose(&self) -> Result<Chosen, Error> {
+    pub fn choose(&self) -> Result<Chosen<'a>, Error> {
         let preset = self.preset()?;
         let preferences = match preset {
             Some(preset) if self.envelope.member("provider").is_none() => &preset.provider,
             _ => &self.envelope.provider,
         };
-        let wanted = self.wanted()?;
-        let could_stick = |wanted: &Wanted| wanted.pool.targets.iter().any(|it| rewards(it));
-        let mut chosen = Chosen {
-            across: preferences.across_models,
-            conversation: wanted.iter().any(could_stick).then(|| self.conversation()).flatten(),
-            ..Chosen::default()
+        let wanted = self.wanted(preset)?;
+        let could_stick = |wanted: &Wanted<'_>| wanted.pool.targets.iter().any(|it| rewards(it));
+        let conversation = wanted.iter().any(could_stick).then(|| self.conversation()).flatten();
+        let plan = |(wanted, nth): (Wanted<'a>, u64)| {
+            self.plan(&wanted, preferences, self.seed.wrapping_add(nth), conversation)
         };
-        let mut seed = self.seed;
-        for wanted in wanted {
-            let planned = self.plan(wanted, preferences, seed, chosen.conversation);
-            seed = seed.wrapping_add(1);
-            chosen.planned.push(planned);
-        }
-        Ok(chosen)
+        let planned = wanted.into_iter().zip(0..).map(plan).collect();
+        Ok(Chosen { planned, conversation, across: preferences.across_models })
     }
 
     fn conversation(&self) -> Option<Conversation> {
-        let session = self.headers.get("x-session-id").and_then(|value| value.to_str().ok());
+        let session = self.headers.get(&X_SESSION_ID).and_then(|value| value.to_str().ok());
         Conversation::of(&self.caller.workspace, self.envelope, self.body, session)
     }
 
     fn plan(
         &self,
-        wanted: Wanted,
+        wanted: &Wanted<'a>,
         preferences: &ProviderPreferences,
         seed: u64,
         conversation: Option<Conversation>,
-    ) -> Planned {
+    ) -> Planned<'a> {
         let Wanted { asked, pool, variants, constraint: rules } = wanted;
-        let mut constraint = self.snapshot.settings.constraint.clone();
-        constraint.merge(&self.caller.constraint);
-        constraint.merge(&rules);
-        let mut own = preferences.constraint();
-        own.resolve(|name| self.snapshot.slug_of(name));
-        constraint.merge(&own);
+        let layers = [&self.caller.constraint, &**rules, &preferences.constraint];
         let key = conversation.map(|conversation| conversation.key(&pool.model.slug));
         let last = key.and_then(self.last);
-        let facts = |target: &Arc<Target>| Facts {
-            warm: last == Some(target.fingerprint) && rewards(target),
-            ..(self.facts)(target)
+        let candidate = |target: &'a Arc<Target>| {
+            let warm = last == Some(target.fingerprint) && rewards(target);
+            Candidate { endpoint: &target.endpoint, facts: Facts { warm, ..(self.facts)(target) } }
         };
-        let candidates: Vec<_> = pool
-            .targets
-            .iter()
-            .map(|target| Candidate { endpoint: &target.endpoint, facts: facts(target) })
-            .collect();
+        let candidates: Vec<_> = pool.targets.iter().map(candidate).collect();
         let bytes = self.body.len();
-        let question = question(self.envelope, preferences, variants, &constraint, bytes);
+        let question = question(self.envelope, preferences, *variants, Layers(&layers), bytes);
         let plan = selection::plan(&candidates, &question, seed);
-        let mut funnel = Funnel::default();
-        funnel.add(&pool.model.slug, &candidates, &question, &plan);
-        let sole = constraint.no_fallbacks && preferences.order.is_empty();
-        Planned { asked, pool, seed, plan, sole, funnel }
+        Planned { asked, pool, seed, plan, needs: question.needs, sole: question.is_sole() }
     }
 }
 
@@ -136,14 +123,14 @@ pub fn question<'a>(
     envelope: &Envelope,
     preferences: &'a ProviderPreferences,
     variants: Variants,
-    constraint: &'a Constraint,
+    constraints: Layers<'a>,
     body_bytes: usize,
 ) -> Question<'a> {
     let ask = Ask { service: envelope.service, ..preferences.ask() };
-    Question { constraint, ask: variants.apply(ask), needs: envelope.needs(body_bytes) }
+    Question { constraints, ask: variants.apply(ask), needs: envelope.needs(body_bytes) }
 }
 
-impl Chosen {
+impl Chosen<'_> {
     /// Why each endpoint that is in no order is not.
     pub fn excluded(&self) -> impl Iterator<Item = Exclusion> {
         self.planned.iter().flat_map(|planned| planned.plan.excluded.iter().map(|(_, why)| *why))
@@ -155,7 +142,7 @@ impl Chosen {
         let is_empty = self.planned.iter().all(|planned| planned.plan.ranked.is_empty());
         is_empty.then(|| {
             let mut funnel = Funnel::default();
-            self.planned.iter().for_each(|planned| funnel.merge(&planned.funnel));
+            self.planned.iter().for_each(|planned| planned.fill(&mut funnel));
             selection::nothing_left(&funnel)
         })
     }
@@ -166,9 +153,9 @@ impl Chosen {
     pub fn orders(self) -> (Vec<Arc<Pool>>, Vec<Vec<usize>>) {
         if !self.across {
             let each = self.planned.into_iter();
-            return each.map(|it| (it.pool, it.plan.order().collect::<Vec<_>>())).unzip();
+            return each.map(|it| (Arc::clone(it.pool), it.plan.order().collect())).unzip();
         }
-        let scores = |(model, planned): (usize, &Planned)| {
+        let scores = |(model, planned): (usize, &Planned<'_>)| {
             planned.plan.ranked.iter().map(move |score| (*score, model)).collect::<Vec<_>>()
         };
         let mut all: Vec<(Score, usize)> =
@@ -182,7 +169,7 @@ impl Chosen {
         for (score, model) in all {
             let Some(planned) = self.planned.get(model) else { continue };
             if last.replace(model) != Some(model) {
-                pools.push(Arc::clone(&planned.pool));
+                pools.push(Arc::clone(planned.pool));
                 orders.push(Vec::new());
             }
             if let Some(run) = orders.last_mut() {
@@ -193,15 +180,23 @@ impl Chosen {
     }
 }
 
-impl Planned {
+impl<'a> Planned<'a> {
     /// Endpoints left after each step that took some out; first all there were.
-    pub fn steps(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        self.funnel.steps()
+    #[must_use]
+    pub fn steps(&self) -> Vec<(&'static str, usize)> {
+        let mut funnel = Funnel::default();
+        self.fill(&mut funnel);
+        funnel.steps().collect()
+    }
+
+    fn fill(&self, funnel: &mut Funnel) {
+        let endpoint = |index| self.target(index).map(|target| &target.endpoint);
+        funnel.add(&self.pool.model.slug, &self.needs, &self.plan, endpoint);
     }
 
     /// The target of an index in the plan.
     #[must_use]
-    pub fn target(&self, index: usize) -> Option<&Arc<Target>> {
+    pub fn target(&self, index: usize) -> Option<&'a Arc<Target>> {
         self.pool.targets.get(index)
     }
 }

@@ -4,7 +4,7 @@
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
 use crate::api;
-use crate::catalog::{Catalog, Endpoint, Model, Preset, Provider, Router};
+use crate::catalog::{Catalog, Endpoint, Model, Preset, Router};
 use crate::config::Settings;
 use crate::endpoint::{self, Registry, Stickiness, fingerprint};
 use crate::metrics::{EndpointMetrics, EndpointState, Metrics};
@@ -13,6 +13,7 @@ use crate::selection::Facts;
 use crate::upstream::pools::Pools;
 use crate::upstream::{Unusable, Upstream};
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use std::collections::HashMap;
@@ -76,16 +77,18 @@ pub struct Pool {
     pub targets: Vec<Arc<Target>>,
 }
 
+/// What a model's name can stand for.
+pub enum Named {
+    Pool(Arc<Pool>),
+    Router(Router),
+}
+
 /// One configuration, ready to serve.
 pub struct Snapshot {
     pub settings: Arc<Settings>,
     pub rules: Rules,
-    /// Provider slugs by display name in lowercase, as older clients send it.
-    slugs: HashMap<String, Arc<str>>,
-    /// By slug and by alias.
-    pools: HashMap<Arc<str>, Arc<Pool>>,
-    /// By slug and by alias.
-    routers: HashMap<Arc<str>, Arc<Router>>,
+    /// Models and routers by slug and by alias.
+    names: HashMap<Arc<str>, Named, RandomState>,
     presets: Vec<Preset>,
     /// `GET models`, rendered once.
     pub models: Bytes,
@@ -112,7 +115,7 @@ impl Snapshot {
             })?;
             upstreams.insert(Arc::clone(&provider.slug), Arc::new(upstream));
         }
-        let mut pools = HashMap::new();
+        let mut names = HashMap::default();
         for model in catalog.models() {
             let targets = model.endpoints.iter().filter_map(|endpoint| {
                 let upstream = upstreams.get(&endpoint.provider.slug)?;
@@ -121,41 +124,34 @@ impl Snapshot {
             let targets = targets.collect::<Result<_, _>>()?;
             let pool = Arc::new(Pool { model: Arc::clone(model), targets });
             for alias in &model.aliases {
-                pools.insert(Arc::from(alias.as_str()), Arc::clone(&pool));
+                names.insert(Arc::from(alias.as_str()), Named::Pool(Arc::clone(&pool)));
             }
-            pools.insert(Arc::clone(&model.slug), pool);
+            names.insert(Arc::clone(&model.slug), Named::Pool(pool));
         }
-        let slug = |provider: &Arc<Provider>| Arc::clone(&provider.slug);
-        let slugs =
-            catalog.providers().map(|each| (each.name.to_lowercase(), slug(each))).collect();
         let models = api::models::render(catalog.models().map(|model| &**model));
-        let routers = catalog.routers.iter().map(|router| Arc::new(router.clone()));
-        let named = |router: Arc<Router>| {
-            let aliases: Vec<Arc<str>> = router.aliases.iter().map(|it| Arc::from(&**it)).collect();
-            let names = aliases.into_iter().chain([Arc::clone(&router.slug)]);
-            names.map(move |name| (name, Arc::clone(&router))).collect::<Vec<_>>()
-        };
-        let routers = routers.flat_map(named).collect();
+        for router in &catalog.routers {
+            let aliases = router.aliases.iter().map(|alias| Arc::from(&**alias));
+            for name in aliases.chain([Arc::clone(&router.slug)]) {
+                names.insert(name, Named::Router(router.clone()));
+            }
+        }
         let presets = catalog.presets.clone();
-        Ok(Self { settings, rules, slugs, pools, routers, presets, models })
+        Ok(Self { settings, rules, names, presets, models })
     }
 
-    /// The slug of the provider with this display name, in any case.
+    /// What is named so, by slug or alias.
     #[must_use]
-    pub fn slug_of(&self, name: &str) -> Option<Arc<str>> {
-        self.slugs.get(&name.to_lowercase()).cloned()
+    pub fn named(&self, name: &str) -> Option<&Named> {
+        self.names.get(name)
     }
 
     /// The pool of the model named so, by slug or alias.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
-        self.pools.get(name)
-    }
-
-    /// The router of this slug or alias.
-    #[must_use]
-    pub fn router(&self, name: &str) -> Option<&Arc<Router>> {
-        self.routers.get(name)
+        match self.named(name) {
+            Some(Named::Pool(pool)) => Some(pool),
+            _ => None,
+        }
     }
 
     /// Whether any preset is configured.
@@ -172,8 +168,11 @@ impl Snapshot {
 
     /// Every target once.
     pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
-        let own = self.pools.iter().filter(|(name, pool)| **name == pool.model.slug);
-        own.flat_map(|(_, pool)| &pool.targets)
+        let own = self.names.iter().filter_map(|(name, named)| match named {
+            Named::Pool(pool) if **name == *pool.model.slug => Some(pool),
+            _ => None,
+        });
+        own.flat_map(|pool| &pool.targets)
     }
 }
 

@@ -24,6 +24,7 @@ pub struct Caller {
     /// What the operator calls the key.
     pub name: Arc<str>,
     pub workspace: Arc<str>,
+    /// What deployment, workspace and key allow together.
     pub constraint: Constraint,
     /// Model slugs the key may use, `author/*` for all of an author; `None` allows all.
     pub models: Option<Vec<Arc<str>>>,

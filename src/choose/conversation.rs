@@ -5,7 +5,8 @@ use crate::endpoint::Stickiness;
 use crate::request::envelope::Envelope;
 use crate::snapshot::Target;
 use crate::usage::{Kind, Usage};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use foldhash::quality::FixedState;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 
 /// What tells one conversation from the others of its workspace.
@@ -32,7 +33,7 @@ impl Conversation {
         }
         let field = session_field.filter(|id| id.len() <= SESSION_ID_BYTES);
         let session = envelope.session_id.as_deref().or(field);
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FixedState::default().build_hasher();
         workspace.hash(&mut hasher);
         match (session, envelope.prompt_cache_key.as_deref()) {
             (Some(id), _) => (1_u8, id).hash(&mut hasher),
@@ -53,9 +54,7 @@ impl Conversation {
     /// Its key among the conversations with one model.
     #[must_use]
     pub fn key(&self, model: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.hash, model).hash(&mut hasher);
-        hasher.finish()
+        FixedState::default().hash_one((self.hash, model))
     }
 
     /// Notes a success. A named conversation sticks at once, any other once its prompt was read from

@@ -4,25 +4,22 @@ use super::{Request, Wanted};
 use crate::catalog::{Preset, Router};
 use crate::error::{Availability, Error};
 use crate::rules::{self, Decision};
-use crate::selection::Variants;
-use crate::snapshot::Pool;
-use std::sync::Arc;
+use crate::selection::{Constraint, Variants};
+use crate::snapshot::{Named, Pool};
+use std::borrow::Cow;
 
-impl Request<'_> {
+impl<'a> Request<'a> {
     /// Every model the request means, with what rules and variants say of each.
-    pub(super) fn wanted(&self) -> Result<Vec<Wanted>, Error> {
-        let preset = self.preset()?;
+    pub(super) fn wanted(&self, preset: Option<&'a Preset>) -> Result<Vec<Wanted<'a>>, Error> {
         let mut wanted = Vec::with_capacity(self.envelope.models.len());
         for asked in &self.envelope.models {
-            let (name, named) = split_preset(asked);
-            match (name, preset) {
-                ("", Some(preset)) => {
+            match (split_preset(asked), preset) {
+                (("", _), Some(preset)) => {
                     for model in &preset.models {
                         self.want(asked, model, &mut wanted)?;
                     }
                 }
-                _ if named.is_some() => self.want(asked, &Arc::from(name), &mut wanted)?,
-                _ => self.want(asked, asked, &mut wanted)?,
+                ((name, _), _) => self.want(asked, name, &mut wanted)?,
             }
         }
         if wanted.is_empty() {
@@ -33,10 +30,10 @@ impl Request<'_> {
 
     /// The preset that the request names, by field or in its model. Where none is configured, the field
     /// is one of those that are consumed and mean nothing.
-    pub(super) fn preset(&self) -> Result<Option<&Preset>, Error> {
-        let in_model = self.envelope.models.iter().find_map(|model| split_preset(model).1);
+    pub(super) fn preset(&self) -> Result<Option<&'a Preset>, Error> {
+        let in_model = || self.envelope.models.iter().find_map(|model| split_preset(model).1);
         let field = self.envelope.preset.as_deref().filter(|_| self.snapshot.has_presets());
-        let Some(slug) = field.or(in_model) else { return Ok(None) };
+        let Some(slug) = field.or_else(in_model) else { return Ok(None) };
         let found = self.snapshot.preset(slug);
         let missing = || Error::caller(404, format!("Preset {slug} not found")).param("preset");
         found.map(Some).ok_or_else(missing)
@@ -45,72 +42,75 @@ impl Request<'_> {
     /// Adds what `name` stands for: a model, or all that a router may choose.
     fn want(
         &self,
-        asked: &Arc<str>,
-        name: &Arc<str>,
-        wanted: &mut Vec<Wanted>,
+        asked: &'a str,
+        name: &'a str,
+        wanted: &mut Vec<Wanted<'a>>,
     ) -> Result<(), Error> {
-        let (base, variants) = self.base(name);
-        let decision = self.decide(&base)?;
-        let base = decision.rename.clone().unwrap_or(base);
-        let Some(router) = self.snapshot.router(&base) else {
-            let pool = self.pool(&base).ok_or_else(|| self.unknown(asked))?;
-            wanted.push(Wanted {
-                asked: Arc::clone(asked),
-                pool,
-                variants,
-                constraint: decision.constraint,
-            });
-            return Ok(());
+        let (base, variants, listed) = self.base(name);
+        let Decision { rename, constraint } = self.decide(&base)?;
+        let named = match rename {
+            Some(model) => self.snapshot.named(model),
+            None => listed,
         };
-        let before = wanted.len();
-        wanted.extend(self.routed(router, asked, variants, &decision));
-        if wanted.len() == before { Err(self.unknown(asked)) } else { Ok(()) }
+        match named {
+            Some(Named::Pool(pool)) if self.allows(pool) => {
+                wanted.push(Wanted { asked, pool, variants, constraint });
+            }
+            Some(Named::Router(router)) => {
+                let before = wanted.len();
+                wanted.extend(self.routed(router, asked, variants, &constraint));
+                if wanted.len() == before {
+                    return Err(self.unknown(asked));
+                }
+            }
+            _ => return Err(self.unknown(asked)),
+        }
+        Ok(())
     }
 
     /// The models behind a router that this caller may use and no rule refuses.
-    fn routed<'r>(
-        &'r self,
-        router: &'r Router,
-        asked: &'r Arc<str>,
+    fn routed(
+        &self,
+        router: &'a Router,
+        asked: &'a str,
         variants: Variants,
-        decision: &'r Decision,
-    ) -> impl Iterator<Item = Wanted> + 'r {
+        rules: &Cow<'a, Constraint>,
+    ) -> impl Iterator<Item = Wanted<'a>> {
         router.models.iter().filter_map(move |model| {
-            let own = self.decide(model).ok()?;
-            let pool = self.pool(own.rename.as_ref().unwrap_or(model))?;
-            let mut constraint = decision.constraint.clone();
-            constraint.merge(&own.constraint);
-            Some(Wanted { asked: Arc::clone(asked), pool, variants, constraint })
+            let Decision { rename, constraint: own } = self.decide(model).ok()?;
+            let pool = self.snapshot.pool(rename.unwrap_or(model))?;
+            let mut constraint = rules.clone();
+            constraint.to_mut().merge(&own);
+            self.allows(pool).then_some(Wanted { asked, pool, variants, constraint })
         })
     }
 
-    /// The name that rules and the catalogue know, and the variants after it. A name that is listed
-    /// as it stands has none.
-    fn base(&self, name: &Arc<str>) -> (Arc<str>, Variants) {
-        let listed = self.snapshot.pool(name).is_some() || self.snapshot.router(name).is_some();
-        match Variants::split(name).filter(|_| !listed) {
-            Some((base, variants)) => (Arc::from(&*base), variants),
-            None => (Arc::clone(name), Variants::default()),
+    /// The name that rules and the catalogue know, the variants after it, and what it names. A name
+    /// that is listed as it stands has no variants.
+    fn base(&self, name: &'a str) -> (Cow<'a, str>, Variants, Option<&'a Named>) {
+        let listed = self.snapshot.named(name);
+        if listed.is_none()
+            && let Some((base, variants)) = Variants::split(name)
+        {
+            let listed = self.snapshot.named(&base);
+            return (base, variants, listed);
         }
+        (Cow::Borrowed(name), Variants::default(), listed)
     }
 
-    fn decide(&self, model: &str) -> Result<Decision, Error> {
-        let decision = self.snapshot.rules.decide(&rules::Facts {
+    fn decide(&self, model: &str) -> Result<Decision<'a>, Error> {
+        let decided = self.snapshot.rules.decide(&rules::Facts {
             model,
             key: &self.caller.name,
             workspace: &self.caller.workspace,
             stream: self.envelope.stream,
             headers: self.headers,
         });
-        match decision.reject {
-            Some(refusal) => Err(refusal),
-            None => Ok(decision),
-        }
+        decided.map_err(Clone::clone)
     }
 
-    fn pool(&self, name: &str) -> Option<Arc<Pool>> {
-        let pool = self.snapshot.pool(name);
-        pool.filter(|pool| self.caller.allows_model(&pool.model.slug)).cloned()
+    fn allows(&self, pool: &Pool) -> bool {
+        self.caller.allows_model(&pool.model.slug)
     }
 
     /// Unknown and forbidden give the same answer (S15).
@@ -125,10 +125,8 @@ impl Request<'_> {
     }
 }
 
-/// The model before an `@preset/slug`, and the slug.
+/// A name, and the slug of the preset it is asked for with, as in `author/model@preset/slug`.
 fn split_preset(name: &str) -> (&str, Option<&str>) {
-    match name.split_once("@preset/") {
-        Some((model, slug)) => (model, Some(slug)),
-        None => (name, None),
-    }
+    let at = name.find('@').and_then(|_| name.split_once("@preset/"));
+    at.map_or((name, None), |(model, slug)| (model, Some(slug)))
 }

@@ -67,7 +67,7 @@ fn body(path: &Path) -> Result<Vec<u8>, String> {
 fn explain(args: &Args, loaded: Loaded, body: &[u8]) -> Result<(String, bool), String> {
     let Loaded { settings, catalog, keys, rules, .. } = loaded;
     let caller = match &args.key {
-        None => Arc::new(anyone()),
+        None => Arc::new(anyone(settings.constraint.clone())),
         Some(name) => {
             let mut known = keys.callers().filter(|caller| *caller.name == **name);
             known.next().cloned().ok_or_else(|| format!("no key is called {name}"))?
@@ -105,13 +105,13 @@ fn explain(args: &Args, loaded: Loaded, body: &[u8]) -> Result<(String, bool), S
 }
 
 /// A caller for whom only the deployment's policy holds.
-fn anyone() -> Caller {
+fn anyone(constraint: Constraint) -> Caller {
     Caller {
         key_hash: [0; 32],
         handle: "".into(),
         name: "".into(),
         workspace: "default".into(),
-        constraint: Constraint::default(),
+        constraint,
         models: None,
         requests_at_once: None,
         requests: Arc::default(),
@@ -123,10 +123,10 @@ fn refused(error: &Error) -> String {
 }
 
 /// One model: the funnel, who is out and why, who is in with what it was ranked by.
-fn show(planned: &Planned) -> String {
+fn show(planned: &Planned<'_>) -> String {
     let slug = &planned.pool.model.slug;
     let mut text = format!("model     {slug}");
-    if planned.asked != *slug {
+    if *planned.asked != **slug {
         text.push_str(&format!(", asked for as {}", planned.asked));
     }
     text.push_str(&format!("\nseed      {}\n", planned.seed));

@@ -37,9 +37,10 @@ pub(super) const WORKSPACE: &[&str] = &[
     "no_fallbacks",
 ];
 
-/// Reads the keys. `known` are the provider slugs and endpoint tags that may be named, unless the
-/// files that define them could not be read.
-pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
+/// Reads the keys, each with all the policy that holds for it: the `deployment`'s, its workspace's and
+/// its own. `known` are the provider slugs and endpoint tags that may be named, unless the files that
+/// define them could not be read.
+pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>, deployment: &Constraint) -> Keys {
     let workspaces = workspaces(root, known);
     let (mut names, mut digests) = (HashSet::new(), HashSet::new());
     let mut callers = Vec::new();
@@ -50,7 +51,7 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>) -> Keys {
         let workspace = section.checked("workspace", value::slug);
         let models = section.checked("models", patterns);
         let workspace = workspace.unwrap_or_else(|| "default".to_owned());
-        if let Some(policy) = workspaces.get(&workspace) {
+        for policy in workspaces.get(&workspace).into_iter().chain([deployment]) {
             constraint.merge(policy);
         }
         let disabled = section.or("disabled", false);

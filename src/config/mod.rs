@@ -99,11 +99,14 @@ fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Opti
             let tags = models.tags.iter().filter(|tag| !slugs.contains_key(*tag));
             slugs.keys().chain(tags).map(String::as_str).collect()
         });
-    let keys = keys.as_ref().map(|file| keys::read(&file.root(keys::ROOT), known.as_deref()));
     let weir = weir.as_ref().map(|file| {
         let root = file.root(settings::KEYS);
         (settings::read(&root, known.as_deref(), environment), rules(&root, report))
     });
+    let deployment = weir.as_ref().map(|(settings, _)| settings.constraint.clone());
+    let deployment = deployment.unwrap_or_default();
+    let keys =
+        keys.as_ref().map(|file| keys::read(&file.root(keys::ROOT), known.as_deref(), &deployment));
     let (settings, rules) = weir?;
     if let (Some(rules), Some(models), Some(known)) = (&rules, &models, &known) {
         check_mentions(rules, models, known, report);

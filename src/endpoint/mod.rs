@@ -32,6 +32,7 @@ const RATE_LIMITED_MS: u64 = 5_000;
 const STUMBLE_MS: u64 = 1_000;
 const STUMBLE_AFTER: u32 = 2;
 /// Outage (design): in 30 s three counted failures in a row, or five attempts with under half good.
+const RECENT_MS: u64 = 30_000;
 const OUTAGE_IN_A_ROW: u32 = 3;
 const OUTAGE_ATTEMPTS: u64 = 5;
 /// Ejection (F10): five counted failures in a row; 30 s, longer each time, up to 300 s.
@@ -54,6 +55,8 @@ pub struct Live {
     towards_ejection: AtomicU32,
     /// Successes and counted failures of the last 30 s.
     recent: Window<10>,
+    /// When [`Self::recent`] holds no failure any more.
+    well_from: AtomicU64,
     /// Only an endpoint that was ever used has them.
     statistics: OnceLock<Box<Statistics>>,
 }
@@ -67,7 +70,8 @@ impl Default for Live {
             ejections: AtomicU32::new(0),
             in_a_row: AtomicU32::new(0),
             towards_ejection: AtomicU32::new(0),
-            recent: Window::new(3_000),
+            recent: Window::new(RECENT_MS / 10),
+            well_from: AtomicU64::new(0),
             statistics: OnceLock::new(),
         }
     }
@@ -143,6 +147,7 @@ impl Live {
 
     fn failed(&self, now_ms: u64, retry_after: Option<u32>) -> bool {
         self.recent.add(now_ms, 0, 1);
+        self.well_from.fetch_max(now_ms.saturating_add(RECENT_MS), Relaxed);
         let in_a_row = self.in_a_row.fetch_add(1, Relaxed).saturating_add(1);
         // A 503 or 529 that names a time wants what a 429 wants (F17).
         let asked = retry_after.map(scope::asked_ms);
@@ -167,6 +172,9 @@ impl Live {
     }
 
     fn outage(&self, now_ms: u64) -> bool {
+        if now_ms >= self.well_from.load(Relaxed) {
+            return false;
+        }
         let (good, bad) = self.recent.sums(now_ms);
         // If the last three outcomes failed and the window holds three failures, it holds those.
         let row = u64::from(OUTAGE_IN_A_ROW);

@@ -7,7 +7,7 @@ use super::segments::Segments;
 use super::spool::Spool;
 use super::testing::{self, dispatched, options, price};
 use super::{Claim, Durability, Found, Gate, Ledger, OpenError, Options, SpoolFull};
-use super::{flush, reading, recover, sink};
+use super::{flush, reading, recover, saved, sink};
 use crate::bounds::SEGMENT_BYTES;
 use crate::meter::Tally;
 use crate::usage::{Kind, Usage};
@@ -125,7 +125,8 @@ fn a_failed_write_admits_nobody_and_loses_nothing() {
     };
     let attempt = claim("gen-1").unwrap();
     attempt.dispatched();
-    let flusher = flush::Flusher::new(shared.clone(), spool);
+    let saver = saved::Saver::open(shared.directory.path(), shared.writer).unwrap();
+    let flusher = flush::Flusher::new(shared.clone(), spool, saver);
     let flushing = std::thread::spawn(move || flusher.run());
     assert!(!attempt.complete(Duration::from_secs(60)), "its record is not on disk");
     drop(attempt);
@@ -301,6 +302,53 @@ fn a_torn_slot_is_counted_as_lost() {
     fs::write(&slots, bytes).unwrap();
     let again = Ledger::open(options(crashed.path())).unwrap();
     assert_eq!((again.depth().recovered, again.depth().rows_lost), (1, 1));
+}
+
+/// The state directory as a power cut leaves it: the mapped slots are those of `then`.
+fn cut(place: &Path, then: &[u8]) -> tempfile::TempDir {
+    let after = testing::crash(place);
+    let mut slots = then.to_vec();
+    // Another mount than the one on which these were stored.
+    let residence = std::mem::offset_of!(super::map::Header, residence);
+    slots[residence] ^= 1;
+    fs::write(after.path().join("state/slots"), slots).unwrap();
+    after
+}
+
+#[test]
+fn after_a_power_cut_open_attempts_are_what_was_saved_of_them() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let before = fs::read(place.path().join("state/slots")).unwrap();
+    let open = dispatched(&ledger, "gen-open", 1);
+    (&open).reported(&Usage::ZERO.with(Kind::Input, 3));
+    let saved = || saved::load(&place.path().join("state"), ledger.shared.writer.node);
+    testing::until("it is saved", || {
+        saved().iter().any(|slot| slot.reported() == Some(Usage::ZERO.with(Kind::Input, 3)))
+    });
+    // No page of the map was written since before the claim.
+    let after = cut(place.path(), &before);
+    let again = Ledger::open(options(after.path())).unwrap();
+    assert_eq!((again.depth().recovered, again.depth().crash_recovered), (1, 1));
+    let Found::Rows(rows) = again.find("gen-open") else { panic!("not found") };
+    assert_eq!(rows[0].usage, Usage::ZERO.with(Kind::Input, 3));
+}
+
+#[test]
+fn after_a_power_cut_no_slot_makes_a_second_row_of_what_the_database_has() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let open = dispatched(&ledger, "gen-1", 1);
+    let stale = fs::read(place.path().join("state/slots")).unwrap();
+    drop(open);
+    testing::until("it is delivered", || ledger.depth().rows_flushed == 1);
+    // The database as it is, the slots as they were: the page was written in between.
+    let again = cut(place.path(), &stale);
+    for name in ["ledger.db", "ledger.db-wal"] {
+        fs::copy(place.path().join(name), again.path().join(name)).unwrap();
+    }
+    let again = Ledger::open(options(again.path())).unwrap();
+    assert_eq!((again.depth().recovered, again.depth().conflicts), (0, 0));
 }
 
 #[test]

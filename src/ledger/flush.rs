@@ -6,6 +6,7 @@
 
 use super::depth::{Gate, add};
 use super::record::Record;
+use super::saved::Saver;
 use super::settle::settle;
 use super::shared::{Shared, Stop, now_us};
 use super::spool::Spool;
@@ -32,12 +33,13 @@ pub(super) struct Flusher {
     /// When the oldest row that is not synced may have been sealed.
     unsynced: Option<Instant>,
     last_round: Instant,
-    /// When the slot file was synced, and the claims counted then.
-    slots_synced: (Instant, u64),
+    saver: Saver,
+    /// When slots were saved, and the claims counted then.
+    saved: (Instant, u64),
 }
 
 impl Flusher {
-    pub(super) fn new(shared: Arc<Shared>, spool: Spool) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, spool: Spool, saver: Saver) -> Self {
         let now = Instant::now();
         Self {
             shared,
@@ -47,7 +49,8 @@ impl Flusher {
             appended: vec![],
             unsynced: None,
             last_round: now,
-            slots_synced: (now, 0),
+            saver,
+            saved: (now, 0),
         }
     }
 
@@ -93,12 +96,15 @@ impl Flusher {
         let appended = if rows > 0 { self.append(previous) } else { Ok(()) };
         // A row has waited at most one nap for its append: the rest is for its sync.
         let due = self.shared.options.durability.window().saturating_sub(NAP.1);
-        if self.unsynced.is_some_and(|since| since.elapsed() >= due) {
+        let saves = self.saves();
+        if self.unsynced.is_some_and(|since| saves || since.elapsed() >= due) {
             self.spool.sync()?;
             self.unsynced = None;
             self.give_up();
         }
-        self.sync_slots()?;
+        if saves {
+            self.save_slots()?;
+        }
         appended?;
         self.spool.turn()?;
         let limit = self.shared.options.spool_bytes / 20 * 19;
@@ -152,16 +158,22 @@ impl Flusher {
         self.shared.commits.announce();
     }
 
-    /// Makes the slots of open attempts durable, as often as the mode says and while there are any.
-    fn sync_slots(&mut self) -> io::Result<()> {
-        let (at, claims) = self.slots_synced;
+    /// Whether slots are to be saved: as often as the mode says, and while there are any.
+    fn saves(&self) -> bool {
+        let (at, claims) = self.saved;
         let claimed = self.shared.counters.claimed.load(Relaxed);
         let used = claimed != self.shared.counters.released.load(Relaxed);
         let active = used || claimed != claims;
-        if active && at.elapsed() >= self.shared.options.durability.slot_window() / 2 {
-            self.shared.map.sync().map_err(io::Error::other)?;
-            self.slots_synced = (Instant::now(), claimed);
-        }
+        active && at.elapsed() >= self.shared.options.durability.slot_window() / 2
+    }
+
+    /// Makes the slots of open attempts durable; those of synced records are free by now.
+    fn save_slots(&mut self) -> io::Result<()> {
+        let claimed = self.shared.counters.claimed.load(Relaxed);
+        let used = self.shared.high.load(Relaxed) as usize;
+        let slots = self.shared.map.slots();
+        self.saver.save(slots.get(..used).unwrap_or(slots))?;
+        self.saved = (Instant::now(), claimed);
         Ok(())
     }
 

@@ -30,7 +30,9 @@ pub(super) struct Header {
     pub(super) epoch: AtomicU64,
     /// Unix microseconds of the flusher's last round: when a killed process was last alive.
     pub(super) alive_us: AtomicU64,
-    spare: [AtomicU64; 504],
+    /// [`super::saved::residence`] when the epoch began; 0 where it is not known.
+    pub(super) residence: [AtomicU64; 3],
+    spare: [AtomicU64; 501],
 }
 
 /// A mapped slot file.
@@ -60,12 +62,9 @@ impl Map {
         Ok(Self { raw, file: file.try_clone()?, count })
     }
 
-    /// Makes all that was stored so far durable.
-    ///
-    /// # Errors
-    /// As for any file: what was stored since the last sync may be lost, and none after says so.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// The file behind it.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// The header page.

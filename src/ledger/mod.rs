@@ -6,8 +6,8 @@
 //! writes rows and cursor into the sink in one transaction; only then is a segment deleted. So a
 //! process that dies anywhere leaves each record in slot, spool or sink, and the primary key
 //! (node, epoch, seq) makes it once. What that promises: `kill -9` loses nothing; a power cut loses
-//! what [`Durability`] says. A slot is free again only when its record is synced, so that a failed
-//! sync loses nothing either (F63).
+//! what [`Durability`] says: slots are mapped, and what they say of open attempts is saved beside them. A
+//! slot is free again only when its record is synced, so that a failed sync loses nothing either (F63).
 
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -33,6 +33,7 @@ mod recover;
 pub mod report;
 pub mod review;
 mod row;
+mod saved;
 mod segment;
 mod segments;
 mod settle;
@@ -153,7 +154,10 @@ impl Ledger {
             .map_err(|source| OpenError::Sink { path: options.sqlite.clone(), source })?;
         let (shared, spool) = recover::start(directory, options)?;
         let shared = Arc::new(shared);
-        let flusher = flush::Flusher::new(shared.clone(), spool);
+        let place = shared.directory.path();
+        let saver = saved::Saver::open(place, shared.writer)
+            .map_err(OpenError::io("create files in", place))?;
+        let flusher = flush::Flusher::new(shared.clone(), spool, saver);
         let ledger = Arc::new(Self { shared: shared.clone(), threads: Mutex::default() });
         ledger.spawn("weir-flush", move || flusher.run())?;
         for (number, target) in shared.options.sinks().enumerate() {

@@ -4,9 +4,11 @@ use super::depth::add;
 use super::directory::{Directory, Writer, quarantine, sync_directory};
 use super::map::{Map, SLOT_BYTES};
 use super::record::{Record, flag};
+use super::saved::{self, furthest, residence};
 use super::segments::Segments;
 use super::settle::settle;
 use super::shared::Shared;
+use super::sink::sqlite::Reader;
 use super::slot::{DISPATCHED, FREE, SEALED, SLOT_VERSION, Slot};
 use super::spool::Spool;
 use super::{OpenError, Options};
@@ -54,7 +56,10 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     // A small spool in small segments: only whole ones are given back.
     let size = (options.spool_bytes / 4).clamp(SEGMENT_BYTES_LEAST, SEGMENT_BYTES);
     let mut spool = Spool::begin(&place, writer, segments.clone(), size).map_err(&appending)?;
-    let found = old.as_ref().map(|map| slots(map, writer)).unwrap_or_default();
+    let found = match &old {
+        Some(map) if resides(map) => slots(furthest(map.slots(), &[]), last_alive(map), writer),
+        _ => after_a_cut(old.as_ref(), &options, writer),
+    };
     for batch in found.rows.chunks(SINK_BATCH) {
         spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
     }
@@ -117,17 +122,37 @@ fn open_old(path: &Path) -> Result<Option<Map>, OpenError> {
     Ok(Some(map))
 }
 
-/// Settles every slot that holds an attempt. The slots keep saying the same until they are freed,
-/// so that a recovery that is itself killed is repeated with the same result.
-fn slots(map: &Map, writer: Writer) -> Found {
-    let alive_us = map.header().alive_us.load(Relaxed);
+/// Whether the map says what was stored last: its pages have not left memory since.
+fn resides(map: &Map) -> bool {
+    let then = map.header().residence.each_ref().map(|word| word.load(Relaxed));
+    residence(map.file()) == Some(then)
+}
+
+fn last_alive(map: &Map) -> u64 {
+    map.header().alive_us.load(Relaxed)
+}
+
+/// What is left of the slots where the host may have lost power. Nobody knows which pages of the map
+/// were written when, so an attempt may long have its row: what the database has is left out.
+fn after_a_cut(map: Option<&Map>, options: &Options, writer: Writer) -> Found {
+    let saved = saved::load(&options.directory, writer.node);
+    let mapped = map.map(Map::slots).unwrap_or_default();
+    let mut found = slots(furthest(mapped, &saved), map.map_or(0, last_alive), writer);
+    // The sinks keep the first row of a key in any case.
+    if let Ok(reader) = Reader::open(&options.sqlite) {
+        found.rows.retain(|(record, _)| !reader.has(&record.key).unwrap_or(false));
+    }
+    let cut = |(record, _): &&(Record, _)| record.outcome == Outcome::CrashRecovered;
+    found.cut = found.rows.iter().filter(cut).count() as u64;
+    found
+}
+
+/// Settles slots that hold an attempt. They keep saying the same until they are freed, so that a
+/// recovery that is itself killed is repeated with the same result.
+fn slots(used: Vec<&Slot>, alive_us: u64, writer: Writer) -> Found {
     let mut found = Found::default();
-    for slot in map.slots() {
-        let state = slot.state.load(Relaxed);
-        if !matches!(state, DISPATCHED | SEALED) {
-            continue;
-        }
-        if state == DISPATCHED {
+    for slot in used {
+        if slot.state.load(Relaxed) == DISPATCHED {
             found.cut += u64::from(close(slot, alive_us) == Outcome::CrashRecovered as u64);
         }
         let row = slot.image().and_then(|image| Some((settle(writer.node, &image)?, image.unit)));
@@ -203,6 +228,8 @@ fn stamp(map: &Map, count: usize, writer: Writer) {
     high.store((node >> 64) as u64, Relaxed);
     header.epoch.store(writer.epoch, Relaxed);
     header.alive_us.store(super::shared::now_us(), Relaxed);
+    let here = residence(map.file()).unwrap_or_default();
+    header.residence.iter().zip(here).for_each(|(word, value)| word.store(value, Relaxed));
     header.slot_bytes.store(SLOT_BYTES as u64, Relaxed);
     header.count.store(count as u64, Relaxed);
     header.version.store(SLOT_VERSION, Relaxed);

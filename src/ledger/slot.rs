@@ -79,6 +79,10 @@ impl<const WORDS: usize> Text<WORDS> {
     }
 }
 
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    std::array::from_fn(|_| AtomicU64::default())
+}
+
 fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
     for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
         let mut value = [0; 8];
@@ -126,6 +130,84 @@ pub(super) struct Image {
 }
 
 impl Slot {
+    /// Words of a slot without its intent.
+    const FIXED: usize = (size_of::<Self>() - INTENT_BYTES) / 8;
+
+    pub(super) fn empty() -> Self {
+        let zero = AtomicU64::default;
+        Self {
+            state: zero(),
+            epoch: zero(),
+            seq: zero(),
+            generation: zero(),
+            started_us: zero(),
+            ended_us: zero(),
+            duration_us: zero(),
+            first_content: zero(),
+            status: zero(),
+            outcome: zero(),
+            finish: zero(),
+            marks: zero(),
+            usage_side: zero(),
+            check: zero(),
+            usage: [zeros(), zeros()],
+            delivered: zeros(),
+            unit: zeros(),
+            native_finish: Text { len: zero(), words: zeros() },
+            upstream_id: Text { len: zero(), words: zeros() },
+            intent: zeros(),
+        }
+    }
+
+    /// Every word, in the order of the file; those of the intent last.
+    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
+        let plain = [
+            &self.state,
+            &self.epoch,
+            &self.seq,
+            &self.generation,
+            &self.started_us,
+            &self.ended_us,
+            &self.duration_us,
+            &self.first_content,
+            &self.status,
+            &self.outcome,
+            &self.finish,
+            &self.marks,
+            &self.usage_side,
+            &self.check,
+        ];
+        let texts = std::iter::once(&self.native_finish.len)
+            .chain(&self.native_finish.words)
+            .chain(std::iter::once(&self.upstream_id.len))
+            .chain(&self.upstream_id.words);
+        let counts = self.usage.as_flattened().iter().chain(&self.delivered).chain(&self.unit);
+        plain.into_iter().chain(counts).chain(texts).chain(&self.intent)
+    }
+
+    /// Appends what the slot says, as far as its intent reaches: a length, and so many words.
+    pub(super) fn copy(&self, into: &mut Vec<u64>) {
+        let at = into.len();
+        into.push(0);
+        let intent = usize::try_from(self.check.load(Relaxed) & 0xffff_ffff).unwrap_or(0);
+        let length = Self::FIXED + intent.div_ceil(8);
+        into.extend(self.words().take(length).map(|word| word.load(Relaxed)));
+        let copied = into.len() - at - 1;
+        if let Some(room) = into.get_mut(at) {
+            *room = copied as u64;
+        }
+    }
+
+    /// Takes what [`Slot::copy`] appended off the front of `words`. `None`: it did not.
+    pub(super) fn restore(words: &mut &[u64]) -> Option<Self> {
+        let (length, rest) = words.split_first()?;
+        let (own, rest) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
+        let slot = Self::empty();
+        slot.words().zip(own).for_each(|(word, value)| word.store(*value, Relaxed));
+        *words = rest;
+        Some(slot)
+    }
+
     /// Prepares a free slot for one attempt. The caller owns it alone until it is claimed here.
     pub(super) fn claim(&self, identity: Identity, intent: &Intent<'_>, unit: &[u64; KINDS]) {
         for word in [

@@ -19,11 +19,14 @@ pub struct PriceCeiling([u64; CEILINGS.len()]);
 
 impl Default for PriceCeiling {
     fn default() -> Self {
-        Self([u64::MAX; CEILINGS.len()])
+        Self::OPEN
     }
 }
 
 impl PriceCeiling {
+    /// Bounds nothing.
+    pub const OPEN: Self = Self([u64::MAX; CEILINGS.len()]);
+
     /// Bounds the price of one of [`CEILINGS`] by its place; a higher bound than before is none.
     pub fn lower(&mut self, place: usize, pico: u64) {
         if let Some(cell) = self.0.get_mut(place) {
@@ -43,7 +46,7 @@ impl PriceCeiling {
     /// Whether it bounds nothing.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        *self == Self::default()
+        *self == Self::OPEN
     }
 
     /// The first key whose price is over its bound, of the kinds that `concerns` this request.

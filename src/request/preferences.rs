@@ -15,15 +15,9 @@ use std::sync::Arc;
 /// `provider.*` as the request says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderPreferences {
+    /// What of it narrows the choice. An empty list narrows nothing.
+    pub constraint: Constraint,
     pub order: Vec<Arc<str>>,
-    pub only: Vec<Arc<str>>,
-    pub ignore: Vec<Arc<str>>,
-    pub quantizations: Vec<Arc<str>>,
-    pub allow_fallbacks: Option<bool>,
-    pub require_parameters: bool,
-    pub data_collection_deny: bool,
-    pub zdr: bool,
-    pub distillable: bool,
     pub sort: Option<Sort>,
     /// `partition: "none"`: endpoints of all models are sorted together.
     pub across_models: bool,
@@ -31,7 +25,6 @@ pub struct ProviderPreferences {
     pub min_throughput: Percentiles,
     /// In milliseconds.
     pub max_latency: Percentiles,
-    pub max_price: PriceCeiling,
     pub options: Options,
 }
 
@@ -40,29 +33,12 @@ pub struct ProviderPreferences {
 pub type Options = Vec<(Arc<str>, Vec<Range<usize>>)>;
 
 impl ProviderPreferences {
-    /// What of it narrows a choice. An empty list narrows nothing.
-    #[must_use]
-    pub fn constraint(&self) -> Constraint {
-        let given = |list: &Vec<Arc<str>>| (!list.is_empty()).then(|| list.clone());
-        Constraint {
-            only: given(&self.only),
-            ignore: self.ignore.clone(),
-            quantizations: given(&self.quantizations),
-            max_price: self.max_price,
-            zdr: self.zdr,
-            no_collection: self.data_collection_deny,
-            distillable: self.distillable,
-            require_parameters: self.require_parameters,
-            no_fallbacks: self.allow_fallbacks == Some(false),
-        }
-    }
-
     /// What of it is a wish.
     #[must_use]
     pub fn ask(&self) -> Ask<'_> {
         Ask {
             order: &self.order,
-            only: &self.only,
+            only: self.constraint.only.as_deref().unwrap_or_default(),
             sort: self.sort,
             min_throughput: self.min_throughput,
             max_latency: self.max_latency,
@@ -109,22 +85,26 @@ const fn object_wanted(param: &'static str) -> BodyError {
 impl ProviderPreferences {
     /// Reads the value of one known member.
     fn field(&mut self, scanner: &mut Scanner<'_>, name: &'static str) -> Result<(), BodyError> {
+        let constraint = &mut self.constraint;
         match name {
             "order" => self.order = slugs(scanner, "provider.order")?,
-            "only" => self.only = slugs(scanner, "provider.only")?,
-            "ignore" => self.ignore = slugs(scanner, "provider.ignore")?,
-            "quantizations" => self.quantizations = slugs(scanner, "provider.quantizations")?,
+            "only" => constraint.only = allowed(scanner, "provider.only")?,
+            "ignore" => constraint.ignore = slugs(scanner, "provider.ignore")?,
+            "quantizations" => {
+                constraint.quantizations = allowed(scanner, "provider.quantizations")?;
+            }
             "allow_fallbacks" => {
-                self.allow_fallbacks = boolean(scanner, "provider.allow_fallbacks")?;
+                let allowed = boolean(scanner, "provider.allow_fallbacks")?;
+                constraint.no_fallbacks = allowed == Some(false);
             }
             "require_parameters" => {
-                self.require_parameters = flag(scanner, "provider.require_parameters")?;
+                constraint.require_parameters = flag(scanner, "provider.require_parameters")?;
             }
-            "zdr" => self.zdr = flag(scanner, "provider.zdr")?,
+            "zdr" => constraint.zdr = flag(scanner, "provider.zdr")?,
             "enforce_distillable_text" => {
-                self.distillable = flag(scanner, "provider.enforce_distillable_text")?;
+                constraint.distillable = flag(scanner, "provider.enforce_distillable_text")?;
             }
-            "data_collection" => self.data_collection_deny = denies_collection(scanner)?,
+            "data_collection" => constraint.no_collection = denies_collection(scanner)?,
             "sort" => self.read_sort(scanner)?,
             // Tenths of a token a second, so that no cut-off is lost in rounding.
             "preferred_min_throughput" => {
@@ -133,7 +113,7 @@ impl ProviderPreferences {
             "preferred_max_latency" => {
                 self.max_latency = cutoffs(scanner, "provider.preferred_max_latency", 1_000.0)?;
             }
-            "max_price" => self.max_price = max_price(scanner)?,
+            "max_price" => constraint.max_price = max_price(scanner)?,
             _ => self.options = options::options(scanner)?,
         }
         Ok(())
@@ -193,6 +173,14 @@ fn slugs(scanner: &mut Scanner<'_>, param: &'static str) -> Result<Vec<Arc<str>>
         }
         Ok(Arc::from(slug))
     })
+}
+
+/// An allow-list; an empty one allows all.
+fn allowed(
+    scanner: &mut Scanner<'_>,
+    param: &'static str,
+) -> Result<Option<Vec<Arc<str>>>, BodyError> {
+    Ok(Some(slugs(scanner, param)?).filter(|list| !list.is_empty()))
 }
 
 /// `deny` is the contract's word, `disallow` what Zed sends.

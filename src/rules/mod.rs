@@ -10,8 +10,9 @@ mod when;
 
 use crate::config::problem::Problem;
 use crate::error::Error;
-use crate::selection::Constraint;
+use crate::selection::{Constraint, OPEN};
 use action::Action;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -31,13 +32,17 @@ pub struct Facts<'a> {
 }
 
 /// What the rules want done.
-#[derive(Debug, Clone, Default)]
-pub struct Decision {
-    /// Refuse with this error; nothing else counts then.
-    pub reject: Option<Error>,
+#[derive(Debug, Clone)]
+pub struct Decision<'a> {
     /// Serve this model in place of the one asked for.
-    pub rename: Option<Arc<str>>,
-    pub constraint: Constraint,
+    pub rename: Option<&'a str>,
+    pub constraint: Cow<'a, Constraint>,
+}
+
+impl Default for Decision<'_> {
+    fn default() -> Self {
+        Self { rename: None, constraint: Cow::Borrowed(&OPEN) }
+    }
 }
 
 #[derive(Debug)]
@@ -77,28 +82,31 @@ impl Rules {
         compile::compile(sources).map(|rules| Self { rules })
     }
 
-    /// What the rules say of a request. Allocates only where a rule matches.
+    /// What the rules say of a request. Allocates only where a second constraint matches.
     ///
     /// A request that names several models is asked about once for each, or a fallback would slip
     /// past the rules of its model.
-    #[must_use]
-    pub fn decide(&self, facts: &Facts<'_>) -> Decision {
+    ///
+    /// # Errors
+    /// The refusal of the first rule that rejects it.
+    pub fn decide(&self, facts: &Facts<'_>) -> Result<Decision<'_>, &Error> {
         let mut decision = Decision::default();
         for rule in &self.rules {
-            let model = decision.rename.as_deref().unwrap_or(facts.model);
+            let model = decision.rename.unwrap_or(facts.model);
             if !rule.when.holds(model, facts) {
                 continue;
             }
             rule.hits.fetch_add(1, Relaxed);
             match &rule.action {
-                Action::Reject(error) => {
-                    return Decision { reject: Some(error.clone()), ..Decision::default() };
+                Action::Reject(error) => return Err(error),
+                Action::Rename(model) => decision.rename = Some(model),
+                Action::Constrain(constraint) if *decision.constraint == OPEN => {
+                    decision.constraint = Cow::Borrowed(constraint);
                 }
-                Action::Rename(model) => decision.rename = Some(Arc::clone(model)),
-                Action::Constrain(constraint) => decision.constraint.merge(constraint),
+                Action::Constrain(constraint) => decision.constraint.to_mut().merge(constraint),
             }
         }
-        decision
+        Ok(decision)
     }
 
     /// How often each rule has matched, by name.

@@ -33,7 +33,7 @@ impl Request {
 }
 
 fn status(rules: &Rules, request: &Request) -> Option<u16> {
-    rules.decide(&request.facts()).reject.map(|error| error.status)
+    rules.decide(&request.facts()).err().map(|error| error.status)
 }
 
 const REJECT: &str = "reject = { status = 403, message = \"no\" }";
@@ -84,9 +84,8 @@ fn rules_run_in_order_over_all_files_and_a_rename_is_seen_by_the_later() {
     let mut request = Request { model: "a/1", ..request() };
     assert_eq!(status(&rules, &request), Some(403));
     request.stream = false;
-    let decision = rules.decide(&request.facts());
-    assert!(decision.reject.is_none());
-    assert_eq!(decision.rename.as_deref(), Some("c/x"));
+    let decision = rules.decide(&request.facts()).unwrap();
+    assert_eq!(decision.rename, Some("c/x"));
     let hits: Vec<_> = rules.hits().collect();
     assert_eq!(hits, [("a-is-b", 2), ("b-is-c", 1), ("no-b", 1)]);
     let named: Vec<_> =
@@ -108,7 +107,7 @@ fn constraints_narrow_and_never_loosen() {
          [[rule]]\nname = \"b\"\nconstrain = { only = [\"y\", \"z\"], ignore = \"q\", no_fallbacks = true }\n\
          [[rule]]\nname = \"c\"\nconstrain = { ignore = [\"p\"], no_collection = true }\n",
     );
-    let constraint = rules.decide(&request().facts()).constraint;
+    let constraint = rules.decide(&request().facts()).unwrap().constraint.into_owned();
     let expected = Constraint {
         only: Some(vec!["y".into()]),
         ignore: vec!["p".into(), "q".into()],
@@ -128,10 +127,8 @@ fn a_reject_ends_and_says_what_the_rule_says() {
         "[[rule]]\nname = \"a\"\nrename = \"b/c\"\n[[rule]]\nname = \"b\"\nwhen = { stream = true }\n\
          reject = { status = 429, message = \"Slow down.\" }\n[[rule]]\nname = \"c\"\nrename = \"d/e\"\n",
     );
-    let decision = rules.decide(&request().facts());
-    let error = decision.reject.unwrap();
+    let error = rules.decide(&request().facts()).unwrap_err();
     assert_eq!((error.status, &*error.message, error.retryable), (429, "Slow down.", true));
-    assert_eq!(decision.rename, None);
     assert_eq!(rules.hits().map(|(_, hits)| hits).collect::<Vec<_>>(), [1, 1, 0]);
 }
 
@@ -139,10 +136,10 @@ fn a_reject_ends_and_says_what_the_rule_says() {
 fn counts_go_on_over_a_reload_for_rules_that_keep_their_names() {
     let text = |name| format!("[[rule]]\nname = \"{name}\"\nrename = \"b/c\"\n");
     let old = rules(&(text("a") + &text("b")));
-    assert!(old.decide(&request().facts()).rename.is_some());
+    assert!(old.decide(&request().facts()).unwrap().rename.is_some());
     let mut new = rules(&(text("b") + &text("c")));
     new.inherit(&old);
-    assert!(new.decide(&request().facts()).rename.is_some());
+    assert!(new.decide(&request().facts()).unwrap().rename.is_some());
     assert_eq!(new.hits().collect::<Vec<_>>(), [("b", 2), ("c", 1)]);
     assert_eq!(old.hits().collect::<Vec<_>>(), [("a", 1), ("b", 2)], "old requests still count");
 }
@@ -242,9 +239,9 @@ fn bounds_are_held_at_the_bound_and_one_past_it() {
 
 #[test]
 fn no_rule_decides_nothing() {
-    let decision = Rules::default().decide(&request().facts());
-    assert!(decision.reject.is_none() && decision.rename.is_none());
-    assert_eq!(decision.constraint, Constraint::default());
+    let rules = Rules::default();
+    let decision = rules.decide(&request().facts()).unwrap();
+    assert_eq!((decision.rename, &*decision.constraint), (None, &Constraint::default()));
 }
 
 #[test]
@@ -261,7 +258,7 @@ fn the_shipped_files_compile_and_change_nothing() {
     assert!(!sources.is_empty());
     let rules = Rules::compile(&sources).unwrap();
     assert!(rules.hits().count() > 0, "an example that runs");
-    assert!(rules.decide(&request().facts()).reject.is_none());
+    assert!(rules.decide(&request().facts()).is_ok());
     assert!(rules.hits().all(|(_, hits)| hits == 0));
     let uncommented: String = sources.iter().map(|(_, text)| text.replace("\n# ", "\n")).collect();
     assert!(uncommented.contains("[[rule]]"));

@@ -1,7 +1,7 @@
 //! What one request wishes and needs. Unlike a constraint it is never merged: there is one.
 
 use super::constraint::names;
-use super::{Constraint, Facts};
+use super::{Facts, Layers};
 use crate::catalog::{Endpoint, Modalities, Parameters, Tier};
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub struct Ask<'a> {
 /// All that a plan depends on, beside the pool, its facts and the seed.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    pub constraint: &'a Constraint,
+    pub constraints: Layers<'a>,
     pub ask: Ask<'a>,
     pub needs: Needs,
 }
@@ -96,8 +96,15 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// A request that wishes and needs nothing.
     #[must_use]
-    pub fn of(constraint: &'a Constraint) -> Self {
-        Self { constraint, ask: Ask::default(), needs: Needs::default() }
+    pub fn of(constraints: Layers<'a>) -> Self {
+        Self { constraints, ask: Ask::default(), needs: Needs::default() }
+    }
+
+    /// Whether only the first of the plan may be tried: an asked order without fallbacks is a list of
+    /// its own.
+    #[must_use]
+    pub fn is_sole(&self) -> bool {
+        self.ask.order.is_empty() && self.constraints.any(|layer| layer.no_fallbacks)
     }
 }
 

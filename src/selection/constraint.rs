@@ -1,4 +1,4 @@
-//! The one merge of constraints, and the one way a slug names endpoints.
+//! What narrows a choice: the one merge of constraints, and the one way a slug names endpoints.
 
 use crate::catalog::Endpoint;
 use crate::price::PriceCeiling;
@@ -27,12 +27,25 @@ pub struct Constraint {
     pub no_fallbacks: bool,
 }
 
+/// Narrows nothing.
+pub static OPEN: Constraint = Constraint {
+    only: None,
+    ignore: Vec::new(),
+    quantizations: None,
+    max_price: PriceCeiling::OPEN,
+    zdr: false,
+    no_collection: false,
+    distillable: false,
+    require_parameters: false,
+    no_fallbacks: false,
+};
+
 impl Constraint {
     /// Narrows `self` by `other`: allow-lists intersect, `ignore` unites, booleans OR, price
     /// ceilings take the lower.
     ///
-    /// Slugs are compared as slugs. Display names that older clients send go through
-    /// [`Constraint::resolve`] before, or they intersect with nothing but themselves.
+    /// Slugs are compared as slugs: a display name, as older clients send it, intersects with nothing
+    /// but itself. What a request says is not merged but laid over the rest ([`Layers`]).
     pub fn merge(&mut self, other: &Self) {
         self.only = match (self.only.take(), &other.only) {
             (Some(ours), Some(theirs)) => Some(intersect(&ours, theirs)),
@@ -60,21 +73,34 @@ impl Constraint {
         self.no_fallbacks |= other.no_fallbacks;
     }
 
-    /// Replaces display names by slugs, so that lists of both sorts can be merged.
-    ///
-    /// `slug_of` answers for a name it knows, and `None` for anything else.
-    pub fn resolve(&mut self, slug_of: impl Fn(&str) -> Option<Arc<str>>) {
-        for slug in self.only.iter_mut().chain([&mut self.ignore]).flatten() {
-            if let Some(known) = slug_of(slug) {
-                *slug = known;
-            }
-        }
-    }
-
-    /// Whether its lists leave this endpoint in.
+    /// Whether its list of quantizations leaves this endpoint in.
     pub(super) fn quantization_fits(&self, endpoint: &Endpoint) -> bool {
         let label = endpoint.quantization.as_deref().unwrap_or("unknown");
         self.quantizations.as_deref().is_none_or(|list| holds(list, label))
+    }
+
+    /// Whether its list of providers leaves this endpoint in.
+    pub(super) fn allows(&self, endpoint: &Endpoint) -> bool {
+        self.only.as_deref().is_none_or(|only| names_any(only, endpoint))
+    }
+}
+
+/// Constraints that hold together. What they allow is what their merge allows, and nothing is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Layers<'a>(pub &'a [&'a Constraint]);
+
+impl Layers<'_> {
+    pub(super) fn all(self, holds: impl Fn(&Constraint) -> bool) -> bool {
+        self.0.iter().all(|layer| holds(layer))
+    }
+
+    pub(super) fn any(self, holds: impl Fn(&Constraint) -> bool) -> bool {
+        self.0.iter().any(|layer| holds(layer))
+    }
+
+    /// The lowest ceilings of all.
+    pub(super) fn max_price(self) -> PriceCeiling {
+        self.0.iter().fold(PriceCeiling::default(), |lowest, layer| lowest.min(layer.max_price))
     }
 }
 
@@ -156,15 +182,6 @@ mod tests {
         merged.merge(&Constraint { only: Some(vec![]), ..Constraint::default() });
         merged.merge(&Constraint { only: Some(list(&["a"])), ..Constraint::default() });
         assert_eq!(merged.only, Some(vec![]));
-    }
-
-    #[test]
-    fn names_resolve_to_slugs_before_merging() {
-        let mut asked = Constraint { only: Some(list(&["Together AI"])), ..Constraint::default() };
-        asked.resolve(|name| (name == "Together AI").then(|| Arc::from("together")));
-        let mut policy = Constraint { only: Some(list(&["together"])), ..Constraint::default() };
-        policy.merge(&asked);
-        assert_eq!(policy.only, Some(list(&["together"])));
     }
 
     fn slugs() -> impl Strategy<Value = Vec<Arc<str>>> {

@@ -3,8 +3,9 @@
 use super::constraint::names_any;
 use super::draw::SplitMix64;
 use super::order::Score;
-use super::{Candidate, Constraint, Exclusion, Facts, Plan, Question};
+use super::{Candidate, Exclusion, Facts, Layers, Plan, Question};
 use crate::catalog::{Endpoint, Modalities, Parameters, Tier};
+use crate::price::PriceCeiling;
 use crate::usage::Kind;
 
 /// Splits the pool. What stays is in `ranked`, as yet unranked.
@@ -14,11 +15,12 @@ pub(super) fn filter(candidates: &[Candidate<'_>], question: &Question<'_>, seed
         candidate.endpoint.tier == Some(Tier::Flex) && is_awake(candidate.endpoint)
     };
     let flex = candidates.iter().any(is_flex);
+    let policy = Policy::of(question);
     for (index, candidate) in candidates.iter().enumerate() {
         let endpoint = candidate.endpoint;
         let tier = question.ask.tier_rank(endpoint, flex);
-        let exclusion = by_policy(endpoint, question)
-            .or_else(|| by_capability(endpoint, question))
+        let exclusion = (policy.forbids(endpoint, question))
+            .or_else(|| by_capability(endpoint, question, policy.require_parameters))
             .or_else(|| tier.is_none().then_some(Exclusion::Tier));
         match (exclusion, tier) {
             (None, Some(tier)) => plan.ranked.push(Score { index, tier, ..Score::default() }),
@@ -37,48 +39,84 @@ fn is_awake(endpoint: &Endpoint) -> bool {
     endpoint.provider.keyless || !endpoint.provider.credentials.is_empty()
 }
 
-/// Why policy forbids this endpoint, if it does. Nothing live can change the answer.
-fn by_policy(endpoint: &Endpoint, question: &Question<'_>) -> Option<Exclusion> {
-    let Question { constraint, ask, needs } = question;
-    let Constraint { only, ignore, .. } = constraint;
-    let policy = endpoint.policy;
-    if !is_awake(endpoint) {
-        return Some(Exclusion::Dormant);
+/// What all layers of policy come to, seen once for all endpoints.
+struct Policy<'a> {
+    layers: Layers<'a>,
+    /// Whether any layer has such a list.
+    only: bool,
+    ignore: bool,
+    quantizations: bool,
+    no_fallbacks: bool,
+    no_collection: bool,
+    zdr: bool,
+    distillable: bool,
+    require_parameters: bool,
+    /// `None` bounds nothing.
+    max_price: Option<PriceCeiling>,
+}
+
+impl<'a> Policy<'a> {
+    fn of(question: &Question<'a>) -> Self {
+        let layers = question.constraints;
+        Self {
+            layers,
+            only: layers.any(|layer| layer.only.is_some()),
+            ignore: layers.any(|layer| !layer.ignore.is_empty()),
+            quantizations: layers.any(|layer| layer.quantizations.is_some()),
+            no_fallbacks: layers.any(|layer| layer.no_fallbacks),
+            no_collection: layers.any(|layer| layer.no_collection),
+            zdr: layers.any(|layer| layer.zdr),
+            distillable: layers.any(|layer| layer.distillable),
+            require_parameters: layers.any(|layer| layer.require_parameters),
+            max_price: Some(layers.max_price()).filter(|ceiling| !ceiling.is_open()),
+        }
     }
-    // Without fallbacks an asked order is the whole list (contract 2.3, `allow_fallbacks`).
-    let listed = !constraint.no_fallbacks || ask.order.is_empty() || names_any(ask.order, endpoint);
-    if !listed || only.as_deref().is_some_and(|only| !names_any(only, endpoint)) {
-        return Some(Exclusion::NotAllowed);
+
+    /// Why this endpoint may not be used, if it may not. Nothing live can change the answer.
+    fn forbids(&self, endpoint: &Endpoint, question: &Question<'_>) -> Option<Exclusion> {
+        let (layers, order) = (self.layers, question.ask.order);
+        if !is_awake(endpoint) {
+            return Some(Exclusion::Dormant);
+        }
+        // Without fallbacks an asked order is the whole list (contract 2.3, `allow_fallbacks`).
+        let listed = !self.no_fallbacks || order.is_empty() || names_any(order, endpoint);
+        if !listed || self.only && !layers.all(|layer| layer.allows(endpoint)) {
+            return Some(Exclusion::NotAllowed);
+        }
+        if self.ignore && layers.any(|layer| names_any(&layer.ignore, endpoint)) {
+            return Some(Exclusion::Ignored);
+        }
+        if self.no_collection && (endpoint.policy.trains || endpoint.policy.retains) {
+            return Some(Exclusion::DataPolicy);
+        }
+        if self.zdr && endpoint.policy.retains {
+            return Some(Exclusion::Zdr);
+        }
+        if self.quantizations && !layers.all(|layer| layer.quantization_fits(endpoint)) {
+            return Some(Exclusion::Quantization);
+        }
+        let input = question.needs.input;
+        let concerns = |kind| match kind {
+            Kind::InputImage => input.has(Modalities::IMAGE),
+            Kind::InputAudio => input.has(Modalities::AUDIO),
+            _ => true,
+        };
+        if self.max_price.is_some_and(|most| most.exceeded(&endpoint.price, concerns).is_some()) {
+            return Some(Exclusion::MaxPrice);
+        }
+        (self.distillable && !endpoint.distillable).then_some(Exclusion::Distillable)
     }
-    if names_any(ignore, endpoint) {
-        return Some(Exclusion::Ignored);
-    }
-    if constraint.no_collection && (policy.trains || policy.retains) {
-        return Some(Exclusion::DataPolicy);
-    }
-    if constraint.zdr && policy.retains {
-        return Some(Exclusion::Zdr);
-    }
-    if !constraint.quantization_fits(endpoint) {
-        return Some(Exclusion::Quantization);
-    }
-    let concerns = |kind| match kind {
-        Kind::InputImage => needs.input.has(Modalities::IMAGE),
-        Kind::InputAudio => needs.input.has(Modalities::AUDIO),
-        _ => true,
-    };
-    if constraint.max_price.exceeded(&endpoint.price, concerns).is_some() {
-        return Some(Exclusion::MaxPrice);
-    }
-    (constraint.distillable && !endpoint.distillable).then_some(Exclusion::Distillable)
 }
 
 /// Why the endpoint cannot do what the request needs.
-fn by_capability(endpoint: &Endpoint, question: &Question<'_>) -> Option<Exclusion> {
+fn by_capability(
+    endpoint: &Endpoint,
+    question: &Question<'_>,
+    require_parameters: bool,
+) -> Option<Exclusion> {
     let needs = question.needs;
     let output = needs.output_tokens.unwrap_or(0);
-    let required = question.constraint.require_parameters;
-    if required && !needs.parameters.without(endpoint.parameters).is_empty() {
+    if require_parameters && !needs.parameters.without(endpoint.parameters).is_empty() {
         return Some(Exclusion::RequireParameters);
     }
     if needs.least_tokens.saturating_add(output) > endpoint.context_length {

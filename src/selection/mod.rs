@@ -21,7 +21,7 @@ mod tests;
 mod variant;
 
 pub use ask::{Ask, Needs, PERCENTILES, Percentiles, Question, Service, Sort};
-pub use constraint::{Constraint, names};
+pub use constraint::{Constraint, Layers, OPEN, names};
 pub use draw::SplitMix64;
 pub use exclusion::Exclusion;
 pub use facts::{Facts, Grade};
@@ -65,7 +65,7 @@ impl Plan {
 pub fn plan(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) -> Plan {
     let mut plan = filter::filter(candidates, question, seed);
     order::arrange(&mut plan.ranked, candidates, question, SplitMix64::new(seed));
-    if question.constraint.no_fallbacks && question.ask.order.is_empty() {
+    if question.is_sole() {
         let unused = plan.ranked.drain(1.min(plan.ranked.len())..);
         plan.excluded.extend(unused.map(|score| (score.index, Exclusion::NoFallbacks)));
     }

@@ -63,17 +63,22 @@ pub struct Score {
     /// What this request is expected to cost there, pico-dollars.
     pub price: u64,
     pub in_flight: u32,
+    /// Place, tier, stickiness and demotions in one number: none but the place has more than a byte.
+    pub(super) class: u64,
 }
 
 impl Score {
-    fn class(&self) -> (usize, u8, u8, Demotion) {
-        (self.position, self.tier, self.cold, self.demotion)
+    fn set_class(&mut self) {
+        let place = u64::try_from(self.position).unwrap_or(u64::MAX) << 24;
+        let Demotion(demotion) = self.demotion;
+        let [tier, cold, demotion] = [self.tier, self.cold, demotion].map(u64::from);
+        self.class = place | tier << 16 | cold << 8 | demotion;
     }
 
     /// What scores are sorted by.
     #[must_use]
     pub fn key(&self) -> impl Ord + use<> {
-        (self.class(), self.metric, self.price)
+        (self.class, self.metric, self.price)
     }
 }
 
@@ -92,6 +97,7 @@ pub(super) fn arrange(
         }
     }
     quality::grade(ranked, candidates, question);
+    ranked.iter_mut().for_each(Score::set_class);
     if balances {
         shuffle(ranked, &mut random);
     }
@@ -140,8 +146,8 @@ pub(super) const fn throughput(facts: &Facts) -> u32 {
 /// Moves one of the leading class to the front, drawn by price; of equal prices the one of two with
 /// less in flight (power of two choices), so that replicas share work.
 fn draw_first(ranked: &mut [Score], random: &mut SplitMix64) {
-    let Some(class) = ranked.first().map(Score::class) else { return };
-    let front = ranked.iter().take_while(|score| score.class() == class);
+    let Some(class) = ranked.first().map(|score| score.class) else { return };
+    let front = ranked.iter().take_while(|score| score.class == class);
     let drawn = by_price(front.clone().map(|score| score.price), random);
     let Some(Score { price, in_flight, .. }) = ranked.get(drawn).copied() else { return };
     // The class is sorted by price, so equal ones stand together.

@@ -1,8 +1,8 @@
 //! What a caller is told when no endpoint is left to try.
 
 use super::exclusion::STEPS;
-use super::{Candidate, Exclusion, Plan, Question};
-use crate::catalog::{Modalities, Parameters};
+use super::{Exclusion, Needs, Plan};
+use crate::catalog::{Endpoint, Modalities, Parameters};
 use crate::error::{Availability, Error, ErrorType};
 use std::sync::Arc;
 
@@ -22,23 +22,22 @@ pub struct Funnel {
 }
 
 impl Funnel {
-    /// Takes in the plan of one more model.
-    pub fn add(
+    /// Takes in the plan of one more model. `endpoint` knows the candidates by their indices.
+    pub fn add<'a>(
         &mut self,
         model: &Arc<str>,
-        candidates: &[Candidate<'_>],
-        question: &Question<'_>,
+        needs: &Needs,
         plan: &Plan,
+        endpoint: impl Fn(usize) -> Option<&'a Arc<Endpoint>>,
     ) {
         self.models.push(Arc::clone(model));
-        self.total += candidates.len();
+        self.total += plan.ranked.len() + plan.excluded.len();
         for (index, exclusion) in &plan.excluded {
             let place = STEPS.iter().position(|step| step.exclusion == *exclusion);
             if let Some(taken) = place.and_then(|place| self.taken.get_mut(place)) {
                 *taken += 1;
             }
-            let Some(candidate) = candidates.get(*index) else { continue };
-            let (endpoint, needs) = (candidate.endpoint, &question.needs);
+            let Some(endpoint) = endpoint(*index) else { continue };
             match exclusion {
                 Exclusion::RequireParameters => {
                     let lacks = needs.parameters.without(endpoint.parameters);
@@ -53,15 +52,6 @@ impl Funnel {
                 _ => {}
             }
         }
-    }
-
-    /// Takes in the steps of further models.
-    pub fn merge(&mut self, other: &Self) {
-        self.models.extend(other.models.iter().cloned());
-        self.total += other.total;
-        self.taken.iter_mut().zip(other.taken).for_each(|(taken, more)| *taken += more);
-        self.parameters = self.parameters.or(other.parameters);
-        self.modalities = self.modalities.or(other.modalities);
     }
 
     /// Endpoints left after each step that took some out; first, as `candidates`, all there were.
@@ -126,18 +116,15 @@ pub fn nothing_left(funnel: &Funnel) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::{Constraint, Facts, fixture};
+    use crate::selection::fixture;
 
     /// The refusal after endpoints were taken out for these reasons.
     fn refused(exclusions: &[Exclusion]) -> Error {
         let endpoint = fixture::endpoint("a", 1);
-        let candidate = Candidate { endpoint: &endpoint, facts: Facts::default() };
-        let candidates = vec![candidate; exclusions.len()];
         let excluded = exclusions.iter().copied().enumerate().collect();
         let mut funnel = Funnel::default();
-        let constraint = Constraint::default();
         let plan = Plan { ranked: Vec::new(), excluded };
-        funnel.add(&Arc::from("author/model"), &candidates, &Question::of(&constraint), &plan);
+        funnel.add(&Arc::from("author/model"), &Needs::default(), &plan, |_| Some(&endpoint));
         nothing_left(&funnel)
     }
 

@@ -3,7 +3,8 @@
 //! A failure names its seed; `WEIR_SEED=<seed>` runs that one alone, `WEIR_SEEDS=<count>` more of them.
 
 use super::{
-    Ask, Candidate, Constraint, Exclusion, Facts, Needs, Plan, Question, SplitMix64, fixture, plan,
+    Ask, Candidate, Constraint, Exclusion, Facts, Layers, Needs, Plan, Question, SplitMix64,
+    fixture, plan,
 };
 use crate::catalog::Endpoint;
 use crate::endpoint::{Live, Sample, Stickiness, fingerprint};
@@ -153,7 +154,8 @@ fn no_excluded_endpoint_is_chosen_and_no_outage_ignored() {
             let zdr = world.random.below(3) == 0;
             let constraint = &constraints[usize::from(zdr)];
             let ask = Ask { max_latency: [Some(1_000), None, None, None], ..Ask::default() };
-            let question = Question { ask, ..Question::of(constraint) };
+            let layers = [constraint];
+            let question = Question { ask, ..Question::of(Layers(&layers)) };
             let facts = world.facts(now);
             let draw = world.random.bits();
             let made = world.plan(&facts, &question, draw);
@@ -182,7 +184,7 @@ fn a_sole_healthy_candidate_is_never_refused() {
             let facts = world.facts(now);
             let constraint = &constraints[usize::from(nth % 2 == 1)];
             let draw = world.random.bits();
-            let made = world.plan(&facts, &Question::of(constraint), draw);
+            let made = world.plan(&facts, &Question::of(Layers(&[constraint])), draw);
             let order: Vec<usize> = made.order().collect();
             assert!(order.contains(&well), "seed {seed}: the healthy one is out");
             if constraint.only.is_some() {
@@ -225,10 +227,9 @@ fn converse(sticks: bool, dies_at: Option<usize>, seed: u64) -> (Vec<usize>, usi
         };
         let candidates: Vec<_> =
             (0..4).map(|nth| Candidate { endpoint: &hosts[nth], facts: facts(nth) }).collect();
-        let constraint = Constraint::default();
         let needs = Needs { likely_tokens: 5_000, ..Needs::default() };
-        let made =
-            plan(&candidates, &Question { needs, ..Question::of(&constraint) }, random.bits());
+        let question = Question { needs, ..Question::of(Layers(&[])) };
+        let made = plan(&candidates, &question, random.bits());
         assert!(made.excluded.iter().all(|(_, why)| *why == Exclusion::Down));
         let first = made.ranked[0].index;
         hits += usize::from(cached[first]);

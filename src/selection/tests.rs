@@ -18,7 +18,7 @@ fn pool(endpoints: &[(&str, u64)]) -> Pool {
 
 /// The plan of a request with this constraint and no wishes.
 fn plan_for(candidates: &[Candidate<'_>], constraint: &Constraint, seed: u64) -> Plan {
-    plan(candidates, &Question::of(constraint), seed)
+    plan(candidates, &Question::of(Layers(&[constraint])), seed)
 }
 
 fn order(plan: &Plan) -> Vec<usize> {
@@ -72,7 +72,11 @@ fn an_asked_order_is_kept_and_the_rest_follow() {
         let constraint = Constraint { no_fallbacks, ..Constraint::default() };
         let asked = slugs(asked);
         let ask = Ask { order: &asked, ..Ask::default() };
-        order(&plan(&candidates(&pool), &Question { ask, ..Question::of(&constraint) }, 1))
+        order(&plan(
+            &candidates(&pool),
+            &Question { ask, ..Question::of(Layers(&[&constraint])) },
+            1,
+        ))
     };
     assert_eq!(order(&["C", "b"], false), [3, 2, 1, 0, 4]);
     assert_eq!(order(&["b/x", "B"], false), [1, 2, 0, 4, 3]);
@@ -271,6 +275,8 @@ proptest! {
         let right = allowed(&plan_for(&candidates, &other, seed));
         let merged = allowed(&plan_for(&candidates, &both, seed));
         let expected: Vec<usize> = left.into_iter().filter(|index| right.contains(index)).collect();
-        prop_assert_eq!(merged, expected);
+        prop_assert_eq!(&merged, &expected);
+        let laid = plan(&candidates, &Question::of(Layers(&[&one, &other])), seed);
+        prop_assert_eq!(laid, plan_for(&candidates, &both, seed));
     }
 }

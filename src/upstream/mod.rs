@@ -59,7 +59,7 @@ impl Upstream {
     #[must_use]
     pub fn facts(&self, live: &Live, now_ms: u64) -> Facts {
         let mut facts = live.facts(now_ms);
-        facts.down = self.pool.all_down(now_ms);
+        facts.down = self.pool.is_down(now_ms);
         facts.cooling |= self.credentials.cooling_ms(now_ms) > 0;
         facts
     }

@@ -24,6 +24,8 @@ use std::task::{Context, Waker};
 /// Time without an address after its first failed connection; doubled by each further one.
 const AVOID_MS: u64 = 1_000;
 const AVOID_MAX_MS: u64 = 60_000;
+/// How long it is taken for granted whether a pool is down.
+const FOUND_MS: u64 = 50;
 
 /// An address this provider may not be reached at (F04).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,8 @@ pub struct Pool {
     /// In step with the view's backends.
     slots: ArcSwap<Vec<Slot>>,
     turn: AtomicUsize,
+    /// What [`Pool::is_down`] found last: until when it holds, and in the lowest bit the answer.
+    found: AtomicU64,
     /// Updates of a view must not overlap.
     publishing: Mutex<()>,
 }
@@ -82,6 +86,7 @@ impl Pool {
             view: BackendView::new_with_health_registry(Box::new(members), health),
             slots: ArcSwap::default(),
             turn: AtomicUsize::new(0),
+            found: AtomicU64::new(0),
             publishing: Mutex::new(()),
         };
         pool.publish();
@@ -126,6 +131,7 @@ impl Pool {
             let doublings = passive.in_a_row.fetch_add(1, Relaxed).min(16);
             let ms = (AVOID_MS << doublings).min(AVOID_MAX_MS);
             passive.avoid_until.fetch_max(now_ms.saturating_add(ms), Relaxed);
+            self.found.store(0, Relaxed);
         }
     }
 
@@ -136,10 +142,24 @@ impl Pool {
         {
             passive.in_a_row.store(0, Relaxed);
             passive.avoid_until.store(0, Relaxed);
+            self.found.store(0, Relaxed);
         }
     }
 
-    /// Whether no address is ready: `down` of [`crate::selection::Facts`].
+    /// Whether no address is ready: `down` of [`crate::selection::Facts`]. What was found holds for
+    /// [`FOUND_MS`], or until a connection tells otherwise: every plan asks every pool.
+    #[must_use]
+    pub fn is_down(&self, now_ms: u64) -> bool {
+        let found = self.found.load(Relaxed);
+        if now_ms < found >> 1 {
+            return found & 1 == 1;
+        }
+        let down = self.all_down(now_ms);
+        self.found.store(now_ms.saturating_add(FOUND_MS) << 1 | u64::from(down), Relaxed);
+        down
+    }
+
+    /// Whether no address is ready at this moment.
     #[must_use]
     pub fn all_down(&self, now_ms: u64) -> bool {
         !self.slots.load().iter().any(|slot| self.is_ready(slot, now_ms))
@@ -207,6 +227,7 @@ impl Pool {
             Some(Slot { address, backend: backend.clone(), passive })
         });
         self.slots.store(Arc::new(slots.take(ADDRESSES_PER_PROVIDER).collect()));
+        self.found.store(0, Relaxed);
     }
 }
 

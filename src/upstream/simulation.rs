@@ -11,7 +11,7 @@ use crate::catalog::Endpoint;
 use crate::endpoint::Live;
 use crate::outcome::Outcome;
 use crate::selection::{
-    Candidate, Constraint, Exclusion, Facts, Plan, Question, SplitMix64, fixture, plan,
+    Candidate, Exclusion, Facts, Layers, Plan, Question, SplitMix64, fixture, plan,
 };
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ impl World {
             .iter()
             .map(|s| Candidate { endpoint: &s.endpoint, facts: s.facts(now_ms) })
             .collect();
-        let plan = plan(&candidates, &Question::of(&Constraint::default()), seed);
+        let plan = plan(&candidates, &Question::of(Layers(&[])), seed);
         let healthy = |index: &usize| {
             let facts = candidates[*index].facts;
             !(facts.cooling || facts.ejected || facts.down || facts.outage)

@@ -88,6 +88,7 @@ fn accepted(body: &Bytes, envelope: &Envelope, edit: (Face, bool, &[&str], &str)
     let edit = Edit { upstream_model, face, stream_usage, declares, tier, options, hashed_user };
     let forwarded = rewrite::rewrite(body, envelope, &edit);
     let provider = &envelope.provider;
+    let constraint = &provider.constraint;
     let texts =
         |list: &[Arc<str>]| list.iter().map(|text| Value::from(&**text)).collect::<Vec<_>>();
     json!({
@@ -100,11 +101,11 @@ fn accepted(body: &Bytes, envelope: &Envelope, edit: (Face, bool, &[&str], &str)
         "has_tools": envelope.has_tools,
         "provider": {
             "order": texts(&provider.order),
-            "only": texts(&provider.only),
-            "ignore": texts(&provider.ignore),
-            "allow_fallbacks": provider.allow_fallbacks,
-            "data_collection_deny": provider.data_collection_deny,
-            "zdr": provider.zdr,
+            "only": texts(constraint.only.as_deref().unwrap_or_default()),
+            "ignore": texts(&constraint.ignore),
+            "no_fallbacks": constraint.no_fallbacks,
+            "no_collection": constraint.no_collection,
+            "zdr": constraint.zdr,
         },
         "edit": {
             "model": upstream_model,

@@ -93,8 +93,8 @@ def as_weir(values: list) -> dict:
             "order": at["provider.order"] or [],
             "only": at["provider.only"] or [],
             "ignore": at["provider.ignore"] or [],
-            "allow_fallbacks": at["provider.allow_fallbacks"],
-            "data_collection_deny": at["provider.data_collection"] in ("deny", "disallow"),
+            "no_fallbacks": at["provider.allow_fallbacks"] is False,
+            "no_collection": at["provider.data_collection"] in ("deny", "disallow"),
             "zdr": at["provider.zdr"] is True,
         },
     }

@@ -21,7 +21,7 @@ use weir::choose;
 use weir::request::envelope::{self, Envelope};
 use weir::request::preferences;
 use weir::request::route::Operation;
-use weir::selection::{Constraint, Funnel, Plan, Question, Variants, nothing_left, plan};
+use weir::selection::{Constraint, Funnel, Layers, Plan, Question, Variants, nothing_left, plan};
 
 /// Seeds for which a plan that leaves nothing to chance must be the same.
 const SEEDS: u64 = 40;
@@ -34,7 +34,8 @@ struct World<'a> {
     case: &'a Case,
     envelope: Envelope,
     body_bytes: usize,
-    constraint: Constraint,
+    /// Of the case's policies.
+    layers: Vec<Constraint>,
     variants: Variants,
 }
 
@@ -49,28 +50,24 @@ impl<'a> World<'a> {
         let body = format!("{{\"model\":\"{model}\"{input}{comma}{members}}}");
         let envelope = envelope::read(body.as_bytes(), Operation::Chat);
         let envelope = envelope.map_err(|error| error.to_string())?;
-        let mut constraint = Constraint::default();
-        for layer in &case.layers {
-            constraint.merge(&preferences::parse(layer).unwrap().constraint());
-        }
-        let mut own = envelope.provider.constraint();
-        own.resolve(|name| {
-            let mut named =
-                case.endpoint.iter().filter(|each| each.display().eq_ignore_ascii_case(name));
-            named.next().map(|each| each.tag.split('/').next().unwrap().into())
-        });
-        constraint.merge(&own);
+        let layer = |text: &String| preferences::parse(text).unwrap().constraint;
+        let layers = case.layers.iter().map(layer).collect();
         let variants = Variants::split(model).map_or_else(Variants::default, |(_, found)| found);
         let body_bytes = case.body_bytes.unwrap_or(body.len());
-        Ok(Self { case, envelope, body_bytes, constraint, variants })
+        Ok(Self { case, envelope, body_bytes, layers, variants })
     }
 
-    fn question(&self) -> Question<'_> {
+    /// Every constraint that holds, the request's own last.
+    fn constraints(&self) -> Vec<&Constraint> {
+        self.layers.iter().chain([&self.envelope.provider.constraint]).collect()
+    }
+
+    fn question<'w>(&'w self, constraints: &'w [&'w Constraint]) -> Question<'w> {
         choose::question(
             &self.envelope,
             &self.envelope.provider,
             self.variants,
-            &self.constraint,
+            Layers(constraints),
             self.body_bytes,
         )
     }
@@ -86,7 +83,8 @@ impl<'a> World<'a> {
     fn check(&self) {
         let pool = pool::endpoints(&self.case.endpoint);
         let candidates = candidates(&pool, &self.case.endpoint);
-        let question = self.question();
+        let constraints = self.constraints();
+        let question = self.question(&constraints);
         let expect = &self.case.expect;
         for seed in 0..SEEDS {
             let made = plan(&candidates, &question, seed);
@@ -108,7 +106,8 @@ impl<'a> World<'a> {
         self.reasons(&made, expect);
         if let Some(refused) = &expect.refused {
             let mut funnel = Funnel::default();
-            funnel.add(&"author/model".into(), &candidates, &question, &made);
+            let endpoint = |index: usize| pool.get(index);
+            funnel.add(&"author/model".into(), &question.needs, &made, endpoint);
             assert_eq!(self.order(&made), [] as [&str; 0]);
             refused.check(&nothing_left(&funnel));
         }

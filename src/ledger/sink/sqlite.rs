@@ -5,7 +5,7 @@
 
 use super::columns::{self, NAMES};
 use super::{Batch, Position, Receipt, Sink, SinkError, stored};
-use crate::ledger::record::{Record, flag};
+use crate::ledger::record::{Record, RecordKey, flag};
 use crate::price::PriceVersion;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -157,6 +157,14 @@ impl Reader {
 
     pub(in crate::ledger) fn connection(&self) -> &Connection {
         &self.0
+    }
+
+    /// Whether the ledger has the row of this key.
+    pub(in crate::ledger) fn has(&self, key: &RecordKey) -> Result<bool, SinkError> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT 1 FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3")?;
+        Ok(statement.exists(params![&key.node[..], key.epoch as i64, key.seq as i64])?)
     }
 
     /// Every row in order of its key.

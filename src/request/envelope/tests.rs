@@ -2,7 +2,6 @@ use super::super::scan::{Fault, Flaw};
 use super::*;
 use crate::bounds::{JSON_DEPTH, MODEL_NAME_BYTES, PROVIDERS_PER_LIST};
 use crate::error::Error;
-use crate::selection::Constraint;
 
 fn chat(members: &str) -> Result<Envelope, BodyError> {
     read(format!("{{\"messages\":[],{members}}}").as_bytes(), Operation::Chat)
@@ -53,14 +52,11 @@ fn reads_provider_preferences_and_says_them_as_a_constraint() {
     .unwrap();
     let provider = &envelope.provider;
     assert_eq!(provider.order, [Arc::from("groq")]);
-    assert_eq!(provider.only, [Arc::from("groq"), Arc::from("deepinfra/turbo")]);
-    assert_eq!(provider.ignore, [Arc::from("x")]);
-    assert_eq!(provider.allow_fallbacks, Some(false));
-    assert!(provider.data_collection_deny && provider.zdr);
-    let constraint = provider.constraint();
-    assert_eq!(constraint.only.as_deref(), Some(&*provider.only));
+    let constraint = &provider.constraint;
+    assert_eq!(constraint.only, Some(vec![Arc::from("groq"), Arc::from("deepinfra/turbo")]));
+    assert_eq!(provider.ask().only, constraint.only.as_deref().unwrap());
+    assert_eq!(constraint.ignore, [Arc::from("x")]);
     assert!(constraint.zdr && constraint.no_collection && constraint.no_fallbacks);
-    assert_eq!(ProviderPreferences::default().constraint(), Constraint::default());
 }
 
 #[test]

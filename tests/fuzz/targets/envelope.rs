@@ -58,11 +58,14 @@ fn agree(body: &str, envelope: &Envelope) {
     let provider: Members<'_> = inner("provider").map(read).unwrap_or_default();
     let texts = |key| value::<Vec<String>>(&provider, key).unwrap_or_default();
     let told = &envelope.provider;
-    for (key, list) in [("order", &told.order), ("only", &told.only), ("ignore", &told.ignore)] {
+    let constraint = &told.constraint;
+    let only = constraint.only.as_deref().unwrap_or_default();
+    for (key, list) in [("order", &*told.order), ("only", only), ("ignore", &constraint.ignore)] {
         assert!(list.iter().map(|name| &**name).eq(texts(key).iter().map(String::as_str)));
     }
-    assert_eq!(told.allow_fallbacks, value::<bool>(&provider, "allow_fallbacks"));
-    assert_eq!(told.zdr, value::<bool>(&provider, "zdr").unwrap_or(false));
+    let fallbacks = value::<bool>(&provider, "allow_fallbacks");
+    assert_eq!(constraint.no_fallbacks, fallbacks == Some(false));
+    assert_eq!(constraint.zdr, value::<bool>(&provider, "zdr").unwrap_or(false));
     places(body, envelope, &members);
 }
 
