@@ -5,6 +5,7 @@ use crate::log::Access;
 use crate::metrics::Label as _;
 use crate::price::format_usd;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Where a running demonstration can be reached.
 #[derive(Debug, Clone, Copy)]
@@ -15,12 +16,14 @@ pub struct Running<'a> {
     pub admin: &'a str,
     /// The demonstration's own key, shown so that it can be copied.
     pub key: &'a str,
+    /// The configuration's directory, which lasts as long as the demonstration.
+    pub place: &'a Path,
 }
 
 /// What is running and how to call it.
 #[must_use]
 pub fn banner(running: &Running<'_>) -> String {
-    let Running { listen, admin, key } = running;
+    let Running { listen, admin, key, place } = running;
     let model = MODELS.first().map_or("", |model| model.slug);
     let mut text = format!(
         "Weir serves http://{listen} (/api/v1 as OpenRouter does, /v1 byte for byte).\n\n\
@@ -51,8 +54,11 @@ pub fn banner(running: &Running<'_>) -> String {
          \x20 reply = client.chat.completions.create(\n\
          \x20     model=\"{model}\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}])\n\
          \x20 print(reply.choices[0].message.content, reply.usage)\n\n\
-         Metrics: http://{admin}/metrics\n\n{}\n",
+         Metrics: http://{admin}/metrics\n\
+         Totals:  weir usage --conf {place}\n\
+         Reasons: weir explain --conf {place} request.json\n\n{}\n",
         heading(),
+        place = place.display(),
     );
     text
 }
@@ -131,14 +137,19 @@ mod tests {
 
     #[test]
     fn the_banner_shows_all_that_is_needed() {
-        let running =
-            Running { listen: "127.0.0.1:8080", admin: "127.0.0.1:8081", key: "sk-or-v1-0" };
+        let running = Running {
+            listen: "127.0.0.1:8080",
+            admin: "127.0.0.1:8081",
+            key: "sk-or-v1-0",
+            place: Path::new("/tmp/demo"),
+        };
         let text = banner(&running);
         for part in [
             "curl -N http://127.0.0.1:8080/api/v1/chat/completions",
             "'Authorization: Bearer sk-or-v1-0'",
             "base_url=\"http://127.0.0.1:8080/api/v1\", api_key=\"sk-or-v1-0\"",
             "http://127.0.0.1:8081/metrics",
+            "weir usage --conf /tmp/demo",
             "  demo/delta   Cedar          2.00, 0.20, 8.00       150       120 ms        1%",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
