@@ -3,7 +3,7 @@
 //! Live state is attached, not contained: health, cooldowns, statistics and metric handles belong
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
-use crate::api;
+use crate::api::{self, listing::Listing};
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Router};
 use crate::config::Settings;
 use crate::endpoint::{self, Registry, Stickiness, fingerprint};
@@ -90,8 +90,10 @@ pub struct Snapshot {
     /// Models and routers by slug and by alias.
     names: HashMap<Arc<str>, Named, RandomState>,
     presets: Vec<Preset>,
-    /// `GET models`, rendered once.
-    pub models: Bytes,
+    /// `GET models`.
+    pub listing: Listing,
+    /// `GET providers`, rendered once.
+    pub providers: Bytes,
 }
 
 impl Snapshot {
@@ -128,7 +130,6 @@ impl Snapshot {
             }
             names.insert(Arc::clone(&model.slug), Named::Pool(pool));
         }
-        let models = api::models::render(catalog.models().map(|model| &**model));
         for router in &catalog.routers {
             let aliases = router.aliases.iter().map(|alias| Arc::from(&**alias));
             for name in aliases.chain([Arc::clone(&router.slug)]) {
@@ -136,7 +137,9 @@ impl Snapshot {
             }
         }
         let presets = catalog.presets.clone();
-        Ok(Self { settings, rules, names, presets, models })
+        let listing = Listing::new(catalog.models());
+        let providers = api::providers::render(catalog.providers());
+        Ok(Self { settings, rules, names, presets, listing, providers })
     }
 
     /// What is named so, by slug or alias.
@@ -166,13 +169,17 @@ impl Snapshot {
         self.presets.iter().find(|preset| *preset.slug == *slug)
     }
 
-    /// Every target once.
-    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
-        let own = self.names.iter().filter_map(|(name, named)| match named {
+    /// Every pool once.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.names.iter().filter_map(|(name, named)| match named {
             Named::Pool(pool) if **name == *pool.model.slug => Some(pool),
             _ => None,
-        });
-        own.flat_map(|pool| &pool.targets)
+        })
+    }
+
+    /// Every target once.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.pools().flat_map(|pool| &pool.targets)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod catalog;
 mod check;
 mod demo;
 mod explain;
@@ -38,6 +39,8 @@ enum Command {
     Reconcile(reconcile::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
+    /// Compare catalogues
+    Catalog(catalog::Args),
     /// Say which endpoints a request would be tried at, in which order, and why not at the others
     Explain(explain::Args),
     /// Make API keys
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Catalog(args) => catalog::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
     }

@@ -88,12 +88,20 @@ async fn answer(
     write(session, head, body).await
 }
 
-/// A 200 with a JSON body.
+/// A 200 with a JSON body, and with what `Cache-Control` says of it.
 ///
 /// # Errors
 /// As [`refuse`].
-pub(super) async fn json(session: &mut Session, body: Bytes, places: &Semaphore) -> Result<()> {
-    let head = json_head(200, body.len())?;
+pub(super) async fn json(
+    session: &mut Session,
+    body: Bytes,
+    cache: Option<&'static str>,
+    places: &Semaphore,
+) -> Result<()> {
+    let mut head = json_head(200, body.len())?;
+    if let Some(cache) = cache {
+        head.insert_header(header::CACHE_CONTROL, cache)?;
+    }
     linger(session.is_http2(), places, write(session, head, body)).await?
 }
 

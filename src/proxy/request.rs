@@ -66,7 +66,7 @@ pub(super) async fn filter(
     let operation = match target {
         Target::Inference(operation) => operation,
         other => {
-            local::answer(state, session, other).await?;
+            local::answer(state, session, (face, other)).await?;
             state.metrics.request(Some((face, other)), Ending::Ok);
             return Ok(None);
         }
