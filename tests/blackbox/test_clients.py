@@ -119,6 +119,22 @@ def test_models_are_listed(shared, clients, name):
     assert first["pricing"]["prompt"] == "0.000001"
 
 
+def test_litellm_lists_what_its_key_may_use(shared, clients):
+    seen = clients["python-litellm"].ask(do="models", **place(shared, "/api/v1"))
+    assert sorted(model["id"] for model in seen["models"]) == ["test/m", "test/n"]
+
+
+@pytest.mark.parametrize("name", OPENROUTER)
+def test_the_catalogue_is_read_by_every_route(shared, clients, name):
+    seen = clients[name].ask(do="catalogue", **place(shared, "/api/v1"))
+    assert seen["error"] is None
+    read = {key: sorted(value) if isinstance(value, list) else value for key, value in seen["catalogue"].items()}
+    assert read == {
+        "count": 2, "user": ["test/m", "test/n"], "model": "test/m", "endpoints": ["a", "b"], "zdr": [],
+        "providers": ["a", "b", "c"],
+    }
+
+
 @pytest.mark.parametrize("name", OPENROUTER)
 def test_a_generation_is_read_back(shared, clients, name):
     answer = shared.ask(stream=False)

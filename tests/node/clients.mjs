@@ -80,6 +80,19 @@ async function openrouter(ask, seen) {
     seen.models = (await client.models.list()).result.data;
     return;
   }
+  if (ask.do === "catalogue") {
+    const name = { author: "test", slug: "m" };
+    const user = await client.models.listForUser({ bearer: ask.api_key });
+    seen.catalogue = {
+      count: (await client.models.count()).data.count,
+      user: user.result.data.map((model) => model.id),
+      model: (await client.models.get(name)).data.id,
+      endpoints: (await client.endpoints.list(name)).data.endpoints.map((each) => each.tag),
+      zdr: (await client.endpoints.listZdrEndpoints()).data.map((each) => each.tag),
+      providers: (await client.providers.list()).data.map((provider) => provider.slug),
+    };
+    return;
+  }
   if (ask.do === "generation") {
     seen.generation = (await client.generations.getGeneration({ id: ask.id })).data;
     return;

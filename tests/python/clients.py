@@ -7,6 +7,7 @@ An ask is {"do", "base_url", "api_key", ...}, and `do` one of
     chat        {"body"}, as OpenRouter documents it, with a single message. It goes on until the model
                 calls no tool: every call is answered with `RESULT`
     models      a list of all
+    catalogue   what the other routes list of `test/m` and of everything
     generation  {"id"}
     check       {"stream", "documents"}: whether the client's own schema takes these replies
 
@@ -103,6 +104,18 @@ def openrouter(ask: dict, seen: Seen) -> None:
     client = OpenRouter(server_url=ask["base_url"], api_key=ask["api_key"], retry_config=None, timeout_ms=SECONDS * 1000)
     if ask["do"] == "models":
         seen["models"] = [plain(model) for model in client.models.list().result.data]
+        return
+    if ask["do"] == "catalogue":
+        author, slug = "test", "m"
+        user = client.models.list_for_user(security={"bearer": ask["api_key"]})
+        seen["catalogue"] = {
+            "count": client.models.count().data.count,
+            "user": [model.id for model in user.result.data],
+            "model": client.models.get(author=author, slug=slug).data.id,
+            "endpoints": [each.tag for each in client.endpoints.list(author=author, slug=slug).data.endpoints],
+            "zdr": [each.tag for each in client.endpoints.list_zdr_endpoints().data],
+            "providers": [provider.slug for provider in client.providers.list().data],
+        }
         return
     if ask["do"] == "generation":
         seen["generation"] = plain(client.generations.get_generation(id=ask["id"]).data)
