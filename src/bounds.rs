@@ -184,6 +184,9 @@ pub const LOG_LINES: usize = 4_096;
 pub const LOG_LINE_BYTES: usize = 8 << 10;
 /// Connections one simulated provider keeps open at once.
 pub const SIMULATED_CONNECTIONS: usize = 4_096;
+
+/// Blocks of prompts a simulated provider remembers before it forgets the older half.
+pub const SIMULATED_CACHE_BLOCKS: usize = 65_536;
 /// Largest configuration or rule file, bytes.
 pub const CONFIG_BYTES: u64 = 16 << 20;
 /// Most problems of one configuration that are listed.

@@ -115,6 +115,12 @@ fn documents<'a, const N: usize>(
 
 /// Reads every file as far as it goes. `None` only with a problem reported.
 fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Option<Loaded> {
+    if !directory.is_dir() {
+        let (file, key) = (directory.to_path_buf(), "directory".to_owned());
+        let message = format!("is none; it should hold {}", FILES.join(", "));
+        report.problems.borrow_mut().push(Problem { file, line: 0, key, message });
+        return None;
+    }
     let paths = FILES.map(|name| directory.join(name));
     let texts = paths.each_ref().map(|path| text(path, report));
     let [weir, providers, models, keys] = documents(&paths, &texts, report, Document::parse);
@@ -194,7 +200,7 @@ fn rules(root: &Section<'_>, report: &Report) -> Option<Rules> {
     let mut files: Vec<PathBuf> = match entries {
         Ok(files) => files,
         Err(error) => {
-            root.problem("rules", format!("the directory cannot be read: {}", error.kind()));
+            root.problem("rules", format!("the directory cannot be read: {error}"));
             return None;
         }
     };
@@ -220,7 +226,7 @@ fn text(path: &Path, report: &Report) -> Option<String> {
     let message = match read {
         Ok(size) if size as u64 <= bounds::CONFIG_BYTES => return Some(text),
         Ok(_) => format!("is larger than {} bytes", bounds::CONFIG_BYTES),
-        Err(error) => format!("cannot be read: {}", error.kind()),
+        Err(error) => format!("cannot be read: {error}"),
     };
     let key = "file".to_owned();
     report.problems.borrow_mut().push(Problem { file: path.to_path_buf(), line: 0, key, message });
