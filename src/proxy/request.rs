@@ -101,9 +101,7 @@ pub(super) async fn filter(
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
-    let comments = face == Face::OpenRouter && envelope.stream;
-    let silence = if comments { snapshot.settings.keepalive_comment } else { Duration::ZERO };
-    let clock = Arc::new(Clock::commenting(now_ms(), silence));
+    let clock = Arc::new(clock(&snapshot, face, envelope.stream));
     let id = Arc::clone(&generation.id);
     let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock), id);
     Ok(Some(Box::new(Exchange {
@@ -136,6 +134,13 @@ pub(super) async fn filter(
         ended: None,
         answered: 0,
     })))
+}
+
+/// The clock of a request; it calls for comments where its caller reads a stream that may have them.
+fn clock(snapshot: &Snapshot, face: Face, streamed: bool) -> Clock {
+    let comments = face == Face::OpenRouter && streamed;
+    let silence = if comments { snapshot.settings.keepalive_comment } else { Duration::ZERO };
+    Clock::commenting(now_ms(), silence)
 }
 
 /// A place among the requests under way, before any byte of the body is read (S9).
