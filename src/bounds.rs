@@ -94,6 +94,9 @@ pub const EXPLAINED_TIME: Duration = Duration::from_secs(10);
 pub const RULE_NAME_BYTES: usize = 64;
 /// Longest expression of a rule, bytes.
 pub const EXPRESSION_BYTES: usize = 2 << 10;
+/// Most brackets and operators in one: each may nest, and what nests is worked out by recursion, which takes
+/// up to 30 kB of stack a level.
+pub const EXPRESSION_NESTING: usize = 24;
 /// Most tags of a key.
 pub const TAGS_PER_KEY: usize = 16;
 

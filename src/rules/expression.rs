@@ -2,7 +2,7 @@
 
 use super::Facts;
 use super::reader::{Node, Reader};
-use crate::bounds::EXPRESSION_BYTES;
+use crate::bounds::{EXPRESSION_BYTES, EXPRESSION_NESTING};
 use cel::common::types::{CelBool, CelInt, CelList, CelString};
 use cel::common::value::Val;
 use cel::{Context, Env, Program, Value};
@@ -69,6 +69,11 @@ impl Expression {
     fn compile(text: &str) -> Result<Self, String> {
         if text.len() > EXPRESSION_BYTES {
             return Err(format!("may have at most {EXPRESSION_BYTES} bytes"));
+        }
+        let pairs = ["&&", "||"].map(|pair| text.matches(pair).count());
+        let single = text.bytes().filter(|byte| b"([{!-+*/%?".contains(byte)).count();
+        if single + pairs.iter().sum::<usize>() > EXPRESSION_NESTING {
+            return Err(format!("may have at most {EXPRESSION_NESTING} brackets and operators"));
         }
         let program = ENV.compile(text).map_err(|errors| match errors.errors.first() {
             Some(error) => format!("is not CEL at column {}: {}", error.pos.1, error.msg),
@@ -222,11 +227,21 @@ mod tests {
         }
         let long = format!("model == '{}'", "x".repeat(EXPRESSION_BYTES));
         assert!(Expression::compile(&long).unwrap_err().contains("bytes"));
-        let deep = format!("{}stream{}", "(".repeat(900), ")".repeat(900));
-        assert!(Expression::compile(&deep).is_err());
-        for text in [format!("{}stream", "!".repeat(1_900)), format!("{}stream", "!-".repeat(900))]
-        {
-            let _ends = Expression::compile(&text);
+        for (open, close) in [("(", ")"), ("!", ""), ("-", ""), ("1+", "")] {
+            let nested = |depth: usize| {
+                let inner = if open == "!" || open == "(" { "stream" } else { "1 > 0" };
+                Expression::compile(&format!(
+                    "{}{inner}{}",
+                    open.repeat(depth),
+                    close.repeat(depth)
+                ))
+            };
+            let error = nested(EXPRESSION_NESTING + 1).unwrap_err();
+            assert!(error.contains("brackets and operators"), "{open}: {error}");
+            // At the bound it ends, whatever it says.
+            drop(nested(EXPRESSION_NESTING));
         }
+        let chain = ["stream"; EXPRESSION_NESTING + 1].join("||");
+        assert!(Expression::compile(&chain).is_ok());
     }
 }
