@@ -37,6 +37,7 @@ pub mod server;
 pub mod shutdown;
 pub mod snapshot;
 pub mod state;
+pub mod statistics;
 pub mod systemd;
 pub mod upstream;
 pub mod usage;

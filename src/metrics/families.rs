@@ -107,6 +107,8 @@ families! {
         "Panics caught. Anything but 0 is a bug of Weir.";
     RULE_HITS: Counter "weir_rule_hits_total" ["rule"]
         "Requests a rule matched.";
+    RULE_FAULTS: Counter "weir_rule_faults_total" []
+        "Requests refused because a rule's expression could not be evaluated.";
     MEMORY_LIMIT: Gauge "weir_memory_limit_bytes" []
         "What the control group lets the process have; 0 without a limit. At 85 % requests are refused.";
     MEMORY_USED: Gauge "weir_memory_used_bytes" []

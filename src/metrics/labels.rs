@@ -268,7 +268,7 @@ impl Label for Target {
     fn index(self) -> usize {
         match self {
             Self::Inference(operation) => operation as usize,
-            Self::Models => 3,
+            Self::Catalog(_) => 3,
             Self::Generation => 4,
             Self::Preflight => 5,
         }

@@ -4,6 +4,7 @@
 //! what one dispatched try owns and whose end settles everything; `reply` is what Weir says itself.
 
 mod attempt;
+mod catalog;
 mod exchange;
 mod failure;
 mod head;

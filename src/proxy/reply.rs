@@ -117,23 +117,35 @@ async fn answer(
     write(session, head, body).await
 }
 
-/// A 200 with a JSON body.
+/// A 200 with a JSON body, and with what `Cache-Control` says of it. One that is `made` for this caller
+/// alone is held as long as the caller reads, so that it waits only from one of the few places.
 ///
 /// # Errors
 /// As [`refuse`].
-pub(super) async fn json(session: &mut Session, body: Bytes, places: &Semaphore) -> Result<()> {
-    let head = json_head(200, body.len())?;
-    linger(session.is_http2(), places, write(session, head, body)).await?
+pub(super) async fn json(
+    session: &mut Session,
+    body: Bytes,
+    cache: Option<&'static str>,
+    made: bool,
+    places: &Semaphore,
+) -> Result<()> {
+    let waits = made || session.is_http2();
+    let mut head = json_head(200, body.len())?;
+    if let Some(cache) = cache {
+        head.insert_header(header::CACHE_CONTROL, cache)?;
+    }
+    linger(waits, places, write(session, head, body)).await?
 }
 
-/// Waits, on HTTP/2 only from one of the few places there are: a stream that waits costs a hundred
-/// times the bytes that opened it, and a connection has many (S10). Whoever has one at once needs none.
-async fn linger<T>(h2: bool, places: &Semaphore, work: impl Future<Output = T>) -> Result<T> {
+/// Waits, if `few` may, only from one of the few places there are. On HTTP/2 a stream that waits costs a
+/// hundred times the bytes that opened it, and a connection has many (S10). Whoever has one at once
+/// needs none.
+async fn linger<T>(few: bool, places: &Semaphore, work: impl Future<Output = T>) -> Result<T> {
     let mut work = pin!(work);
     if let Some(done) = work.as_mut().now_or_never() {
         return Ok(done);
     }
-    let place = h2.then(|| places.try_acquire()).transpose();
+    let place = few.then(|| places.try_acquire()).transpose();
     let _place = place.map_err(|_| {
         pingora::Error::explain(ErrorType::WriteTimedout, "too many callers let answers wait")
     })?;
