@@ -203,7 +203,9 @@ impl Query {
         let (author, _) = model.slug.split_once('/').unwrap_or_default();
         let gives =
             |names: &Vec<String>| names.iter().any(|it| model.output_modalities.contains(it));
-        let parameters = offer.parameters();
+        let honours = |name: &String| {
+            endpoints.iter().any(|endpoint| endpoint.supported_parameters.contains(name))
+        };
         let tokenizer = || model.tokenizer.as_deref().unwrap_or("Other").to_lowercase();
         let said =
             |text: &String| model.slug.contains(text) || model.name.to_lowercase().contains(text);
@@ -217,7 +219,7 @@ impl Query {
         let price = |kind| cheapest.price.price(kind);
         self.output.as_ref().is_none_or(gives)
             && self.input.iter().all(|it| model.input_modalities.contains(it))
-            && self.parameters.iter().all(|it| parameters.contains(it))
+            && self.parameters.iter().all(honours)
             && self.category.as_ref().is_none_or(|it| model.categories.contains(it))
             && self.text.as_ref().is_none_or(said)
             && self.tokenizer.as_ref().is_none_or(|it| tokenizer().starts_with(it))

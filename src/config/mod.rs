@@ -22,9 +22,9 @@ mod value;
 
 pub use limits::Limits;
 pub use listen::{Address, Admin, Listener};
-pub use secret::Environment;
+pub use secret::{Environment, connection_string};
 pub use settings::{LedgerSettings, LogFormat, Settings};
-pub(crate) use value::{slug, title};
+pub(crate) use value::{json, slug, title};
 
 use crate::access::Keys;
 use crate::bounds;

@@ -144,18 +144,27 @@ pub(super) fn usage_object(core: &Core) -> String {
     usage::object(&usage, &reply.price, reply.operation)
 }
 
+/// Tells how the request was routed, where that is asked for.
+pub(super) fn routing(core: &Core, out: &mut BytesMut) {
+    if let Some(json) = &core.reply.routing {
+        out.extend_from_slice(br#","openrouter_metadata":"#);
+        out.extend_from_slice(json.as_bytes());
+    }
+}
+
 /// The last chunk before `[DONE]`, and `[DONE]` (contract 4.3).
 pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"data: ");
     out.extend_from_slice(opening);
     out.extend_from_slice(
         format!(
-            r#","created":{},"choices":[{}],"usage":{}}}"#,
+            r#","created":{},"choices":[{}],"usage":{}"#,
             core.created,
             idle_choice(core.reply.operation),
             usage_object(core)
         )
         .as_bytes(),
     );
-    out.extend_from_slice(b"\n\ndata: [DONE]\n\n");
+    routing(core, out);
+    out.extend_from_slice(b"}\n\ndata: [DONE]\n\n");
 }

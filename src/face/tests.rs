@@ -62,6 +62,7 @@ fn reply(face: Face, streamed: bool) -> Reply {
         provider: "P".into(),
         injected_usage: false,
         price: Arc::new(PriceVersion { hash: [0; 32], unit: [150_000; KINDS] }),
+        routing: None,
         prompt_bytes: 100,
     }
 }

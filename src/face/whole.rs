@@ -114,6 +114,7 @@ impl Whole {
         }
         out.extend_from_slice(br#","usage":"#);
         out.extend_from_slice(openrouter::usage_object(core).as_bytes());
+        openrouter::routing(core, &mut out);
         out.extend_from_slice(b"}");
         step.out = Some(out.freeze());
     }

@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(super) struct Answer {
     pub(super) body: Bytes,
     pub(super) cache: &'static str,
+    /// Nobody else is answered with these bytes.
+    pub(super) made: bool,
 }
 
 /// What `Cache-Control` says of a body that is the same for everyone (contract 1.4).
@@ -58,28 +60,26 @@ pub(super) fn read(
         let missing = || Refusal::kept(Error::caller(404, format!("Model {slug} not found")));
         snapshot.pool(&slug).ok_or_else(missing)
     };
+    let to_key = asker.is_some();
+    let lists_all = uri.query().is_none() && user.is_none();
     let body = match read {
-        Read::Models if uri.query().is_none() && user.is_none() => snapshot.listing.whole(face),
+        Read::Models if lists_all => snapshot.listing.whole(face),
         Read::Models | Read::UserModels | Read::Count => lists(default_query(face))?,
         Read::EmbeddingModels => lists(Query::of(Some("embeddings")))?,
         Read::Model => snapshot.listing.model(&of_a_model()?.model.slug).unwrap_or_default(),
         Read::Endpoints => {
             let pool = of_a_model()?;
-            let known: Vec<Known<'_>> = known(pool, now_ms()).collect();
-            endpoints::of_model(&pool.model, &known, asker.is_some())
+            let known: Vec<Known<'_>> = pool.known(now_ms()).collect();
+            endpoints::of_model(&pool.model, &known, to_key)
         }
-        Read::ZdrEndpoints => {
-            let now = now_ms();
-            let mut pools: Vec<&Arc<Pool>> = snapshot.pools().collect();
-            pools.sort_unstable_by(|a, b| a.model.slug.cmp(&b.model.slug));
-            let all = pools.into_iter().flat_map(|pool| known(pool, now));
-            endpoints::zero_retention(all, asker.is_some())
-        }
+        Read::ZdrEndpoints => snapshot.zero_retention(now_ms(), to_key),
         Read::Providers => snapshot.providers.clone(),
     };
-    let is_own =
-        user.is_some() || matches!(read, Read::Endpoints | Read::ZdrEndpoints) && asker.is_some();
-    Ok(Answer { body, cache: if is_own { OWN } else { PUBLIC } })
+    let of_traffic = matches!(read, Read::Endpoints | Read::ZdrEndpoints);
+    let is_own = user.is_some() || of_traffic && to_key;
+    let lists = matches!(read, Read::Models | Read::UserModels | Read::EmbeddingModels);
+    let cache = if is_own { OWN } else { PUBLIC };
+    Ok(Answer { body, cache, made: lists && !(lists_all && read == Read::Models) })
 }
 
 /// Who asks, if a good key was sent along; a wrong one sees what no key sees.
@@ -126,16 +126,6 @@ fn left(model: &Model, constraint: &Constraint) -> Vec<Arc<Endpoint>> {
     let mut places: Vec<usize> = plan.order().collect();
     places.sort_unstable();
     places.into_iter().filter_map(|place| model.endpoints.get(place).cloned()).collect()
-}
-
-/// Every endpoint of a pool with what is known of it now.
-fn known(pool: &Pool, now: u64) -> impl Iterator<Item = Known<'_>> {
-    pool.targets.iter().map(move |target| Known {
-        model: &pool.model,
-        endpoint: &target.endpoint,
-        facts: target.facts(now),
-        report: target.live.report(now),
-    })
 }
 
 /// What traffic has shown of a model. Endpoints of one provider count their tokens together.

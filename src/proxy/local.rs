@@ -28,12 +28,12 @@ pub(super) async fn answer(
     let said = match target {
         Target::Preflight => reply::preflight(session).await,
         Target::Catalog(read) => {
-            let Answer { body, cache } = catalog::read(state, session, face, read)?;
-            reply::json(session, body, Some(cache), &state.lingering).await
+            let Answer { body, cache, made } = catalog::read(state, session, face, read)?;
+            reply::json(session, body, Some(cache), made, &state.lingering).await
         }
         _ => {
             let found = generation(state, session).await?;
-            reply::json(session, found, None, &state.lingering).await
+            reply::json(session, found, None, false, &state.lingering).await
         }
     };
     said.map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))

