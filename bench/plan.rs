@@ -139,6 +139,7 @@ impl World {
             facts: &|target| target.facts(0),
             last: &|key| self.live.conversations.find(key, 0),
             seed,
+            dry: false,
         };
         let chosen = request.choose().unwrap();
         for reason in chosen.excluded() {

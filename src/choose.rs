@@ -2,22 +2,25 @@
 //! proxy sends by it, `weir explain` prints it.
 
 mod conversation;
+mod explain;
 mod resolve;
+mod routing;
 
 pub use conversation::Conversation;
+pub use explain::Explanation;
 
 use crate::access::Caller;
 use crate::error::Error;
 use crate::request::envelope::Envelope;
 use crate::request::preferences::ProviderPreferences;
+use crate::rules::Decision;
 use crate::selection::{
-    self, Ask, Candidate, Constraint, Exclusion, Facts, Funnel, Layers, Needs, Plan, Question,
-    Score, Variants,
+    self, Ask, Candidate, Exclusion, Facts, Funnel, Layers, Needs, OPEN, Plan, Question, Score,
+    Variants,
 };
 use crate::snapshot::{Pool, Snapshot, Target};
 use conversation::rewards;
 use http::{HeaderMap, HeaderName};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
@@ -35,6 +38,8 @@ pub struct Request<'a> {
     pub last: &'a dyn Fn(u64) -> Option<u32>,
     /// Of the draws of the first model; each further one has the next.
     pub seed: u64,
+    /// It is only explained: no rule counts it.
+    pub dry: bool,
 }
 
 /// The plan for one model.
@@ -47,6 +52,8 @@ pub struct Planned<'a> {
     needs: Needs,
     /// Fallbacks are off: of all that is planned only the first may be tried.
     sole: bool,
+    /// A router stands for it.
+    routed: bool,
 }
 
 /// A model to plan for.
@@ -55,7 +62,9 @@ struct Wanted<'a> {
     pool: &'a Arc<Pool>,
     variants: Variants,
     /// What rules say.
-    constraint: Cow<'a, Constraint>,
+    rules: Decision<'a>,
+    /// A router stands for it.
+    routed: bool,
 }
 
 /// What a request comes to.
@@ -82,11 +91,14 @@ impl<'a> Request<'a> {
         let wanted = self.wanted(preset)?;
         let could_stick = |wanted: &Wanted<'_>| wanted.pool.targets.iter().any(|it| rewards(it));
         let conversation = wanted.iter().any(could_stick).then(|| self.conversation()).flatten();
+        let defaults = wanted.iter().find_map(|wanted| wanted.rules.defaults);
+        let defaults = defaults.filter(|_| preferences.sort.is_none());
+        let across = preferences.across_models || defaults.is_some_and(|by| by.across_models);
         let plan = |(wanted, nth): (Wanted<'a>, u64)| {
             self.plan(&wanted, preferences, self.seed.wrapping_add(nth), conversation)
         };
         let planned = wanted.into_iter().zip(0..).map(plan).collect();
-        Ok(Chosen { planned, conversation, across: preferences.across_models })
+        Ok(Chosen { planned, conversation, across })
     }
 
     fn conversation(&self) -> Option<Conversation> {
@@ -101,8 +113,9 @@ impl<'a> Request<'a> {
         seed: u64,
         conversation: Option<Conversation>,
     ) -> Planned<'a> {
-        let Wanted { asked, pool, variants, constraint: rules } = wanted;
-        let layers = [&self.caller.constraint, &**rules, &preferences.constraint];
+        let Wanted { asked, pool, variants, rules, routed } = wanted;
+        let pin = rules.pin.unwrap_or(&OPEN);
+        let layers = [&self.caller.constraint, &*rules.constraint, pin, &preferences.constraint];
         let key = conversation.map(|conversation| conversation.key(&pool.model.slug));
         let last = key.and_then(self.last);
         let candidate = |target: &'a Arc<Target>| {
@@ -111,9 +124,15 @@ impl<'a> Request<'a> {
         };
         let candidates: Vec<_> = pool.targets.iter().map(candidate).collect();
         let bytes = self.body.len();
-        let question = question(self.envelope, preferences, *variants, Layers(&layers), bytes);
+        let mut question = question(self.envelope, preferences, *variants, Layers(&layers), bytes);
+        if let Some(defaults) = rules.defaults {
+            question.ask = question.ask.or(&defaults.ask());
+        }
+        question.ask.prefer = rules.prefer;
+        question.ask.pinned = pin.only.as_deref().unwrap_or_default();
         let plan = selection::plan(&candidates, &question, seed);
-        Planned { asked, pool, seed, plan, needs: question.needs, sole: question.is_sole() }
+        let (needs, sole) = (question.needs, question.is_sole());
+        Planned { asked, pool, seed, plan, needs, sole, routed: *routed }
     }
 }
 
@@ -155,18 +174,9 @@ impl Chosen<'_> {
             let each = self.planned.into_iter();
             return each.map(|it| (Arc::clone(it.pool), it.plan.order().collect())).unzip();
         }
-        let scores = |(model, planned): (usize, &Planned<'_>)| {
-            planned.plan.ranked.iter().map(move |score| (*score, model)).collect::<Vec<_>>()
-        };
-        let mut all: Vec<(Score, usize)> =
-            self.planned.iter().enumerate().flat_map(scores).collect();
-        all.sort_by_key(|(score, _)| score.key());
-        if self.planned.iter().any(|planned| planned.sole) {
-            all.truncate(1);
-        }
         let (mut pools, mut orders): (Vec<Arc<Pool>>, Vec<Vec<usize>>) = Default::default();
         let mut last = None;
-        for (score, model) in all {
+        for (score, model) in self.tried() {
             let Some(planned) = self.planned.get(model) else { continue };
             if last.replace(model) != Some(model) {
                 pools.push(Arc::clone(planned.pool));
@@ -177,6 +187,22 @@ impl Chosen<'_> {
             }
         }
         (pools, orders)
+    }
+
+    /// All that is tried, in order, each with the place of its model.
+    fn tried(&self) -> Vec<(Score, usize)> {
+        let scores = |(model, planned): (usize, &Planned<'_>)| {
+            planned.plan.ranked.iter().map(move |score| (*score, model)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<(Score, usize)> =
+            self.planned.iter().enumerate().flat_map(scores).collect();
+        if self.across {
+            all.sort_by_key(|(score, _)| score.key());
+            if self.planned.iter().any(|planned| planned.sole) {
+                all.truncate(1);
+            }
+        }
+        all
     }
 }
 

@@ -107,6 +107,8 @@ pub struct Error {
     pub param: Option<Cow<'static, str>>,
     pub upstream: Option<Box<UpstreamFault>>,
     pub availability: Option<Box<Availability>>,
+    /// `openrouter_metadata` as JSON, for a caller that asked for it (contract 4.9).
+    pub routing: Option<Arc<str>>,
 }
 
 impl Error {
@@ -144,6 +146,7 @@ impl Error {
             param: None,
             upstream: None,
             availability: None,
+            routing: None,
         }
     }
 

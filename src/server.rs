@@ -9,10 +9,12 @@ use crate::listen;
 use crate::log;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::pressure::Gauge;
 use crate::reload::Hangup;
 use crate::shutdown::Shutdown;
 use crate::snapshot::BuildError;
 use crate::state::State;
+use crate::statistics;
 use crate::systemd::Notifier;
 use crate::upstream::pools::Resolver;
 use async_trait::async_trait;
@@ -44,6 +46,8 @@ pub enum StartError {
     Log(#[from] log::InitError),
     #[error("the demonstration cannot be prepared in {}: {source}", place.display())]
     Demo { place: std::path::PathBuf, source: std::io::Error },
+    #[error("the thread that keeps statistics cannot be started: {0}")]
+    Statistics(std::io::Error),
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
     #[error("the spool could not be written: start again once the disk is sound")]
@@ -95,6 +99,8 @@ impl Running {
         let ledger = Ledger::open(options(&loaded.settings))?;
         count_panics(&metrics);
         let state = Arc::new(State::new(loaded, ledger, metrics)?);
+        state.statistics.take_up(&state.live.endpoints);
+        statistics::start(&state).map_err(StartError::Statistics)?;
         hangup.block_on(state.live.pools.refresh());
         let notifier = Notifier::from_env().unwrap_or_else(|error| {
             tracing::warn!(%error, "the service manager cannot be told");
@@ -118,6 +124,9 @@ impl Running {
         let admin = admin(&state, &settings);
         ready.add_dependency(server.add_service(listen::operators(admin, &state)?));
         server.add_service(background_service("memory", Memory));
+        if let Some(gauge) = Gauge::begin(&state) {
+            server.add_service(background_service("pressure", gauge));
+        }
         server.add_service(background_service("prober", state.live.pools.prober()));
         server.add_service(background_service("resolver", Resolver(Arc::clone(&state.live.pools))));
         for other in others {
@@ -136,9 +145,10 @@ pub trait Beside {
     fn add_to(self: Box<Self>, server: &mut Server);
 }
 
-/// Hands the last rows to the sink. What does not get there stays in the spool, unless the whole
+/// Writes statistics, and hands the last rows to the sink. What does not get there stays in the spool, unless the whole
 /// directory goes with the process.
 pub fn finish(state: &State) {
+    state.statistics.write(&state.live.endpoints);
     let delivered = state.ledger.shutdown(LEDGER_LIMIT);
     let Some(scratch) = state.scratch.get() else {
         if !delivered {

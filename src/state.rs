@@ -1,17 +1,20 @@
 //! What the process shares: the snapshot in force, and everything that outlives it.
 
 use crate::access::{Failures, Keys};
-use crate::admin::Status;
+use crate::admin::{Explained, RuleCounts, Status};
 use crate::bounds::LINGERING;
 use crate::certificate::Certificates;
+use crate::choose::{self, Explanation};
 use crate::config::Loaded;
 use crate::edge::clock::{self, now_ms};
 use crate::edge::merge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
+use crate::pressure::Pressure;
 use crate::request::held_bytes::HeldBytes;
 use crate::snapshot::{BuildError, Live, Snapshot};
+use crate::statistics::Keeper;
 use crate::upstream::budget::RetryBudget;
 use arc_swap::ArcSwap;
 use std::borrow::Cow;
@@ -37,8 +40,12 @@ pub struct State {
     pub budget: RetryBudget,
     /// Request bodies held.
     pub bodies: Arc<HeldBytes>,
+    /// Whether memory runs out.
+    pub pressure: Pressure,
     /// Places of HTTP/2 streams that wait for their caller to take Weir's own answer.
     pub lingering: Semaphore,
+    /// Where statistics survive a restart.
+    pub statistics: Keeper,
     /// Where access lines go instead of the log.
     access: OnceLock<AccessSink>,
     /// A directory that goes with the process, as a demonstration's does.
@@ -60,6 +67,7 @@ impl State {
         let Loaded { settings, catalog, keys, rules, .. } = loaded;
         let live = Live::default();
         let certificates = Certificates::new(&settings);
+        let statistics = Keeper::new(&settings.state_directory);
         let snapshot = Snapshot::build(Arc::new(settings), &catalog, rules, &live, &metrics)?;
         metrics.config_epoch.set(1);
         let counting = Arc::clone(&metrics);
@@ -74,7 +82,9 @@ impl State {
             metrics,
             budget: RetryBudget::default(),
             bodies: Arc::default(),
+            pressure: Pressure::default(),
             lingering: Semaphore::new(LINGERING),
+            statistics,
             access: OnceLock::new(),
             scratch: OnceLock::new(),
             active: AtomicUsize::new(0),
@@ -185,9 +195,29 @@ impl Status for State {
         }
     }
 
-    fn rules(&self) -> Vec<(String, u64)> {
-        let snapshot = self.snapshot.load();
-        snapshot.rules.hits().map(|(name, hits)| (name.to_owned(), hits)).collect()
+    fn rules(&self) -> RuleCounts {
+        let rules = &self.snapshot.load().rules;
+        let hits = rules.hits().map(|(name, hits)| (name.to_owned(), hits)).collect();
+        RuleCounts { hits, faults: rules.faults() }
+    }
+
+    fn explain(&self, asked: &Explained<'_>) -> Result<Explanation, String> {
+        let (snapshot, now) = (self.snapshot.load_full(), now_ms());
+        let caller = self.keys.load().named(asked.key.as_deref(), &snapshot.settings.constraint)?;
+        Ok(Explanation::of(asked.body, |envelope| {
+            let request = choose::Request {
+                snapshot: &snapshot,
+                caller: &caller,
+                envelope,
+                headers: asked.headers,
+                body: asked.body,
+                facts: &|target| target.facts(now),
+                last: &|key| self.live.conversations.find(key, now),
+                seed: asked.seed,
+                dry: true,
+            };
+            request.explain()
+        }))
     }
 
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)> {

@@ -24,6 +24,8 @@ pub struct Caller {
     /// What the operator calls the key.
     pub name: Arc<str>,
     pub workspace: Arc<str>,
+    /// Words of the operator's that rules may match.
+    pub tags: Vec<Arc<str>>,
     /// What deployment, workspace and key allow together.
     pub constraint: Constraint,
     /// Model slugs the key may use, `author/*` for all of an author; `None` allows all.
@@ -34,6 +36,21 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A caller without a key, for whom only this holds.
+    fn anyone(constraint: Constraint) -> Self {
+        Self {
+            key_hash: [0; 32],
+            handle: "".into(),
+            name: "".into(),
+            workspace: "default".into(),
+            tags: Vec::new(),
+            constraint,
+            models: None,
+            requests_at_once: None,
+            requests: Arc::default(),
+        }
+    }
+
     /// Counts a request of this key until the guard drops. `most` is for keys with no number of their
     /// own.
     ///
@@ -96,6 +113,21 @@ impl Keys {
         let same = self.callers.iter().skip(start);
         let mut same = same.take_while(|caller| prefix(&caller.key_hash) == prefix(digest));
         same.find(|caller| bool::from(caller.key_hash.ct_eq(digest)))
+    }
+
+    /// The caller of the key that the operator calls so; without a name one for whom only
+    /// `deployment`'s policy holds.
+    ///
+    /// # Errors
+    /// No key is called so, in words for the operator.
+    pub fn named(
+        &self,
+        name: Option<&str>,
+        deployment: &Constraint,
+    ) -> Result<Arc<Caller>, String> {
+        let Some(name) = name else { return Ok(Arc::new(Caller::anyone(deployment.clone()))) };
+        let found = self.callers.iter().find(|caller| *caller.name == *name);
+        found.cloned().ok_or_else(|| format!("no key is called {name}"))
     }
 
     /// Every caller, by digest.

@@ -7,6 +7,7 @@ fn caller(hash: [u8; 32], models: Option<&[&str]>) -> Caller {
         handle: hex::encode(hash).into(),
         name: "demo".into(),
         workspace: "default".into(),
+        tags: Vec::new(),
         constraint: Constraint::default(),
         models: models.map(|models| models.iter().map(|model| Arc::from(*model)).collect()),
         requests_at_once: None,

@@ -1,8 +1,13 @@
-//! The operators' listener: `/metrics`, `/healthz`, `/readyz`. Plain text; never on a caller's port.
+//! The operators' listener: `/metrics`, `/healthz`, `/readyz`, `/admin/explain`. Plain text; never on a
+//! caller's port.
 
+mod explain;
 #[cfg(test)]
 mod tests;
 
+pub use explain::Explained;
+
+use crate::choose::Explanation;
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
 use async_trait::async_trait;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -18,6 +23,18 @@ use subtle::ConstantTimeEq;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
+/// What is served, and by which method.
+const PATHS: [(&str, &str); 4] =
+    [("/healthz", "GET"), ("/metrics", "GET"), ("/readyz", "GET"), (explain::PATH, "POST")];
+
+/// How often rules have matched since they were first loaded, by name, and how often one could not be
+/// evaluated.
+#[derive(Debug, Default)]
+pub struct RuleCounts {
+    pub hits: Vec<(String, u64)>,
+    pub faults: u64,
+}
+
 /// What the operators' listener asks of the running process.
 pub trait Status: Send + Sync {
     /// Whether requests can be served: configuration loaded, ledger accepting, not draining.
@@ -31,8 +48,13 @@ pub trait Status: Send + Sync {
     fn upstream(&self) -> UpstreamDepth;
     /// Every configured endpoint with its live state.
     fn endpoints(&self) -> Vec<(Arc<EndpointMetrics>, EndpointState)>;
-    /// How often each rule has matched since it was first loaded.
-    fn rules(&self) -> Vec<(String, u64)>;
+    /// How often rules have matched.
+    fn rules(&self) -> RuleCounts;
+    /// What would become of a request, as the configuration and everything live are now.
+    ///
+    /// # Errors
+    /// No key has that name.
+    fn explain(&self, asked: &Explained<'_>) -> Result<Explanation, String>;
 }
 
 /// The application of the operators' listener.
@@ -75,22 +97,36 @@ impl Admin {
         Self { metrics, status, token }
     }
 
+    /// The answer to anything that has no body.
+    #[cfg(test)]
     fn answer(&self, method: &str, path: &str, authorization: Option<&[u8]>) -> Answer {
-        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
-            let known = "Not found. This listener serves /metrics, /healthz and /readyz.\n";
-            return Answer::text(StatusCode::NOT_FOUND, known);
+        self.refusal(method, path, authorization).unwrap_or_else(|| self.shown(path))
+    }
+
+    /// Why nothing is shown, if nothing is.
+    fn refusal(&self, method: &str, path: &str, authorization: Option<&[u8]>) -> Option<Answer> {
+        let Some((_, allowed)) = PATHS.iter().find(|(known, _)| *known == path) else {
+            let known = PATHS.map(|(path, _)| path).join(", ");
+            let says = format!("Not found. This listener serves {known}.\n");
+            return Some(Answer::text(StatusCode::NOT_FOUND, says));
+        };
+        if method != *allowed {
+            let answer = Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Use {allowed}.\n"));
+            return Some(answer.with(ALLOW, allowed));
         }
-        if method != "GET" {
-            return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Use GET.\n").with(ALLOW, "GET");
+        if path == "/healthz" || self.admits(authorization) {
+            return None;
         }
-        if path == "/healthz" {
-            return Answer::text(StatusCode::OK, "alive\n");
+        let wanted = "Send the operators' token as a bearer token.\n";
+        Some(Answer::text(StatusCode::UNAUTHORIZED, wanted).with(WWW_AUTHENTICATE, "Bearer"))
+    }
+
+    fn shown(&self, path: &str) -> Answer {
+        match path {
+            "/healthz" => Answer::text(StatusCode::OK, "alive\n"),
+            "/readyz" => self.readiness(),
+            _ => self.exposition(),
         }
-        if !self.admits(authorization) {
-            let wanted = "Send the operators' token as a bearer token.\n";
-            return Answer::text(StatusCode::UNAUTHORIZED, wanted).with(WWW_AUTHENTICATE, "Bearer");
-        }
-        if path == "/readyz" { self.readiness() } else { self.exposition() }
     }
 
     fn readiness(&self) -> Answer {
@@ -104,7 +140,8 @@ impl Admin {
 
     fn exposition(&self) -> Answer {
         self.metrics.upstream(&self.status.upstream());
-        let counted = self.metrics.rule_hits(&self.status.rules());
+        let RuleCounts { hits, faults } = self.status.rules();
+        let counted = self.metrics.rules(&hits, faults);
         let scraped = counted
             .and_then(|()| self.metrics.scrape(&self.status.ledger(), self.status.endpoints()));
         match scraped {
@@ -132,7 +169,12 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
         let authorization = head.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        let answer = self.answer(head.method.as_str(), head.uri.path(), authorization);
+        let path = head.uri.path();
+        let answer = match self.refusal(head.method.as_str(), path, authorization) {
+            Some(refusal) => refusal,
+            None if path == explain::PATH => self.explain(session).await,
+            None => self.shown(path),
+        };
         let body = answer.body.into_owned().into_bytes();
         let mut response = Response::builder()
             .status(answer.status)

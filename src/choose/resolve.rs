@@ -4,7 +4,7 @@ use super::{Request, Wanted};
 use crate::catalog::{Preset, Router};
 use crate::error::{Availability, Error};
 use crate::rules::{self, Decision};
-use crate::selection::{Constraint, Variants};
+use crate::selection::Variants;
 use crate::snapshot::{Named, Pool};
 use std::borrow::Cow;
 
@@ -47,18 +47,18 @@ impl<'a> Request<'a> {
         wanted: &mut Vec<Wanted<'a>>,
     ) -> Result<(), Error> {
         let (base, variants, listed) = self.base(name);
-        let Decision { rename, constraint } = self.decide(&base)?;
-        let named = match rename {
+        let rules = self.decide(&base)?;
+        let named = match rules.rename {
             Some(model) => self.snapshot.named(model),
             None => listed,
         };
         match named {
             Some(Named::Pool(pool)) if self.allows(pool) => {
-                wanted.push(Wanted { asked, pool, variants, constraint });
+                wanted.push(Wanted { asked, pool, variants, rules, routed: false });
             }
             Some(Named::Router(router)) => {
                 let before = wanted.len();
-                wanted.extend(self.routed(router, asked, variants, &constraint));
+                wanted.extend(self.routed(router, asked, variants, &rules));
                 if wanted.len() == before {
                     return Err(self.unknown(asked));
                 }
@@ -74,14 +74,13 @@ impl<'a> Request<'a> {
         router: &'a Router,
         asked: &'a str,
         variants: Variants,
-        rules: &Cow<'a, Constraint>,
+        outer: &Decision<'a>,
     ) -> impl Iterator<Item = Wanted<'a>> {
         router.models.iter().filter_map(move |model| {
-            let Decision { rename, constraint: own } = self.decide(model).ok()?;
-            let pool = self.snapshot.pool(rename.unwrap_or(model))?;
-            let mut constraint = rules.clone();
-            constraint.to_mut().merge(&own);
-            self.allows(pool).then_some(Wanted { asked, pool, variants, constraint })
+            let own = self.decide(model).ok()?;
+            let pool = self.snapshot.pool(own.rename.unwrap_or(model))?;
+            let rules = outer.clone().then(&own);
+            self.allows(pool).then_some(Wanted { asked, pool, variants, rules, routed: true })
         })
     }
 
@@ -99,14 +98,19 @@ impl<'a> Request<'a> {
     }
 
     fn decide(&self, model: &str) -> Result<Decision<'a>, Error> {
-        let decided = self.snapshot.rules.decide(&rules::Facts {
+        let needs = self.envelope.needs(self.body.len());
+        self.snapshot.rules.decide(&rules::Facts {
             model,
             key: &self.caller.name,
             workspace: &self.caller.workspace,
+            tags: &self.caller.tags,
             stream: self.envelope.stream,
+            tools: needs.tools,
+            max_tokens: needs.output_tokens.unwrap_or(0),
+            prompt_tokens: needs.likely_tokens,
             headers: self.headers,
-        });
-        decided.map_err(Clone::clone)
+            dry: self.dry,
+        })
     }
 
     fn allows(&self, pool: &Pool) -> bool {

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod catalog;
 mod check;
 mod demo;
 mod drain;
@@ -42,6 +43,8 @@ enum Command {
     Reconcile(reconcile::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
+    /// Compare catalogues
+    Catalog(catalog::Args),
     /// Say which endpoints a request would be tried at, in which order, and why not at the others
     Explain(explain::Args),
     /// Make API keys
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => drain::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Catalog(args) => catalog::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
     }

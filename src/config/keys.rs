@@ -4,6 +4,7 @@ use super::document::Section;
 use super::settings::between;
 use super::{policy, value};
 use crate::access::{Caller, Keys};
+use crate::bounds::TAGS_PER_KEY;
 use crate::selection::Constraint;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub(super) const KEYS: &[&str] = &[
     "name",
     "hash",
     "workspace",
+    "tags",
     "models",
     "disabled",
     "only",
@@ -50,6 +52,7 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>, deployment: &Cons
         let digest = section.demanded("hash", |text: String| digest(&text));
         let workspace = section.checked("workspace", value::slug);
         let models = section.checked("models", patterns);
+        let tags = section.checked("tags", tags).unwrap_or_default();
         let workspace = workspace.unwrap_or_else(|| "default".to_owned());
         for policy in workspaces.get(&workspace).into_iter().chain([deployment]) {
             constraint.merge(policy);
@@ -70,6 +73,7 @@ pub(super) fn read(root: &Section<'_>, known: Option<&[&str]>, deployment: &Cons
                 handle: hex::encode(digest).into(),
                 name: name.into(),
                 workspace: workspace.into(),
+                tags,
                 constraint,
                 models,
                 requests_at_once,
@@ -102,6 +106,13 @@ fn digest(text: &str) -> Result<[u8; 32], String> {
                   `weir key new` prints it"
             .to_owned()),
     }
+}
+
+fn tags(list: Vec<String>) -> Result<Vec<Arc<str>>, String> {
+    if list.len() > TAGS_PER_KEY {
+        return Err(format!("expected at most {TAGS_PER_KEY}"));
+    }
+    list.into_iter().map(|tag| value::slug(tag).map(Arc::from)).collect()
 }
 
 fn patterns(list: Vec<String>) -> Result<Vec<Arc<str>>, String> {

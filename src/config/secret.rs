@@ -125,7 +125,7 @@ pub(super) const ABSENT: &str =
 /// # Errors
 /// Why it cannot be used, without any of its content.
 pub(super) fn private_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
-    let wrong = |error: std::io::Error| format!("the file cannot be read: {}", error.kind());
+    let wrong = |error: std::io::Error| format!("the file cannot be read: {error}");
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

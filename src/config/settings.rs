@@ -60,6 +60,7 @@ pub(super) const KEYS: &[&str] = &[
     "admin",
     "state_directory",
     "rules",
+    "catalog",
     "threads",
     "drain",
     "log",

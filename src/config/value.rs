@@ -102,7 +102,7 @@ impl Value for Json {
 }
 
 /// The JSON of a value; `None` for a date, which JSON lacks.
-fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
+pub(crate) fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
     Some(match value {
         DeValue::String(text) => serde_json::Value::from(&**text),
         DeValue::Boolean(truth) => serde_json::Value::from(*truth),

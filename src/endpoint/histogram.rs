@@ -1,5 +1,6 @@
 //! Rolling percentiles without a lock: logarithmic buckets in a ring of time slices.
 
+use super::saved::Slices;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bits of a value that tell the buckets of one octave apart: eight of them.
@@ -82,6 +83,39 @@ impl<const SLICES: usize> Histogram<SLICES> {
             sums.iter().position(holds).map_or(0, middle)
         };
         (wanted.map(at), total)
+    }
+
+    /// What is in every slice, by age.
+    pub(super) fn save(&self, now_ms: u64) -> Slices {
+        let now = self.turn(now_ms);
+        let filled = |slice: &Slice| {
+            let age = now.checked_sub(slice.turn.load(Ordering::Acquire))?;
+            let counts = slice.counts.iter().map(|count| count.load(Ordering::Relaxed));
+            let counts: Vec<_> = counts.enumerate().filter(|(_, count)| *count > 0).collect();
+            (age < SLICES as u64 && !counts.is_empty()).then_some((age, counts))
+        };
+        let mut slices: Slices = self.slices.iter().filter_map(filled).collect();
+        slices.sort_unstable_by_key(|(age, _)| *age);
+        slices
+    }
+
+    /// Takes in what was saved `gap_ms` ago; what has become too old is left out.
+    pub(super) fn restore(&self, saved: &Slices, now_ms: u64, gap_ms: u64) {
+        let now = self.turn(now_ms);
+        for (age, counts) in saved {
+            let age = age.saturating_add(gap_ms / self.slice_ms.max(1));
+            let Some(turn) = now.checked_sub(age).filter(|_| age < SLICES as u64) else { continue };
+            let Some(slice) = self.slices.get(position(turn, SLICES)) else { continue };
+            let known = slice.turn.load(Ordering::Acquire);
+            if known != turn && !slice.renew(known, turn) {
+                continue;
+            }
+            for (bucket, count) in counts {
+                if let Some(cell) = slice.counts.get(*bucket) {
+                    cell.fetch_add(*count, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     /// Turns start past the ring's length, so that an untouched slice is not taken for the first.

@@ -6,6 +6,7 @@
 mod credential;
 mod histogram;
 mod registry;
+mod saved;
 mod scope;
 mod statistics;
 mod sticky;
@@ -15,6 +16,7 @@ mod window;
 
 pub use credential::CredentialLive;
 pub use registry::Registry;
+pub use saved::Saved;
 pub use scope::{Scope, scope};
 pub use statistics::{ErrorClass, Report, Sample, Statistics};
 pub use sticky::{Stickiness, fingerprint};
@@ -111,6 +113,17 @@ impl Live {
     #[must_use]
     pub fn report(&self, now_ms: u64) -> Report {
         self.statistics.get().map_or_else(Report::default, |statistics| statistics.report(now_ms))
+    }
+
+    /// What is kept of its statistics over a restart; `None` if it was never used.
+    #[must_use]
+    pub fn save(&self, now_ms: u64) -> Option<Saved> {
+        self.statistics.get().map(|statistics| statistics.save(now_ms))
+    }
+
+    /// Takes in statistics that were saved `gap_ms` ago.
+    pub fn restore(&self, saved: &Saved, now_ms: u64, gap_ms: u64) {
+        self.statistics.get_or_init(Box::default).restore(saved, now_ms, gap_ms);
     }
 
     /// Milliseconds until the cooldown ends, 0 if there is none.

@@ -20,6 +20,19 @@ impl Registry {
         Arc::clone(self.endpoints.lock().entry(Arc::clone(id)).or_default())
     }
 
+    /// The state of the endpoint with this id, if it is known.
+    #[must_use]
+    pub fn known(&self, id: &str) -> Option<Arc<Live>> {
+        self.endpoints.lock().get(id).cloned()
+    }
+
+    /// Every endpoint.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Arc<str>, Arc<Live>)> {
+        let endpoints = self.endpoints.lock();
+        endpoints.iter().map(|(id, live)| (Arc::clone(id), Arc::clone(live))).collect()
+    }
+
     /// The state of the credential with this id, new if it is not known.
     #[must_use]
     pub fn credential(&self, id: &Arc<str>) -> Arc<CredentialLive> {

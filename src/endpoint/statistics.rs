@@ -1,6 +1,7 @@
 //! Rolling statistics of one endpoint: how fast, how reliable, how well cached. Fixed memory, no lock.
 
 use super::histogram::Histogram;
+use super::saved::Saved;
 use super::uptime::Uptime;
 use super::{Scope, Window, scope};
 use crate::outcome::Outcome;
@@ -211,6 +212,37 @@ impl Statistics {
         other.store(count(errors), Relaxed);
     }
 
+    /// What is kept over a restart.
+    #[must_use]
+    pub fn save(&self, now_ms: u64) -> Saved {
+        Saved {
+            latency: [self.latency.0.save(now_ms), self.latency.1.save(now_ms)],
+            throughput: [self.throughput.0.save(now_ms), self.throughput.1.save(now_ms)],
+            uptime: self.uptime.save(now_ms),
+            attempts: self.attempts.save(now_ms),
+            cache: self.cache.save(now_ms),
+            tools: self.tools.save(now_ms),
+            errors: self.errors.each_ref().map(|window| window.save(now_ms)),
+        }
+    }
+
+    /// Takes in what was saved `gap_ms` ago.
+    pub fn restore(&self, saved: &Saved, now_ms: u64, gap_ms: u64) {
+        let [five, thirty] = &saved.latency;
+        self.latency.0.restore(five, now_ms, gap_ms);
+        self.latency.1.restore(thirty, now_ms, gap_ms);
+        let [five, thirty] = &saved.throughput;
+        self.throughput.0.restore(five, now_ms, gap_ms);
+        self.throughput.1.restore(thirty, now_ms, gap_ms);
+        self.uptime.restore(&saved.uptime, now_ms, gap_ms);
+        self.attempts.restore(&saved.attempts, now_ms, gap_ms);
+        self.cache.restore(&saved.cache, now_ms, gap_ms);
+        self.tools.restore(&saved.tools, now_ms, gap_ms);
+        for (window, saved) in self.errors.iter().zip(&saved.errors) {
+            window.restore(saved, now_ms, gap_ms);
+        }
+    }
+
     /// Everything that is told of the endpoint.
     #[must_use]
     pub fn report(&self, now_ms: u64) -> Report {
@@ -265,120 +297,4 @@ fn throughput(sample: &Sample) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: Sample = Sample {
-        outcome: Outcome::Ok,
-        status: 200,
-        first_content_ms: Some(200),
-        elapsed_ms: 2_000,
-        output_tokens: 100,
-        prompt_tokens: 1_000,
-        cached_tokens: 0,
-        tools: None,
-    };
-
-    fn facts(statistics: &Statistics, now_ms: u64) -> Facts {
-        let mut facts = Facts::default();
-        statistics.tell(&mut facts, now_ms);
-        facts
-    }
-
-    fn is_near(found: u32, exact: u32) -> bool {
-        f64::from(found.abs_diff(exact)) <= f64::from(exact) * super::super::histogram::ERROR
-    }
-
-    #[test]
-    fn nothing_known_says_nothing() {
-        let statistics = Statistics::default();
-        assert_eq!(facts(&statistics, 0), Facts::default());
-        assert_eq!(statistics.report(0), Report::default());
-    }
-
-    #[test]
-    fn speed_is_told_at_its_percentiles_and_forgotten() {
-        let statistics = Statistics::default();
-        for n in 1..=100_u32 {
-            let sample =
-                Sample { first_content_ms: Some(n * 10), output_tokens: u64::from(n) * 2, ..GOOD };
-            statistics.add(&sample, 0);
-        }
-        let known = facts(&statistics, 0);
-        for (found, exact) in known.latency_ms.into_iter().zip([500, 750, 900, 990]) {
-            assert!(is_near(found, exact), "{known:?}");
-        }
-        // From 1 to 100 tokens a second: half reach 50, 99 of a hundred reach 1.
-        for (found, exact) in known.throughput.into_iter().zip([500, 250, 100, 10]) {
-            assert!(is_near(found, exact), "{known:?}");
-        }
-        let later = 6 * MINUTE_MS;
-        assert_eq!(facts(&statistics, later).latency_ms, [0; 4]);
-        assert!(statistics.report(later).latency_30m.is_some());
-        assert_eq!(statistics.report(36 * MINUTE_MS).latency_30m, None);
-    }
-
-    #[test]
-    fn what_comes_within_a_millisecond_is_not_unknown() {
-        let statistics = Statistics::default();
-        statistics.add(&Sample { first_content_ms: Some(0), ..GOOD }, 0);
-        assert_eq!(facts(&statistics, 0).latency_ms, [1; 4]);
-    }
-
-    #[test]
-    fn what_selection_reads_is_a_second_old_at_most() {
-        let statistics = Statistics::default();
-        statistics.add(&GOOD, 0);
-        assert_eq!(facts(&statistics, 0).attempts, 1);
-        statistics.add(&GOOD, 1);
-        assert_eq!(facts(&statistics, FRESH_MS - 1).attempts, 1);
-        assert_eq!(facts(&statistics, FRESH_MS).attempts, 2);
-    }
-
-    #[test]
-    fn grades_need_a_hundred_attempts_and_have_the_contracts_borders() {
-        let grade = |good: u32, bad: u32| {
-            let statistics = Statistics::default();
-            (0..good).for_each(|_| statistics.add(&GOOD, 0));
-            let failed = Sample { outcome: Outcome::ServerError, status: 500, ..GOOD };
-            (0..bad).for_each(|_| statistics.add(&failed, 0));
-            facts(&statistics, 0).grade
-        };
-        assert_eq!(grade(0, 99), Grade::Normal);
-        assert_eq!(grade(0, 100), Grade::Fallback);
-        assert_eq!((grade(95, 5), grade(94, 6)), (Grade::Normal, Grade::Lower));
-        assert_eq!((grade(80, 20), grade(79, 21)), (Grade::Lower, Grade::Fallback));
-    }
-
-    #[test]
-    fn callers_faults_and_rate_limits_do_not_count_and_404_does() {
-        for (outcome, name) in Outcome::ALL {
-            let sample = |status| Sample { outcome, status, ..GOOD };
-            let counted = counts(&sample(400)).is_some();
-            let expected = !matches!(scope(outcome), Scope::Throttle | Scope::Nobody);
-            assert_eq!(counted, expected, "{name}");
-        }
-        let fault = |status| Sample { outcome: Outcome::ClientFault, status, ..GOOD };
-        assert_eq!((counts(&fault(404)), counts(&fault(413))), (Some(false), None));
-    }
-
-    #[test]
-    fn shares_and_classes_are_reported() {
-        let statistics = Statistics::default();
-        statistics.add(&Sample { cached_tokens: 900, tools: Some(true), ..GOOD }, 0);
-        statistics.add(&Sample { tools: Some(false), ..GOOD }, 0);
-        statistics.add(
-            &Sample { outcome: Outcome::RateLimited, status: 429, tools: Some(false), ..GOOD },
-            0,
-        );
-        statistics.add(&Sample { outcome: Outcome::Empty, tools: Some(false), ..GOOD }, 0);
-        let report = statistics.report(0);
-        assert_eq!((report.cache_hits, report.tool_errors), (Some(500), Some(666)));
-        assert_eq!(report.errors, [1, 0, 0, 0, 0, 1]);
-        let known = facts(&statistics, 0);
-        assert_eq!((known.tool_replies, known.tool_errors), (3, 2));
-        for (place, (class, _)) in ErrorClass::ALL.into_iter().enumerate() {
-            assert_eq!(class as usize, place);
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,9 @@ const UNKNOWN: u8 = 0;
 const BAD: u8 = 1;
 const GOOD: u8 = 2;
 
+/// Verdicts as they are saved.
+const LETTERS: [(char, u8); 3] = [('.', UNKNOWN), ('-', BAD), ('+', GOOD)];
+
 /// Bits of one count in the current minute.
 const COUNT_BITS: u32 = 16;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
@@ -21,7 +24,7 @@ const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 /// The minutes of one endpoint's last day.
 #[derive(Debug)]
 pub(super) struct Uptime {
-    /// Minute (counted from 1), successes and failures of the current one, changed as one.
+    /// Minute, successes and failures of the current one, changed as one.
     current: AtomicU64,
     closed: [AtomicU8; MINUTES],
 }
@@ -79,6 +82,42 @@ impl Uptime {
         (well * 1_000).checked_div(counted)
     }
 
+    /// The verdict of every minute, the newest first.
+    pub(super) fn save(&self, now_ms: u64) -> String {
+        let (now, (open, good, bad)) = (minute(now_ms), unpack(self.current.load(Relaxed)));
+        let letter = |age: u64| {
+            let minute = now.saturating_sub(age);
+            let known = match open {
+                _ if minute == open => verdict(good, bad),
+                _ if minute < open && open - minute < MINUTES as u64 => {
+                    self.closed.get(place(minute)).map_or(UNKNOWN, |cell| cell.load(Relaxed))
+                }
+                _ => UNKNOWN,
+            };
+            LETTERS.iter().find(|(_, verdict)| *verdict == known).map_or('.', |(letter, _)| *letter)
+        };
+        let all: String = (0..MINUTES as u64).map(letter).collect();
+        all.trim_end_matches('.').to_owned()
+    }
+
+    /// Takes in what was saved `gap_ms` ago; what has become too old is left out.
+    pub(super) fn restore(&self, saved: &str, now_ms: u64, gap_ms: u64) {
+        let now = minute(now_ms);
+        let mut open = (0, 0);
+        for (letter, age) in saved.chars().zip((gap_ms / MINUTE_MS)..) {
+            let known = LETTERS.iter().find(|(known, _)| *known == letter);
+            let minute = now.checked_sub(age).filter(|_| age < MINUTES as u64);
+            match (known, minute) {
+                (Some((_, GOOD)), Some(minute)) if minute == now => open = (LEAST_ATTEMPTS, 0),
+                (Some((_, BAD)), Some(minute)) if minute == now => open = (0, LEAST_ATTEMPTS),
+                (Some((_, verdict)), Some(minute)) => self.close(minute, *verdict),
+                _ => {}
+            }
+        }
+        let (good, bad) = open;
+        let _ = self.current.compare_exchange(0, pack(now, good, bad), Relaxed, Relaxed);
+    }
+
     fn close(&self, minute: u64, verdict: u8) {
         if let Some(cell) = self.closed.get(place(minute)) {
             cell.store(verdict, Relaxed);
@@ -94,8 +133,9 @@ fn verdict(good: u64, bad: u64) -> u8 {
     }
 }
 
+/// Minutes start past the day that is kept, so that those before the process have numbers too.
 const fn minute(now_ms: u64) -> u64 {
-    now_ms / MINUTE_MS + 1
+    now_ms / MINUTE_MS + MINUTES as u64
 }
 
 fn place(minute: u64) -> usize {
@@ -180,6 +220,6 @@ mod tests {
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(unpack(uptime.current.load(Relaxed)), (1, 3_000, 1_000));
+        assert_eq!(unpack(uptime.current.load(Relaxed)), (minute(5), 3_000, 1_000));
     }
 }

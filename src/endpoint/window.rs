@@ -1,5 +1,6 @@
 //! Two counters over a sliding window, without a lock.
 
+use super::saved::Counts;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bits of one count; it stops there instead of wrapping into its neighbour.
@@ -26,7 +27,10 @@ impl<const BUCKETS: usize> Window<BUCKETS> {
 
     /// Adds to both counts of the current bucket.
     pub fn add(&self, now_ms: u64, first: u64, second: u64) {
-        let turn = self.turn(now_ms);
+        self.add_to(self.turn(now_ms), first, second);
+    }
+
+    fn add_to(&self, turn: u64, first: u64, second: u64) {
         let Some(cell) = self.cells.get(Self::position(turn)) else { return };
         let add = |packed: u64| {
             let (of, a, b) = unpack(packed);
@@ -45,6 +49,29 @@ impl<const BUCKETS: usize> Window<BUCKETS> {
             let age = now.wrapping_sub(turn) & TURN_MAX;
             if age < BUCKETS as u64 { (first + a, second + b) } else { (first, second) }
         })
+    }
+
+    /// What is in every bucket, by age.
+    pub(super) fn save(&self, now_ms: u64) -> Counts {
+        let now = self.turn(now_ms);
+        let filled = |cell: &AtomicU64| {
+            let (turn, first, second) = unpack(cell.load(Ordering::Relaxed));
+            let age = now.wrapping_sub(turn) & TURN_MAX;
+            (age < BUCKETS as u64 && first + second > 0).then_some((age, first, second))
+        };
+        let mut counts: Counts = self.cells.iter().filter_map(filled).collect();
+        counts.sort_unstable();
+        counts
+    }
+
+    /// Takes in what was saved `gap_ms` ago; what has become too old is left out.
+    pub(super) fn restore(&self, saved: &Counts, now_ms: u64, gap_ms: u64) {
+        for (age, first, second) in saved {
+            let age = age.saturating_add(gap_ms / self.bucket_ms.max(1));
+            if age < BUCKETS as u64 {
+                self.add_to(self.turn(now_ms).wrapping_sub(age) & TURN_MAX, *first, *second);
+            }
+        }
     }
 
     /// Turns start at 1, so that an untouched cell is not taken for the first bucket.

@@ -17,7 +17,16 @@ pub fn error_body(error: &Error, generation_id: Option<&str>) -> Bytes {
     {
         metadata.insert("generation_id".into(), id.into());
     }
-    Bytes::from(json!({ "error": envelope }).to_string())
+    let mut body = Map::new();
+    body.insert("error".into(), envelope.into());
+    show_routing(error, &mut body);
+    Bytes::from(Value::from(body).to_string())
+}
+
+/// Puts `openrouter_metadata` beside an error.
+fn show_routing(error: &Error, body: &mut Map<String, Value>) {
+    let routing = error.routing.as_deref().and_then(|json| serde_json::from_str(json).ok());
+    body.extend(routing.map(|routing: Value| ("openrouter_metadata".to_owned(), routing)));
 }
 
 /// An upstream's 4xx for the caller of `/api/v1`: `Provider returned error`. The upstream's own words
@@ -63,7 +72,10 @@ pub(super) fn last_event(core: &Core, error: &Error) -> String {
         model: &reply.model,
         provider: &reply.provider,
     };
-    cut(named, error)
+    if reply.routing.is_none() {
+        return cut(named, error);
+    }
+    cut(named, &Error { routing: reply.routing.clone(), ..error.clone() })
 }
 
 fn cut(named: Named<'_>, error: &Error) -> String {
@@ -77,7 +89,7 @@ fn cut(named: Named<'_>, error: &Error) -> String {
         members.insert("finish_reason".into(), "error".into());
         members.insert("native_finish_reason".into(), Value::Null);
     }
-    json!({
+    let event = json!({
         "id": named.generation_id,
         "object": object_name,
         "created": named.created,
@@ -85,8 +97,10 @@ fn cut(named: Named<'_>, error: &Error) -> String {
         "provider": named.provider,
         "error": object(error),
         "choices": [choice],
-    })
-    .to_string()
+    });
+    let Value::Object(mut event) = event else { return String::new() };
+    show_routing(error, &mut event);
+    Value::from(event).to_string()
 }
 
 fn object(error: &Error) -> Map<String, Value> {

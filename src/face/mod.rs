@@ -6,6 +6,7 @@
 
 pub mod cors;
 mod error;
+mod metadata;
 mod openrouter;
 mod out;
 mod stream;
@@ -14,6 +15,7 @@ mod whole;
 
 pub use crate::dialect::InBandFault;
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
+pub use metadata::{Place, Routing};
 
 use crate::dialect::{Dialect, Observer};
 use crate::error::Error;
@@ -44,6 +46,8 @@ pub struct Reply {
     pub injected_usage: bool,
     pub price: Arc<PriceVersion>,
     pub prompt_bytes: u64,
+    /// `openrouter_metadata` as JSON, where it is asked for; on `/api/v1` only.
+    pub routing: Option<Arc<str>>,
 }
 
 /// What came of one read.

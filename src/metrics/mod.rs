@@ -73,6 +73,8 @@ pub struct Metrics {
     pub accept_errors: IntCounter,
     pub h2_abuse: Counters<H2Abuse>,
     pub panics: IntCounter,
+    pub memory_limit: IntGauge,
+    pub memory_used: IntGauge,
     pub reload: Counters<Reload>,
     pub config_epoch: IntGauge,
     unrouted: Counters<Ending>,
@@ -81,6 +83,7 @@ pub struct Metrics {
     /// By face.
     added_latency: Box<[Histogram]>,
     rules: IntCounterVec,
+    rule_faults: IntCounter,
     rule_handles: Mutex<HashMap<Arc<str>, IntCounter>>,
     ledger: LedgerFamilies,
     upstream: UpstreamFamilies,
@@ -127,6 +130,8 @@ impl Metrics {
             accept_errors: new.counter(&f::ACCEPT_ERRORS)?,
             h2_abuse: Counters::resolve(&new.counters(&f::H2_ABUSE)?, &[])?,
             panics: new.counter(&f::PANICS)?,
+            memory_limit: new.gauge(&f::MEMORY_LIMIT)?,
+            memory_used: new.gauge(&f::MEMORY_USED)?,
             reload: Counters::resolve(&new.counters(&f::RELOAD)?, &[])?,
             config_epoch: new.gauge(&f::CONFIG_EPOCH)?,
             unrouted: Counters::resolve(&requests, &[OTHER, OTHER])?,
@@ -137,6 +142,7 @@ impl Metrics {
                 .map(|face| added.get_metric_with_label_values(&[face]))
                 .collect::<Result<_>>()?,
             rules: new.counters(&f::RULE_HITS)?,
+            rule_faults: new.counter(&f::RULE_FAULTS)?,
             rule_handles: Mutex::default(),
             ledger: LedgerFamilies::new(&new)?,
             upstream: UpstreamFamilies::new(&new)?,
@@ -214,7 +220,8 @@ impl Metrics {
     ///
     /// # Errors
     /// As [`Metrics::rule`].
-    pub fn rule_hits(&self, hits: &[(String, u64)]) -> Result<()> {
+    pub fn rules(&self, hits: &[(String, u64)], faults: u64) -> Result<()> {
+        self.rule_faults.inc_by(faults.saturating_sub(self.rule_faults.get()));
         for (id, total) in hits {
             let counter = self.rule(id)?;
             counter.inc_by(total.saturating_sub(counter.get()));

@@ -78,6 +78,8 @@ pub(super) struct Attempt {
 pub(super) struct Ended {
     pub(super) target: Arc<Target>,
     pub(super) outcome: Outcome,
+    /// The upstream's status, or the one that says what became of it.
+    pub(super) status: u16,
     pub(super) committed: bool,
     pub(super) usage: Usage,
     /// Pico-dollars the caller pays for it.
@@ -131,6 +133,7 @@ impl Attempt {
         let mut ended = Ended {
             target: Arc::clone(&self.target),
             outcome,
+            status: told(self.status, outcome),
             committed: self.committed,
             usage: Usage::ZERO,
             charge: 0,
@@ -202,6 +205,18 @@ impl Attempt {
             Scope::Throttle => self.target.metrics.cooldown(CooldownScope::Endpoint),
             Scope::Success | Scope::Failure | Scope::Nobody => {}
         }
+    }
+}
+
+/// The status that says how an attempt ended: a 200 that failed later says nothing.
+const fn told(status: u16, outcome: Outcome) -> u16 {
+    match (status, outcome) {
+        (_, Outcome::Ok) => 200,
+        (0 | 200..=299, Outcome::ConnectTimeout)
+        | (0 | 200..=299, Outcome::FirstContentTimeout | Outcome::IdleTimeout)
+        | (0 | 200..=299, Outcome::TotalTimeout) => 504,
+        (0 | 200..=299, _) => 502,
+        (status, _) => status,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::choose::Conversation;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
-use crate::face::Named;
+use crate::face::{Named, Place, Routing};
 use crate::log::Access;
 use crate::metrics::Ending;
 use crate::outcome::Outcome;
@@ -43,6 +43,8 @@ pub(super) struct Exchange {
     /// The conversation it goes on with, if it could stick to an endpoint.
     pub(super) conversation: Option<Conversation>,
     pub(super) attempts: Attempts,
+    /// What the caller asked to be told of it all.
+    pub(super) routing: Option<Box<Routing>>,
     /// The next try, decided when the last one failed.
     pub(super) next: Option<Choice>,
     /// The next try needs a connection that was not pooled: the last one was stale (F07).
@@ -95,6 +97,9 @@ impl Exchange {
             if let (Outcome::Ok, Some(conversation)) = (ended.outcome, &self.conversation) {
                 let table = &self.state.live.conversations;
                 conversation.keep(table, &ended.target, &ended.usage, now_ms());
+            }
+            if let (true, Some(routing)) = (ended.outcome != Outcome::Ok, &mut self.routing) {
+                routing.attempts.push((Place::of(&ended.target.endpoint), ended.status));
             }
             self.ended = Some(ended);
         }

@@ -176,8 +176,12 @@ pub(super) async fn last_word(
 fn verdict(exchange: &mut Exchange) -> Error {
     let provider = exchange.ended.as_ref().map(|ended| &ended.target.endpoint.provider.name);
     let provider = provider.map_or("", |name| name);
-    let verdict = exchange.refusal.take();
-    verdict.unwrap_or_else(|| exchange.attempts.verdict(provider))
+    let refusal = exchange.refusal.take();
+    let verdict = refusal.unwrap_or_else(|| exchange.attempts.verdict(provider));
+    match &exchange.routing {
+        Some(routing) => routing.beside(verdict),
+        None => verdict,
+    }
 }
 
 fn over(error_code: u16) -> FailToProxy {

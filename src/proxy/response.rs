@@ -5,17 +5,20 @@ use super::exchange::Exchange;
 use crate::bounds::{ERROR_BODY_BYTES, INTERIM_HEADS};
 use crate::edge::clock::{Clock, now_ms};
 use crate::error::Error;
-use crate::face::{self, Relay, Reply, Step};
+use crate::face::{self, Relay, Reply, Routing, Step};
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::request::route::Face;
+use crate::snapshot::Target;
 use crate::upstream::attempts::{Verdict, classify_status};
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use pingora::{ErrorType, Result};
 use pingora_http::ResponseHeader;
 use std::sync::Arc;
 use std::time::Duration;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long an upstream may go on after its terminal event: late usage counts as long (F36).
 const AFTER_TERMINAL: Duration = Duration::from_secs(1);
@@ -60,6 +63,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             injected_usage: attempt.injected_usage,
             price: Arc::clone(&attempt.target.endpoint.price),
             prompt_bytes: exchange.body.len() as u64,
+            routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
         }))),
         Verdict::Fail(outcome) => {
             attempt.ends(outcome);
@@ -80,6 +84,11 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
     exchange.answered = status;
     *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
     Ok(())
+}
+
+/// What the caller asked to be told of an attempt that answers with this status.
+fn told(routing: Option<&Routing>, target: &Target, status: u16) -> Option<Arc<str>> {
+    routing.map(|routing| routing.answered(&target.endpoint, status))
 }
 
 /// Whether the body is anything but itself, though `identity` was asked for (F39).
@@ -126,9 +135,9 @@ fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result
         }
     }
     if face == Face::Faithful
-        && let Some(request_id) = upstream.headers.get("x-request-id")
+        && let Some(request_id) = upstream.headers.get(&X_REQUEST_ID)
     {
-        head.insert_header("x-request-id", request_id.clone())?;
+        head.insert_header(X_REQUEST_ID.clone(), request_id.clone())?;
     }
     head.insert_header("X-Generation-Id", id)?;
     Ok(head)
@@ -158,11 +167,10 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
             }
             if end {
                 let name = &attempt.target.endpoint.provider.name;
-                let error = face::wrap_upstream_error(
-                    attempt.status,
-                    kept.as_deref().unwrap_or_default(),
-                    name,
-                );
+                let said = kept.as_deref().unwrap_or_default();
+                let routing = told(exchange.routing.as_deref(), &attempt.target, attempt.status);
+                let error = face::wrap_upstream_error(attempt.status, said, name);
+                let error = Error { routing, ..error };
                 *body = Some(match exchange.clock.began_with_comment() {
                     true => face::error_event(exchange.named(), &error),
                     false => face::error_body(&error, Some(&exchange.generation.id)),

@@ -1,9 +1,11 @@
-//! What a rule does: exactly one of three things.
+//! What a rule does: exactly one of these.
 
 use super::reader::{Node, Reader, join};
+use crate::config::json;
 use crate::error::Error;
 use crate::price::{CEILINGS, PriceCeiling, parse_ceiling};
 use crate::request::body_error::is_model_name;
+use crate::request::preferences::{self, ProviderPreferences};
 use crate::selection::Constraint;
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -11,12 +13,61 @@ use toml::de::DeTable;
 /// What a rule does when it matches.
 #[derive(Debug)]
 pub(super) enum Action {
+    Constrain(Constraint),
+    /// Wishes of a request that has none of its own.
+    Defaults(Box<ProviderPreferences>),
+    /// Only this provider or tag.
+    Pin(Constraint),
+    /// Providers and tags that go first.
+    Prefer(Vec<Arc<str>>),
     Reject(Error),
     Rename(Arc<str>),
-    Constrain(Constraint),
 }
 
-const ACTIONS: [&str; 3] = ["reject", "rename", "constrain"];
+type Read = for<'t> fn(&mut Reader<'t>, &Node<'t>, &str) -> Option<Action>;
+
+/// Every action, by name.
+pub(super) const ACTIONS: [(&str, Read); 6] = [
+    ("constrain", constrain),
+    ("defaults", defaults),
+    ("pin", pin),
+    ("prefer", prefer),
+    ("reject", reject),
+    ("rename", rename),
+];
+
+impl Action {
+    /// The name of an action of which only the first that matches counts.
+    pub(super) const fn is_exclusive(&self) -> Option<&'static str> {
+        match self {
+            Self::Defaults(_) => Some("defaults"),
+            Self::Pin(_) => Some("pin"),
+            Self::Prefer(_) => Some("prefer"),
+            Self::Constrain(_) | Self::Reject(_) | Self::Rename(_) => None,
+        }
+    }
+
+    /// The providers and tags it names, with the keys they stand under.
+    pub(super) fn providers(&self) -> Vec<(&str, &'static str)> {
+        fn all<'a>(
+            list: &'a [Arc<str>],
+            key: &'static str,
+        ) -> impl Iterator<Item = (&'a str, &'static str)> {
+            list.iter().map(move |name| (&**name, key))
+        }
+        match self {
+            Self::Constrain(constraint) => {
+                all(constraint.only.as_deref().unwrap_or_default(), "constrain.only")
+                    .chain(all(&constraint.ignore, "constrain.ignore"))
+                    .collect()
+            }
+            Self::Defaults(wishes) => all(&wishes.order, "defaults.order").collect(),
+            Self::Pin(pin) => all(pin.only.as_deref().unwrap_or_default(), "pin").collect(),
+            Self::Prefer(list) => all(list, "prefer").collect(),
+            Self::Reject(_) | Self::Rename(_) => Vec::new(),
+        }
+    }
+}
 
 /// The rule's one action, and its line.
 pub(super) fn read<'t>(
@@ -26,23 +77,19 @@ pub(super) fn read<'t>(
     path: &str,
 ) -> Option<(Action, usize)> {
     let mut read = Vec::new();
-    for name in ACTIONS {
+    for (name, action) in ACTIONS {
         let Some(value) = table.get(name) else { continue };
-        let path = join(path, name);
-        let action = match name {
-            "reject" => reject(reader, value, &path).map(Action::Reject),
-            "rename" => rename(reader, value, &path).map(Action::Rename),
-            _ => constrain(reader, value, &path).map(Action::Constrain),
-        };
+        let action = action(reader, value, &join(path, name));
         read.push(action.map(|action| (action, reader.line(&value.span()))));
     }
     if read.len() != 1 {
-        reader.problem(node.span(), path, "needs exactly one of reject, rename and constrain");
+        let names = ACTIONS.map(|(name, _)| name).join(", ");
+        reader.problem(node.span(), path, format!("needs exactly one of {names}"));
     }
     read.pop().flatten()
 }
 
-fn reject<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Error> {
+fn reject<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
     let table = reader.table(node, path)?;
     reader.only(table, path, &["status", "message"]);
     let (Some(status), Some(message)) = (table.get("status"), table.get("message")) else {
@@ -56,16 +103,50 @@ fn reject<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Er
         reader.problem(status.span(), &join(path, "status"), "must be from 400 to 599");
         return None;
     };
-    Some(Error::weir(number, text?.to_owned()))
+    Some(Action::Reject(Error::weir(number, text?.to_owned())))
 }
 
-fn rename<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Arc<str>> {
+fn rename<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
     let name = reader.text(node, path)?;
     if !is_model_name(name) {
         reader.problem(node.span(), path, "must be the name of a model: author/slug");
         return None;
     }
-    Some(Arc::from(name))
+    Some(Action::Rename(Arc::from(name)))
+}
+
+fn pin<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
+    let slug = reader.text(node, path)?;
+    Some(Action::Pin(Constraint { only: Some(vec![Arc::from(slug)]), ..Constraint::default() }))
+}
+
+fn prefer<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
+    let slugs: Vec<_> =
+        reader.texts(node, path).into_iter().map(|(slug, _)| Arc::from(slug)).collect();
+    (!slugs.is_empty()).then_some(Action::Prefer(slugs))
+}
+
+const DEFAULTS: [&str; 4] = ["order", "sort", "preferred_min_throughput", "preferred_max_latency"];
+
+/// Members of `provider` that are wishes, as a request writes them.
+fn defaults<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
+    let table = reader.table(node, path)?;
+    reader.only(table, path, &DEFAULTS);
+    let text = json(node.get_ref()).map(|json| json.to_string()).unwrap_or_default();
+    match preferences::parse(&text) {
+        Ok(wishes) if wishes != ProviderPreferences::default() => {
+            Some(Action::Defaults(Box::new(wishes)))
+        }
+        Ok(_) => {
+            let message = format!("must say something: {}", DEFAULTS.join(", "));
+            reader.problem(node.span(), path, message);
+            None
+        }
+        Err(error) => {
+            reader.problem(node.span(), path, error.to_string());
+            None
+        }
+    }
 }
 
 const CONSTRAINT: [&str; 9] = [
@@ -98,7 +179,7 @@ fn max_price<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option
     Some(ceiling)
 }
 
-fn constrain<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Constraint> {
+fn constrain<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
     let table = reader.table(node, path)?;
     reader.only(table, path, &CONSTRAINT);
     let mut constraint = Constraint::default();
@@ -129,5 +210,5 @@ fn constrain<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option
     if table.is_empty() {
         reader.problem(node.span(), path, "must narrow something: only, ignore, zdr, ...");
     }
-    Some(constraint)
+    Some(Action::Constrain(constraint))
 }

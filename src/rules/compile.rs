@@ -1,9 +1,9 @@
 //! From the text of the rule files to rules, or to everything that is wrong with them.
 
-use super::Rule;
-use super::action::{self, Action};
+use super::action::{self, ACTIONS};
+use super::reach::Reach;
 use super::reader::{Node, Reader, join};
-use super::when;
+use super::{Rule, when};
 use crate::bounds::{RULE_NAME_BYTES, RULES};
 use crate::config::problem::Problem;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,7 @@ struct Compiler {
     rules: Vec<Rule>,
     /// Every name, also of rules that did not compile.
     names: Vec<Arc<str>>,
-    /// The first rule that rejects every request.
-    wall: Option<Arc<str>>,
+    reach: Reach,
 }
 
 impl Compiler {
@@ -70,11 +69,9 @@ impl Compiler {
         let found = reader.problems.len();
         let name = self.name(reader, node, table, unnamed);
         let path = name.as_ref().map_or_else(|| unnamed.to_owned(), |name| format!("rule.{name}"));
-        reader.only(table, &path, &["name", "when", "reject", "rename", "constrain"]);
-        if let Some(wall) = &self.wall {
-            let message = format!("never reached: rule `{wall}` before it rejects every request");
-            reader.problem(node.span(), &path, message);
-        }
+        let keys: Vec<_> =
+            ["name", "when"].into_iter().chain(ACTIONS.map(|(key, _)| key)).collect();
+        reader.only(table, &path, &keys);
         let when = table.get("when").map(|node| when::read(reader, node, &join(&path, "when")));
         let when = when.unwrap_or_default();
         let action = action::read(reader, node, table, &path);
@@ -82,11 +79,12 @@ impl Compiler {
         if let (Some(name), Some((action, line)), true) =
             (name, action, reader.problems.len() == found)
         {
-            if when.always() && matches!(action, Action::Reject(_)) {
-                self.wall = Some(Arc::clone(&name));
+            if let Some(message) = self.reach.bars(&when, &action) {
+                reader.problem(node.span(), &path, message);
             }
-            let hits = Arc::default();
-            self.rules.push(Rule { name, when, action, file: file.to_owned(), line, hits });
+            self.reach.pass(&name, &when, &action);
+            let (hits, faults) = Default::default();
+            self.rules.push(Rule { name, when, action, file: file.to_owned(), line, hits, faults });
         }
     }
 

@@ -9,6 +9,12 @@ impl Glob {
         Self(pattern.as_bytes().into())
     }
 
+    /// The one text it matches, if it has no `*`.
+    pub(super) fn literal(&self) -> Option<&str> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        (!text.contains('*')).then_some(text)
+    }
+
     /// Whether it matches every text.
     pub(super) fn is_any(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|&byte| byte == b'*')

@@ -16,19 +16,32 @@ struct Request {
     model: &'static str,
     key: &'static str,
     workspace: &'static str,
+    tags: Vec<Arc<str>>,
     stream: bool,
     headers: HeaderMap,
 }
 
 fn request() -> Request {
     let headers = HeaderMap::new();
-    Request { model: "openai/gpt-5", key: "ci", workspace: "blue", stream: true, headers }
+    let tags = vec!["batch".into(), "eu".into()];
+    Request { model: "openai/gpt-5", key: "ci", workspace: "blue", tags, stream: true, headers }
 }
 
 impl Request {
     fn facts(&self) -> Facts<'_> {
-        let Self { model, key, workspace, stream, headers } = self;
-        Facts { model, key, workspace, stream: *stream, headers }
+        let Self { model, key, workspace, stream, headers, .. } = self;
+        Facts {
+            model,
+            key,
+            workspace,
+            tags: &self.tags,
+            stream: *stream,
+            tools: false,
+            max_tokens: 64,
+            prompt_tokens: 1_000,
+            headers,
+            dry: false,
+        }
     }
 }
 
@@ -55,6 +68,12 @@ fn every_given_condition_must_hold_and_any_entry_of_a_list_will_do() {
         ("{ model = [\"OpenAI/*\"] }", |_| (), false),
         ("{ key = [\"ci\"], workspace = [\"blue\"] }", |_| (), true),
         ("{ key = [\"ci\"], workspace = [\"red\"] }", |_| (), false),
+        ("{ tag = [\"us\", \"e*\"] }", |_| (), true),
+        ("{ tag = \"us\" }", |_| (), false),
+        ("{ tag = \"*\" }", |it| it.tags.clear(), false),
+        ("{ cel = \"prompt_tokens > 500 && 'eu' in tags\" }", |_| (), true),
+        ("{ cel = \"prompt_tokens > 5000\" }", |_| (), false),
+        ("{ cel = \"stream\", key = \"other\" }", |_| (), false),
         ("{ stream = true }", |_| (), true),
         ("{ stream = false }", |_| (), false),
         ("{ stream = false }", |it| it.stream = false, true),
@@ -179,15 +198,15 @@ reject = { message = "" }
     insta::assert_snapshot!(problems(text), @r#"
     r.toml:1: colour: unknown key; the keys here are rule
     r.toml:3: rule[0].name: must be at most 64 of a-z, 0-9 and -
-    r.toml:4: rule[0].when.modle: unknown key; the keys here are model, key, workspace, header, stream
+    r.toml:4: rule[0].when.modle: unknown key; the keys here are model, key, workspace, tag, header, stream, cel
     r.toml:4: rule[0].when.model: must name something; leave the key out otherwise
     r.toml:4: rule[0].when.key: must be a string that is not empty
     r.toml:4: rule[0].when.stream: must be true or false
     r.toml:5: rule[0].reject.status: must be from 400 to 599
     r.toml:10: rule.two.constrain.no_colection: unknown key; the keys here are only, ignore, quantizations, max_price, zdr, no_collection, distillable, require_parameters, no_fallbacks
     r.toml:10: rule.two.constrain.zdr: can only be true: a rule narrows, it never loosens
-    r.toml:7: rule.two: needs exactly one of reject, rename and constrain
-    r.toml:12: rule.three: needs exactly one of reject, rename and constrain
+    r.toml:7: rule.two: needs exactly one of constrain, defaults, pin, prefer, reject, rename
+    r.toml:12: rule.three: needs exactly one of constrain, defaults, pin, prefer, reject, rename
     r.toml:15: rule[3]: needs a name: name = "what-it-does"
     r.toml:16: rule[3].rename: must be the name of a model: author/slug
     r.toml:19: rule[4].name: another rule has this name; give it its own
@@ -223,6 +242,92 @@ fn a_rule_behind_one_that_rejects_everything_is_an_error() {
         "[[rule]]\nname = \"a\"\nwhen = {{ stream = true }}\n{REJECT}\n[[rule]]\nname = \"b\"\nrename = \"c/d\"\n"
     );
     assert_eq!(rules(&open).hits().count(), 2);
+}
+
+#[test]
+fn a_rule_that_can_never_count_is_an_error() {
+    let two = |first: &str, second: &str| {
+        format!("[[rule]]\nname = \"a\"\n{first}\n[[rule]]\nname = \"b\"\n{second}\n")
+    };
+    let renames = "rename = \"c/d\"";
+    for (first, second, says) in [
+        (renames, "when = { model = \"e/*\" }\nrename = \"f/g\"", "never holds: rule `a`"),
+        ("prefer = \"x\"", "when = { stream = true }\nprefer = \"y\"", "never counts: rule `a`"),
+        ("pin = \"x\"", "pin = \"y\"", "says pin for every request"),
+        ("defaults = { sort = \"price\" }", "defaults = { order = [\"x\"] }", "says defaults"),
+    ] {
+        let found = problems(&two(first, second));
+        assert!(found.contains("r.toml:4: rule.b: never"), "{found}");
+        assert!(found.contains(says), "{found}");
+    }
+    for (first, second) in [
+        (renames, "when = { model = \"c/*\" }\nprefer = \"x\""),
+        ("when = { stream = true }\nprefer = \"x\"", "prefer = \"y\""),
+        ("prefer = \"x\"", "pin = \"y\""),
+        ("constrain = { zdr = true }", "constrain = { zdr = true }"),
+    ] {
+        assert_eq!(rules(&two(first, second)).hits().count(), 2, "{first}, {second}");
+    }
+}
+
+#[test]
+fn the_first_preference_pin_and_defaults_count() {
+    let rules = rules(
+        "[[rule]]\nname = \"a\"\nwhen = { tag = \"eu\" }\nprefer = [\"x\", \"y/z\"]\n\
+         [[rule]]\nname = \"b\"\nprefer = \"w\"\n\
+         [[rule]]\nname = \"c\"\npin = \"x/flex\"\n\
+         [[rule]]\nname = \"d\"\nwhen = { stream = true }\n\
+         defaults = { order = [\"x\"], sort = { by = \"latency\" }, preferred_max_latency = 2.5 }\n",
+    );
+    let mut request = request();
+    let facts = request.facts();
+    let decision = rules.decide(&facts).unwrap();
+    assert_eq!(decision.prefer, ["x".into(), "y/z".into()]);
+    assert_eq!(decision.pin.unwrap().only, Some(vec!["x/flex".into()]));
+    let ask = decision.defaults.unwrap().ask();
+    assert_eq!((ask.order, ask.max_latency[0]), (&["x".into()][..], Some(2_500)));
+    let names: Vec<_> = rules.provider_names().map(|it| (it.name, it.key)).collect();
+    assert_eq!(names[4], ("x", "rule.d.defaults.order".to_owned()));
+    assert_eq!(
+        names.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["x", "y/z", "w", "x/flex", "x"]
+    );
+    request.tags.clear();
+    let facts = request.facts();
+    assert_eq!(rules.decide(&facts).unwrap().prefer, ["w".into()]);
+}
+
+#[test]
+fn an_expression_that_fails_refuses_the_request_and_is_counted() {
+    let text = "[[rule]]\nname = \"a\"\n\
+        when = { cel = \"header_x_team != '' && int(header_x_team) > 5\" }\nconstrain = { zdr = true }\n";
+    let rules = rules(text);
+    let mut request = request();
+    assert!(rules.decide(&request.facts()).is_ok());
+    sent(&mut request, "blue");
+    let error = rules.decide(&request.facts()).unwrap_err();
+    assert_eq!((error.status, &*error.message), (500, "The rule a cannot be evaluated"));
+    assert_eq!((rules.faults(), rules.hits().next()), (1, Some(("a", 0))));
+}
+
+#[test]
+fn a_request_that_is_only_explained_counts_for_no_rule() {
+    let rules = rules("[[rule]]\nname = \"a\"\nprefer = \"x\"\n");
+    let request = request();
+    let decision = rules.decide(&Facts { dry: true, ..request.facts() }).unwrap();
+    assert_eq!((decision.prefer.len(), rules.hits().next()), (1, Some(("a", 0))));
+}
+
+#[test]
+fn models_that_rules_wait_for_are_named_unless_they_are_old_names() {
+    let rules = rules(&format!(
+        "[[rule]]\nname = \"a\"\nwhen = {{ model = [\"old\", \"x/y\", \"z/*\"] }}\nprefer = \"p\"\n\
+         [[rule]]\nname = \"b\"\nwhen = {{ model = \"gone\" }}\n{REJECT}\n\
+         [[rule]]\nname = \"c\"\nwhen = {{ model = \"ol*\" }}\nrename = \"n/w\"\n"
+    ));
+    let names: Vec<_> = rules.model_names().map(|it| (it.name, it.key)).collect();
+    let expected = [("x/y", "rule.a.when.model".to_owned()), ("n/w", "rule.c.rename".to_owned())];
+    assert_eq!(names, expected);
 }
 
 #[test]

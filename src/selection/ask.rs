@@ -83,6 +83,10 @@ pub struct Ask<'a> {
     pub service: Service,
     /// A tier that a variant lets in beside the normal endpoints.
     pub joins: Option<Tier>,
+    /// Slugs that a rule puts before others that are as well.
+    pub prefer: &'a [Arc<str>],
+    /// The slug a rule sends the request to; a tier's tag opts in to the tier.
+    pub pinned: &'a [Arc<str>],
 }
 
 /// All that a plan depends on, beside the pool, its facts and the seed.
@@ -108,7 +112,28 @@ impl<'a> Question<'a> {
     }
 }
 
-impl Ask<'_> {
+impl<'a> Ask<'a> {
+    /// With the wishes of `other` where it has none of its own.
+    #[must_use]
+    pub fn or(self, other: &Ask<'a>) -> Self {
+        let cutoffs = |own: Percentiles, other: Percentiles| {
+            if own == Percentiles::default() { other } else { own }
+        };
+        Self {
+            order: if self.order.is_empty() { other.order } else { self.order },
+            sort: self.sort.or(other.sort),
+            min_throughput: cutoffs(self.min_throughput, other.min_throughput),
+            max_latency: cutoffs(self.max_latency, other.max_latency),
+            ..self
+        }
+    }
+
+    /// Place of the endpoint among the preferred; the number of these where it is none.
+    pub(super) fn preference(&self, endpoint: &Endpoint) -> u8 {
+        let place = self.prefer.iter().position(|slug| names(slug, endpoint));
+        u8::try_from(place.unwrap_or(self.prefer.len())).unwrap_or(u8::MAX)
+    }
+
     /// Position of the endpoint in the asked order; its length where it is not named.
     pub(super) fn position(&self, endpoint: &Endpoint) -> usize {
         self.order.iter().position(|slug| names(slug, endpoint)).unwrap_or(self.order.len())
@@ -138,7 +163,7 @@ impl Ask<'_> {
     }
 
     fn opts_in(&self, endpoint: &Endpoint) -> bool {
-        let mut named = self.only.iter().chain(self.order);
+        let mut named = self.only.iter().chain(self.order).chain(self.pinned);
         endpoint.tier.is_some() && named.any(|slug| endpoint.tag.eq_ignore_ascii_case(slug))
     }
 

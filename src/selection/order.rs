@@ -58,21 +58,24 @@ pub struct Score {
     /// 0 for the endpoint this conversation sticks to.
     pub cold: u8,
     pub demotion: Demotion,
+    /// Place among those that a rule prefers.
+    pub preferred: u8,
     /// What `sort` sorts by; 0 without.
     pub metric: u64,
     /// What this request is expected to cost there, pico-dollars.
     pub price: u64,
     pub in_flight: u32,
-    /// Place, tier, stickiness and demotions in one number: none but the place has more than a byte.
+    /// Place, tier, stickiness, demotions and preference in one number: none but the place has more
+    /// than a byte.
     pub(super) class: u64,
 }
 
 impl Score {
     fn set_class(&mut self) {
-        let place = u64::try_from(self.position).unwrap_or(u64::MAX) << 24;
+        let place = u64::try_from(self.position).unwrap_or(u64::MAX) << 32;
         let Demotion(demotion) = self.demotion;
-        let [tier, cold, demotion] = [self.tier, self.cold, demotion].map(u64::from);
-        self.class = place | tier << 16 | cold << 8 | demotion;
+        let bytes = [self.tier, self.cold, demotion, self.preferred];
+        self.class = place | u64::from(u32::from_be_bytes(bytes));
     }
 
     /// What scores are sorted by.
@@ -82,8 +85,8 @@ impl Score {
     }
 }
 
-/// Sorts `ranked` in place: asked ones as asked, then by tier, stickiness and demotion, each by what
-/// `sort` says or by price; and without an asked order or sort draws the first.
+/// Sorts `ranked` in place: asked ones as asked, then by tier, stickiness, demotion and preference, each by
+/// what `sort` says or by price; and without an asked order or sort draws the first.
 pub(super) fn arrange(
     ranked: &mut [Score],
     candidates: &[Candidate<'_>],
@@ -127,6 +130,7 @@ fn rate(score: &mut Score, candidate: &Candidate<'_>, question: &Question<'_>) {
     // Stickiness gives way to what the caller asked for and to whatever makes a fallback.
     let warm = facts.warm && ask.order.is_empty() && score.demotion < Demotion::CUTOFF;
     score.cold = u8::from(!warm);
+    score.preferred = ask.preference(endpoint);
     score.price = endpoint.price.expected(needs.likely_tokens, needs.output_tokens, facts.warm);
     score.in_flight = facts.in_flight;
     score.metric = match ask.sort() {

@@ -1,6 +1,6 @@
 use super::fixture;
 use super::*;
-use crate::catalog::Endpoint;
+use crate::catalog::{Endpoint, Tier};
 use proptest::prelude::*;
 
 type Pool = Vec<(Arc<Endpoint>, Facts)>;
@@ -14,6 +14,40 @@ fn pool(endpoints: &[(&str, u64)]) -> Pool {
         .iter()
         .map(|(tag, price)| (fixture::endpoint(tag, *price), Facts::default()))
         .collect()
+}
+
+#[test]
+fn the_preferred_go_first_in_their_order_unless_they_are_in_trouble() {
+    let prefer = ["c".into(), "b".into()];
+    let ask = Ask { prefer: &prefer, ..Ask::default() };
+    let tried = |pool: &Pool, ask: Ask<'_>| {
+        let made = plan(&candidates(pool), &Question { ask, ..Question::of(Layers(&[])) }, 1);
+        made.order().map(|index| pool[index].0.tag.to_string()).collect::<Vec<_>>()
+    };
+    let mut pool = pool(&[("a", 1), ("b", 5), ("c", 9), ("d", 2)]);
+    assert_eq!(tried(&pool, ask)[..2], ["c", "b"]);
+    assert_eq!(tried(&pool, Ask { sort: Some(Sort::Price), ..ask }), ["c", "b", "a", "d"]);
+    let order = ["d".into()];
+    assert_eq!(tried(&pool, Ask { order: &order, ..ask })[..3], ["d", "c", "b"]);
+    pool[2].1.outage = true;
+    assert_eq!(tried(&pool, ask)[0], "b");
+    assert_eq!(tried(&pool, ask)[3], "c");
+    pool[0].1.warm = true;
+    assert_eq!(tried(&pool, ask)[0], "a", "a cached prompt is worth more");
+}
+
+#[test]
+fn what_is_pinned_opts_in_to_its_tier() {
+    let mut flex = fixture::endpoint("a/flex", 1);
+    Arc::get_mut(&mut flex).unwrap().tier = Some(Tier::Flex);
+    let pool: Pool = vec![(flex, Facts::default()), (fixture::endpoint("b", 1), Facts::default())];
+    let pinned = ["a/flex".into()];
+    let only = Constraint { only: Some(pinned.to_vec()), ..Constraint::default() };
+    let layers = [&only];
+    let question = Question::of(Layers(&layers));
+    assert!(plan(&candidates(&pool), &question, 1).ranked.is_empty(), "a tier is asked for");
+    let ask = Ask { pinned: &pinned, ..Ask::default() };
+    assert_eq!(order(&plan(&candidates(&pool), &Question { ask, ..question }, 1)), [0]);
 }
 
 /// The plan of a request with this constraint and no wishes.

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import expect
 
@@ -51,6 +52,25 @@ def test_what_was_measured_sorts(run):
     wish = {"preferred_max_latency": 0.3, "sort": "price"}
     assert where(weir.ask(slow, provider=wish)) == "b", "a cut-off goes before the price"
     assert where(weir.ask(slow, provider={"sort": "price"})) == "a"
+
+
+def test_what_was_measured_survives_a_restart(run):
+    weir = run("ab")
+    for _ in range(3):
+        assert where(weir.ask({"a": {"head_delay": 0.3}})) == "a"
+        assert where(weir.ask(provider={"order": ["b"]})) == "b"
+    weir.stop()
+    kept = Path(weir.directory) / "state" / "statistics.jsonl"
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert lines[0]["weir_statistics"] == 1
+    assert {line["endpoint"] for line in lines[1:]} == {"test/m@a", "test/m@b"}
+    weir.launch()
+    assert where(weir.ask(provider={"sort": "latency"})) == "b", "known from the first request on"
+    weir.stop()
+    kept.write_text(kept.read_text()[:-20])
+    weir.launch()
+    assert where(weir.ask(provider={"sort": "latency"})) == "a", "nothing is known, so the price decides"
+    weir.logged("are not used")
 
 
 def test_a_tier_serves_who_asks_for_it_and_is_told_so(run):

@@ -67,6 +67,11 @@ hash = "abababababababababababababababababababababababababababababababab"
 workspace = "strict"
 
 [[key]]
+name = "batch"
+hash = "0101010101010101010101010101010101010101010101010101010101010101"
+tags = ["batch"]
+
+[[key]]
 name = "barred"
 hash = "efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef"
 
@@ -81,6 +86,21 @@ const RULES: &str = r#"
 name = "not-for-the-narrow"
 when = { model = "author/model", key = "barred" }
 reject = { status = 403, message = "Not this one." }
+
+[[rule]]
+name = "near-first"
+when = { cel = "key != 'batch' && max_tokens == 77" }
+prefer = "near"
+
+[[rule]]
+name = "tools-on-flex"
+when = { cel = "tools" }
+pin = "far/flex"
+
+[[rule]]
+name = "batch-by-price"
+when = { tag = "batch" }
+defaults = { sort = "price" }
 "#;
 
 fn explain(arguments: &[&str], request: &str) -> (Option<i32>, String) {
@@ -177,6 +197,27 @@ fn no_variant_slips_past_a_rule_and_a_router_goes_around_it() {
     let (code, text) = as_barred("weir/auto");
     assert_eq!((code, text.matches("model     ").count()), (Some(0), 1), "{text}");
     assert!(text.starts_with("model     author/other, asked for as weir/auto\n"), "{text}");
+}
+
+#[test]
+fn rules_prefer_pin_and_give_defaults() {
+    let ranks = |arguments: &[&str], members: &str| {
+        let (_, text) = explain(arguments, &ask("author/model", members));
+        let ranks = text.lines().filter(|line| line.starts_with("rank "));
+        ranks.map(|line| line[10..].to_owned()).collect::<Vec<_>>()
+    };
+    for seed in ["1", "2", "3", "4", "5"] {
+        let preferred = ranks(&["--seed", seed], r#","max_tokens":77"#);
+        assert!(preferred[0].starts_with("near: ") && preferred.len() == 2, "{preferred:?}");
+        assert!(preferred[1].ends_with("preference 1"), "{preferred:?}");
+        let cheap = ranks(&["--key", "batch", "--seed", seed], r#","max_tokens":77"#);
+        assert!(cheap[0].starts_with("far: "), "{cheap:?}");
+        let own = r#","max_tokens":7,"provider":{"order":["near"]}"#;
+        let asked = ranks(&["--key", "batch", "--seed", seed], own);
+        assert!(asked[0].starts_with("near: "), "what the request says itself wins: {asked:?}");
+    }
+    let pinned = ranks(&[], r#","tools":[{"type":"function"}]"#);
+    assert!(pinned.len() == 1 && pinned[0].starts_with("far/flex: "), "{pinned:?}");
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub(crate) fn relay(mode: Mode, operation: Operation, streamed: bool) -> Relay {
         provider: "Provider".into(),
         injected_usage: mode.1,
         price: Arc::new(PriceVersion { hash: [0; 32], unit: [7; KINDS] }),
+        routing: None,
         prompt_bytes: 100,
     })
 }
