@@ -85,7 +85,12 @@ fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
     let (mut pause, mut drained) = (BACKOFF.0, Drained::default());
     loop {
         match drainer.step() {
-            Ok(Some(now)) => (pause, drained) = (BACKOFF.0, now),
+            Ok(Some(now)) => {
+                if now.conflicts + now.dead > drained.conflicts + drained.dead {
+                    bar.suspend(|| say(&summary(&now)));
+                }
+                (pause, drained) = (BACKOFF.0, now);
+            }
             Ok(None) if until_empty => break,
             Ok(None) => pause = BACKOFF.0,
             Err(error) => {
@@ -99,12 +104,16 @@ fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
         bar.set_position(done);
     }
     bar.finish_and_clear();
+    drop(writeln!(io::stdout(), "{}", summary(&drained)));
+    if drained.conflicts + drained.dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn summary(drained: &Drained) -> String {
     let Drained { rows, duplicates, conflicts, dead, .. } = drained;
-    let summary = format!(
-        "{rows} rows, {duplicates} known already, {conflicts} known with other content, {dead} laid aside"
-    );
-    drop(writeln!(io::stdout(), "{summary}"));
-    if conflicts + dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    format!(
+        "{rows} rows, {duplicates} known already, {conflicts} known with other content, {dead} laid \
+         aside"
+    )
 }
 
 /// Standard error may be closed: there is nobody to tell then.

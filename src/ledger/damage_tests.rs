@@ -112,7 +112,7 @@ fn segments_turn_and_are_delivered_in_order() {
 
 /// F62, F63: what cannot be written stays in its slot, and nobody new is admitted.
 #[test]
-fn a_failed_write_admits_nobody_and_loses_nothing() {
+fn f63_a_failed_write_admits_nobody_and_loses_nothing() {
     let place = tempfile::tempdir().unwrap();
     let options = Options { durability: Durability::Strict, ..options(place.path()) };
     let directory = Directory::lock(&options.directory).unwrap();
@@ -143,7 +143,7 @@ fn a_failed_write_admits_nobody_and_loses_nothing() {
 }
 
 #[test]
-fn a_torn_tail_is_cut_and_no_damage() {
+fn f64_a_torn_tail_is_cut_and_no_damage() {
     let left = Left::new(20, false);
     left.edit(|bytes| bytes.truncate(bytes.len() - 7));
     let (rows, depth) = left.recovered();
@@ -153,7 +153,7 @@ fn a_torn_tail_is_cut_and_no_damage() {
 }
 
 #[test]
-fn a_flipped_bit_loses_its_row_and_sets_the_file_aside() {
+fn f65_a_flipped_bit_loses_its_row_and_sets_the_file_aside() {
     let left = Left::new(20, true);
     left.edit(|bytes| {
         let middle = bytes.len() / 2;
@@ -166,7 +166,7 @@ fn a_flipped_bit_loses_its_row_and_sets_the_file_aside() {
 
 /// A name stands for many rows, so it is repeated: damage to it takes those up to the next copy.
 #[test]
-fn a_damaged_name_loses_the_rows_up_to_its_next_copy_exactly_counted() {
+fn f65_a_damaged_name_loses_the_rows_up_to_its_next_copy_exactly_counted() {
     let left = Left::new(4_000, true);
     left.edit(|bytes| {
         let at = bytes.windows(4).position(|w| w == b"acme").unwrap();
@@ -209,7 +209,7 @@ fn a_row_takes_200_bytes_of_the_spool() {
 }
 
 #[test]
-fn a_damaged_header_loses_no_row() {
+fn f65_a_damaged_header_loses_no_row() {
     let left = Left::new(20, true);
     left.edit(|bytes| bytes[..HEADER_BYTES].fill(0xaa));
     let (rows, depth) = left.recovered();
@@ -217,7 +217,7 @@ fn a_damaged_header_loses_no_row() {
 }
 
 #[test]
-fn a_segment_of_another_node_is_set_aside() {
+fn f65_a_segment_of_another_node_is_set_aside() {
     let left = Left::new(20, true);
     let foreign = Header { node: [1; 16], epoch: 1, number: 0 }.encode();
     left.edit(|bytes| bytes[..HEADER_BYTES].copy_from_slice(&foreign));
@@ -239,7 +239,7 @@ fn a_segment_of_a_newer_version_is_left_alone() {
 
 /// G4, through the whole reader: sound rows only, in order, each as it was written.
 #[test]
-fn ten_thousand_mutations_invent_no_row_and_are_counted_exactly() {
+fn f65_ten_thousand_mutations_invent_no_row_and_are_counted_exactly() {
     let rounds = std::env::var("WEIR_MUTATIONS").ok().and_then(|n| n.parse().ok());
     let left = Left::new(30, true);
     let sound = fs::read(&left.segment).unwrap();
@@ -369,7 +369,7 @@ fn a_slot_file_of_another_format_is_refused_and_garbage_set_aside() {
 }
 
 #[test]
-fn a_full_spool_alarms_early_and_refuses_until_the_sink_has_caught_up() {
+fn f62_a_full_spool_alarms_early_and_refuses_until_the_sink_has_caught_up() {
     let place = tempfile::tempdir().unwrap();
     let small = Options { spool_bytes: 5_000, ..options(place.path()) };
     let ledger = Ledger::open(small.clone()).unwrap();
@@ -396,7 +396,7 @@ fn a_full_spool_alarms_early_and_refuses_until_the_sink_has_caught_up() {
 }
 
 #[test]
-fn a_full_spool_serves_unbilled_where_the_policy_says_so() {
+fn f62_a_full_spool_serves_unbilled_where_the_policy_says_so() {
     let place = tempfile::tempdir().unwrap();
     let options = Options { spool_full: SpoolFull::ServeUnbilled, ..options(place.path()) };
     let directory = Directory::lock(&options.directory).unwrap();

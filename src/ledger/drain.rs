@@ -5,6 +5,7 @@
 //! at any moment, and several may run at once.
 
 use super::record::Record;
+use super::sink::columns::NAMES;
 use super::sink::{
     Batch, Price, Receipt, Sink, SinkError, Target, dead_letter, nats, poison, stored,
 };
@@ -16,6 +17,7 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
 use async_nats::jetstream::{self, AckKind, Message};
 use futures::StreamExt;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -188,7 +190,11 @@ fn read(message: &Message) -> Result<Carried, String> {
         let price = PriceVersion::parse(text).map_err(|error| error.to_string())?;
         return Ok(Carried::Price(Price { hash: price.hash, unit: price.unit }));
     }
-    let object = serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
+    let object: Map<String, Value> =
+        serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
+    if object.len() > NAMES.len() {
+        return Err("a newer version wrote it: drain it with that".to_owned());
+    }
     let row = stored::from_json(&object).map_err(|error| error.to_string())?;
     Ok(Carried::Row(Box::new(row)))
 }

@@ -161,7 +161,7 @@ fn a_second_process_is_told_who_is_there() {
 }
 
 #[test]
-fn rows_wait_for_a_locked_sink() {
+fn f71_rows_wait_for_a_locked_sink() {
     let place = tempfile::tempdir().unwrap();
     let options = options(place.path());
     let ledger = Ledger::open(options.clone()).unwrap();

@@ -84,7 +84,7 @@ def until_refused(weir: Weir) -> list[Answer]:
 
 @needs_strace
 @pytest.mark.parametrize("durability", ["strict", "crash-safe"])
-def test_a_failed_sync_admits_nobody_loses_nothing_and_ends_the_process(run, failing, durability):
+def test_F63_a_failed_sync_admits_nobody_loses_nothing_and_ends_the_process(run, failing, durability):
     weir = run("a", settings={"ledger": {"durability": durability}})
     before = weir.ask()
     failing(weir)
@@ -102,7 +102,7 @@ def test_a_failed_sync_admits_nobody_loses_nothing_and_ends_the_process(run, fai
 
 
 @needs_strace
-def test_a_readiness_probe_and_metrics_say_that_the_spool_has_failed(run, failing):
+def test_F63_a_readiness_probe_and_metrics_say_that_the_spool_has_failed(run, failing):
     weir = run("a", a={"first_content": "9s", "idle": "9s"})
     failing(weir)
     # An answer under way keeps the drain waiting, so that there is time to look.

@@ -87,7 +87,7 @@ def test_rows_and_prices_arrive_as_they_were_sent(start, nats, drain, postgres):
     assert emptied(drain).startswith("0 rows, 0 known")
 
 
-def test_a_server_that_is_away_costs_requests_nothing_and_catches_up(start, nats, drain, postgres):
+def test_F66_a_server_that_is_away_costs_requests_nothing_and_catches_up(start, nats, drain, postgres):
     weir = start()
     nats.stop()
     slowest = 0.0
@@ -123,7 +123,7 @@ def test_every_end_killed_again_and_again_leaves_each_row_once(start, nats, drai
     weir.stop()
 
 
-def test_lost_acknowledgements_and_no_window_for_repeats_change_nothing(start, nats, drain, postgres):
+def test_F68_lost_acknowledgements_and_no_window_for_repeats_change_nothing(start, nats, drain, postgres):
     dropped = []
 
     def ends(data: bytes) -> bool:
@@ -149,7 +149,7 @@ def test_lost_acknowledgements_and_no_window_for_repeats_change_nothing(start, n
     assert same(weir, postgres) == rows
 
 
-def test_the_same_spool_replayed_leaves_the_same_ledger(start, nats, drain, postgres, tmp_path):
+def test_F68_the_same_spool_replayed_leaves_the_same_ledger(start, nats, drain, postgres, tmp_path):
     weir = start()
     nats.stop()
     load(weir, 0.5)
@@ -172,7 +172,7 @@ def test_the_same_spool_replayed_leaves_the_same_ledger(start, nats, drain, post
     weir.launch()
 
 
-def test_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(start, nats, drain, postgres, tmp_path):
+def test_F69_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(start, nats, drain, postgres, tmp_path):
     weir = start()
     weir.ask()
     drained(weir)

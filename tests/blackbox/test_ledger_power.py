@@ -114,7 +114,7 @@ def judge(weir: Weir, calls: list[Call], at: float, mode: str, rows: dict[str, l
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 @pytest.mark.parametrize("mode", ["strict", "crash-safe"])
-def test_a_power_cut_costs_no_more_than_the_mode_says(run, disk, mode, shard):
+def test_F64_a_power_cut_costs_no_more_than_the_mode_says(run, disk, mode, shard):
     weir = run("a", settings={"ledger": {"durability": mode, "slots": 256, "spool_bytes": "64MiB"}},
                a={"first_content": "5s", "idle": "5s"})
     wrong, whole = [], 0

@@ -51,7 +51,7 @@ def test_both_databases_have_the_same_rows_in_partitions_of_a_month(start, postg
 
 
 @needs_postgres
-def test_a_server_that_is_away_costs_requests_nothing_and_catches_up(start, postgres):
+def test_F66_a_server_that_is_away_costs_requests_nothing_and_catches_up(start, postgres):
     weir = start(postgres.url)
     postgres.stop()
     slowest = 0.0
@@ -104,7 +104,7 @@ class Unanswered:
 
 
 @needs_postgres
-def test_a_lost_acknowledgement_is_delivered_again_and_changes_nothing(start, postgres, tmp_path):
+def test_F68_a_lost_acknowledgement_is_delivered_again_and_changes_nothing(start, postgres, tmp_path):
     place = Path("/tmp") / f"weir-relay-{tmp_path.name}-{id(tmp_path)}"
     place.mkdir()
     answers = Unanswered()
@@ -125,7 +125,7 @@ def test_a_lost_acknowledgement_is_delivered_again_and_changes_nothing(start, po
 
 
 @needs_postgres
-def test_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres):
+def test_F69_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres):
     weir = start(postgres.url)
     weir.ask()
     drained(weir)
@@ -163,7 +163,7 @@ def test_a_server_over_tls_needs_a_certificate_for_its_name(run, tmp_path):
 
 
 @needs_postgres
-def test_a_lock_held_by_another_delays_rows_and_no_request(start, postgres):
+def test_F67_a_lock_held_by_another_delays_rows_and_no_request(start, postgres):
     weir = start(postgres.url)
     weir.ask()
     drained(weir)
@@ -180,7 +180,7 @@ def test_a_lock_held_by_another_delays_rows_and_no_request(start, postgres):
 
 
 @needs_postgres
-def test_a_deadlock_gives_the_same_batch_again(start, postgres):
+def test_F67_a_deadlock_gives_the_same_batch_again(start, postgres):
     weir = start(postgres.url)
     with Load(weir, 1):
         time.sleep(0.5)
@@ -196,7 +196,7 @@ def test_a_deadlock_gives_the_same_batch_again(start, postgres):
 
 
 @needs_postgres
-def test_the_same_spool_replayed_leaves_the_same_ledger(start, postgres, tmp_path):
+def test_F68_the_same_spool_replayed_leaves_the_same_ledger(start, postgres, tmp_path):
     weir = start(postgres.url)
     load(weir, 0.5)
     drained(weir)
