@@ -18,7 +18,8 @@ pub const H2_ERROR_RESETS: usize = 256;
 pub const H2_RESET_STREAMS: usize = 16;
 /// Bytes of an answer that wait in one stream for its caller's window.
 pub const H2_SEND_BYTES: usize = 64 << 10;
-/// HTTP/2 streams whose answer is Weir's own and that wait for their caller, of all connections.
+/// Answers of Weir's own that wait for their caller, of all connections: on HTTP/2, and lists made for
+/// one caller.
 pub const LINGERING: usize = 64;
 
 /// Largest request body unless configured otherwise, bytes.
@@ -53,6 +54,11 @@ pub const DESCRIPTORS_MAX: usize = 1 << 20;
 /// Open caller connections unless configured otherwise, and their share of the descriptors (S9).
 pub const CONNECTIONS_DEFAULT: usize = 10_000;
 pub const CONNECTIONS_PERCENT: usize = 45;
+/// Percent of the control group's memory from which requests are refused, from which connections are,
+/// and below which requests are served again (F76).
+pub const MEMORY_SHED_PERCENT: u64 = 85;
+pub const MEMORY_CLOSE_PERCENT: u64 = 95;
+pub const MEMORY_CALM_PERCENT: u64 = 80;
 /// Requests under way at once unless configured otherwise, and their share: each may hold one
 /// upstream connection.
 pub const REQUESTS_DEFAULT: usize = SLOTS_DEFAULT;
@@ -110,6 +116,8 @@ pub const ERROR_BODY_BYTES: usize = 16 << 10;
 pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;
 /// And at most this share of the file descriptors.
 pub const IDLE_UPSTREAM_CONNECTIONS_PERCENT: usize = 10;
+/// Largest body read off behind a refusal, so that its connection can go on.
+pub const READ_OFF_BYTES: usize = 64 << 10;
 /// Time spent on reading off a body that nobody wants, so that its sender sees the answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -164,7 +172,7 @@ pub const FAILED_DRAIN: Duration = Duration::from_secs(10);
 /// Sinks that the spool delivers to at once.
 pub const SINKS: usize = 4;
 /// Rows in one transaction of a sink.
-pub const SINK_BATCH: usize = 1_024;
+pub const SINK_BATCH: usize = 2_048;
 
 /// Pairs of model and provider with metrics of their own; the rest share `other`.
 pub const METRIC_PAIRS: usize = 4_096;
@@ -176,6 +184,9 @@ pub const LOG_LINES: usize = 4_096;
 pub const LOG_LINE_BYTES: usize = 8 << 10;
 /// Connections one simulated provider keeps open at once.
 pub const SIMULATED_CONNECTIONS: usize = 4_096;
+
+/// Blocks of prompts a simulated provider remembers before it forgets the older half.
+pub const SIMULATED_CACHE_BLOCKS: usize = 65_536;
 /// Largest configuration or rule file, bytes.
 pub const CONFIG_BYTES: u64 = 16 << 20;
 /// Most problems of one configuration that are listed.

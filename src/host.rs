@@ -1,7 +1,10 @@
-//! What the host lets the process have: file descriptors (S9, P6, F77) and threads (F80).
+//! What the host lets the process have: file descriptors (S9, P6, F77), threads (F80), and in `cgroup`
+//! memory (F76).
 //!
 //! Callers, requests and idle upstream connections have a share of the descriptors each. What is left
 //! is for files, the ledger's above all, and for operators: traffic alone cannot use descriptors up.
+
+pub mod cgroup;
 
 use crate::bounds;
 use parking_lot::Mutex;

@@ -26,6 +26,7 @@ pub mod memory;
 pub mod meter;
 pub mod metrics;
 pub mod outcome;
+pub mod pressure;
 pub mod price;
 pub mod proxy;
 pub mod reload;

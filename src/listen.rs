@@ -36,7 +36,7 @@ const OPERATORS_SOCKET_MODE: u32 = 0o660;
 /// Why a socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    #[error("cannot listen on {address}: {reason}; stop what holds it or change the configuration")]
+    #[error("cannot listen on {address}: {reason}; stop what holds it or choose another address")]
     Taken { address: String, reason: String },
     #[error("cannot set up the proxy, which needs a loopback socket for a moment: {0}")]
     Proxy(#[from] std::io::Error),

@@ -9,6 +9,7 @@ use crate::listen;
 use crate::log;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::pressure::Gauge;
 use crate::reload::Hangup;
 use crate::shutdown::Shutdown;
 use crate::snapshot::BuildError;
@@ -123,6 +124,9 @@ impl Running {
         let admin = admin(&state, &settings);
         ready.add_dependency(server.add_service(listen::operators(admin, &state)?));
         server.add_service(background_service("memory", Memory));
+        if let Some(gauge) = Gauge::begin(&state) {
+            server.add_service(background_service("pressure", gauge));
+        }
         server.add_service(background_service("prober", state.live.pools.prober()));
         server.add_service(background_service("resolver", Resolver(Arc::clone(&state.live.pools))));
         for other in others {

@@ -3,7 +3,8 @@
 //! Live state is attached, not contained: health, cooldowns, statistics and metric handles belong
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
-use crate::api;
+use crate::api::endpoints::{self, Known};
+use crate::api::{self, listing::Listing};
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Router};
 use crate::config::Settings;
 use crate::endpoint::{self, Registry, Stickiness, fingerprint};
@@ -14,8 +15,7 @@ use crate::upstream::pools::Pools;
 use crate::upstream::{Unusable, Upstream};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use http::HeaderValue;
-use http::header::InvalidHeaderValue;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,8 +33,6 @@ pub struct Live {
 pub enum BuildError {
     #[error("provider {provider}: {reason}")]
     Upstream { provider: Arc<str>, reason: Unusable },
-    #[error("provider {0}: its host cannot be sent in a Host header")]
-    Host(Arc<str>, #[source] InvalidHeaderValue),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -45,8 +43,6 @@ pub struct Target {
     pub live: Arc<endpoint::Live>,
     pub upstream: Arc<Upstream>,
     pub metrics: Arc<EndpointMetrics>,
-    /// `Host` of requests to it.
-    pub host: HeaderValue,
     /// What stands for it among [`Live::conversations`].
     pub fingerprint: u32,
 }
@@ -90,8 +86,38 @@ pub struct Snapshot {
     /// Models and routers by slug and by alias.
     names: HashMap<Arc<str>, Named, RandomState>,
     presets: Vec<Preset>,
-    /// `GET models`, rendered once.
-    pub models: Bytes,
+    /// `GET models`.
+    pub listing: Listing,
+    /// `GET providers`, rendered once.
+    pub providers: Bytes,
+    /// `GET endpoints/zdr`, for askers without a key and with one.
+    zero_retention: [Kept; 2],
+}
+
+impl Pool {
+    /// Every endpoint with what is known of it now.
+    pub fn known(&self, now_ms: u64) -> impl Iterator<Item = Known<'_>> {
+        self.targets.iter().map(move |target| Known {
+            model: &self.model,
+            endpoint: &target.endpoint,
+            facts: target.facts(now_ms),
+            report: target.live.report(now_ms),
+        })
+    }
+}
+
+/// A body that is made at most once a second, whoever asks.
+#[derive(Default)]
+struct Kept(Mutex<(u64, Bytes)>);
+
+impl Kept {
+    fn get(&self, now_ms: u64, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut kept = self.0.lock();
+        if now_ms >= kept.0 {
+            *kept = (now_ms.saturating_add(1_000), make());
+        }
+        kept.1.clone()
+    }
 }
 
 impl Snapshot {
@@ -128,7 +154,6 @@ impl Snapshot {
             }
             names.insert(Arc::clone(&model.slug), Named::Pool(pool));
         }
-        let models = api::models::render(catalog.models().map(|model| &**model));
         for router in &catalog.routers {
             let aliases = router.aliases.iter().map(|alias| Arc::from(&**alias));
             for name in aliases.chain([Arc::clone(&router.slug)]) {
@@ -136,7 +161,10 @@ impl Snapshot {
             }
         }
         let presets = catalog.presets.clone();
-        Ok(Self { settings, rules, names, presets, models })
+        let listing = Listing::new(catalog.models());
+        let providers = api::providers::render(catalog.providers());
+        let zero_retention = Default::default();
+        Ok(Self { settings, rules, names, presets, listing, providers, zero_retention })
     }
 
     /// What is named so, by slug or alias.
@@ -166,13 +194,30 @@ impl Snapshot {
         self.presets.iter().find(|preset| *preset.slug == *slug)
     }
 
-    /// Every target once.
-    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
-        let own = self.names.iter().filter_map(|(name, named)| match named {
+    /// Every pool once.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.names.iter().filter_map(|(name, named)| match named {
             Named::Pool(pool) if **name == *pool.model.slug => Some(pool),
             _ => None,
-        });
-        own.flat_map(|pool| &pool.targets)
+        })
+    }
+
+    /// `GET endpoints/zdr`.
+    #[must_use]
+    pub fn zero_retention(&self, now_ms: u64, to_key: bool) -> Bytes {
+        let make = || {
+            let mut pools: Vec<&Arc<Pool>> = self.pools().collect();
+            pools.sort_unstable_by(|a, b| a.model.slug.cmp(&b.model.slug));
+            let known = pools.into_iter().flat_map(|pool| pool.known(now_ms));
+            endpoints::zero_retention(known, to_key)
+        };
+        let [without, with] = &self.zero_retention;
+        (if to_key { with } else { without }).get(now_ms, make)
+    }
+
+    /// Every target once.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.pools().flat_map(|pool| &pool.targets)
     }
 }
 
@@ -183,14 +228,11 @@ fn target(
     metrics: &Metrics,
 ) -> Result<Arc<Target>, BuildError> {
     let provider = &endpoint.provider.slug;
-    let host = HeaderValue::from_str(upstream.pool.authority())
-        .map_err(|error| BuildError::Host(Arc::clone(provider), error))?;
     Ok(Arc::new(Target {
         live: live.endpoints.endpoint(&endpoint.id),
         metrics: metrics.endpoint(&endpoint.model, provider)?,
         fingerprint: fingerprint(&endpoint.id),
         endpoint: Arc::clone(endpoint),
         upstream,
-        host,
     }))
 }

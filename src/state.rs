@@ -11,6 +11,7 @@ use crate::edge::merge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
+use crate::pressure::Pressure;
 use crate::request::held_bytes::HeldBytes;
 use crate::snapshot::{BuildError, Live, Snapshot};
 use crate::statistics::Keeper;
@@ -39,6 +40,8 @@ pub struct State {
     pub budget: RetryBudget,
     /// Request bodies held.
     pub bodies: Arc<HeldBytes>,
+    /// Whether memory runs out.
+    pub pressure: Pressure,
     /// Places of HTTP/2 streams that wait for their caller to take Weir's own answer.
     pub lingering: Semaphore,
     /// Where statistics survive a restart.
@@ -79,6 +82,7 @@ impl State {
             metrics,
             budget: RetryBudget::default(),
             bodies: Arc::default(),
+            pressure: Pressure::default(),
             lingering: Semaphore::new(LINGERING),
             statistics,
             access: OnceLock::new(),

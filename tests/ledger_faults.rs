@@ -224,7 +224,7 @@ mod faults {
     }
 
     #[test]
-    fn no_durable_call_can_die_or_fail_without_the_ledger_staying_whole() {
+    fn f73_no_durable_call_can_die_or_fail_without_the_ledger_staying_whole() {
         if !may_trace() {
             println!("skipped: strace is missing or may not attach");
             return;

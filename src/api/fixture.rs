@@ -1,8 +1,8 @@
 //! Catalogue entries and ledger rows for this room's tests.
 
 use crate::catalog::{
-    BaseUrl, Credential, DataPolicy, Endpoint, HttpVersions, Modalities, Model, Parameters, Probe,
-    Provider, Timeouts,
+    About, BaseUrl, Credential, DataPolicy, Endpoint, HttpVersions, Modalities, Model, Parameters,
+    Probe, Provider, Timeouts,
 };
 use crate::dialect::Dialect;
 use crate::ledger::record::{Intent, Record, RecordKey, Source};
@@ -21,7 +21,7 @@ const TIMEOUTS: Timeouts = Timeouts {
     total: Duration::from_secs(600),
 };
 
-fn provider(slug: &str, credential: bool) -> Provider {
+pub(super) fn provider(slug: &str, credential: bool) -> Provider {
     let credentials = Credential { id: format!("{slug}/main").into(), secret: "secret".into() };
     Provider {
         slug: slug.into(),
@@ -40,6 +40,7 @@ fn provider(slug: &str, credential: bool) -> Provider {
         keyless: false,
         injects_usage: true,
         drains: false,
+        about: About::default(),
     }
 }
 
@@ -84,6 +85,10 @@ pub(super) fn model(slug: &str, endpoints: Vec<Arc<Endpoint>>) -> Model {
         input_modalities: ["text", "image"].map(str::to_owned).to_vec(),
         output_modalities: vec!["text".to_owned()],
         distillable: false,
+        tokenizer: None,
+        knowledge_cutoff: None,
+        hugging_face_id: None,
+        categories: Vec::new(),
         aliases: Vec::new(),
         endpoints,
     }

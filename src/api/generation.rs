@@ -106,7 +106,7 @@ fn money(attempts: &[&Record]) -> Value {
 fn responses(attempts: &[&Record]) -> Vec<Value> {
     let row = |record: &&Record| {
         let intent = &record.intent;
-        json!({
+        let mut response = json!({
             "id": text(&record.upstream_id),
             "endpoint_id": intent.endpoint,
             "provider_name": intent.provider_name,
@@ -115,7 +115,12 @@ fn responses(attempts: &[&Record]) -> Vec<Value> {
             "latency": record.first_content_us.map(|waited| waited / 1_000),
             "routed_service_tier": text(&intent.tier),
             "status": (record.status > 0).then_some(record.status),
-        })
+        });
+        // Strict clients know these absent, but `status` also null.
+        if let Value::Object(members) = &mut response {
+            members.retain(|name, value| name == "status" || !value.is_null());
+        }
+        response
     };
     attempts.iter().map(row).collect()
 }

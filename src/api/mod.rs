@@ -1,6 +1,11 @@
 //! Bodies of the contract's routes that Weir answers itself.
 
+pub mod endpoints;
 #[cfg(test)]
 mod fixture;
 pub mod generation;
-pub mod models;
+pub mod listing;
+mod models;
+mod pricing;
+pub mod providers;
+pub mod query;

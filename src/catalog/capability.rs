@@ -40,6 +40,7 @@ const PARAMETERS: [(&str, u32); 29] = [
 pub struct Parameters(u32);
 
 impl Parameters {
+    pub const REASONING: Self = Self(1 << 3);
     pub const TOOLS: Self = Self(1 << 19);
     pub const TOOL_CHOICE: Self = Self(1 << 18);
     pub const RESPONSE_FORMAT: Self = Self(1 << 13);

@@ -2,9 +2,11 @@
 
 mod address;
 mod capability;
+mod diff;
 
 pub use address::is_private;
 pub use capability::{Modalities, Parameters, QUANTIZATIONS, Tier};
+pub use diff::{Change, Fate, diff};
 
 use crate::dialect::Dialect;
 use crate::price::PriceVersion;
@@ -111,6 +113,18 @@ pub struct Provider {
     pub injects_usage: bool,
     /// Whether an attempt is read to its end when its caller leaves (I13), and not cancelled.
     pub drains: bool,
+    pub about: About,
+}
+
+/// What callers may want to know of a provider (contract 1.9).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Country, two letters of ISO 3166.
+    pub headquarters: Option<String>,
+    pub datacenters: Vec<String>,
+    pub privacy_policy_url: Option<String>,
+    pub terms_of_service_url: Option<String>,
+    pub status_page_url: Option<String>,
 }
 
 /// One way to be served one model: the unit of selection.
@@ -161,6 +175,14 @@ pub struct Model {
     pub output_modalities: Vec<String>,
     /// Whether its author permits distillation.
     pub distillable: bool,
+    /// The tokenizer's family, as `GET models` names it.
+    pub tokenizer: Option<String>,
+    /// Day or month its training data ends, `2024-07` or `2024-07-31`.
+    pub knowledge_cutoff: Option<String>,
+    /// Name on Hugging Face.
+    pub hugging_face_id: Option<String>,
+    /// Uses by which `GET models` finds it (`programming`).
+    pub categories: Vec<String>,
     /// Other names that mean this model (bare upstream names, dated slugs).
     pub aliases: Vec<String>,
     pub endpoints: Vec<Arc<Endpoint>>,

@@ -47,7 +47,8 @@ fn serve(args: &Args, place: &Path) -> Result<(), StartError> {
     let running = Running::open(loaded, &hangup)?;
     running.state.scratch.get_or_init(|| place.to_owned());
     running.state.divert_access(Box::new(|access| say(&demo::line(access))));
-    say(&demo::banner(&demo::Running { listen: &args.listen, admin: &args.admin, key: &key }));
+    let (listen, admin) = (&*args.listen, &*args.admin);
+    say(&demo::banner(&demo::Running { listen, admin, key: &key, place }));
     let providers = fleet::providers(args.seed).into_iter().zip(listeners);
     let beside = providers.map(|(provider, listener)| {
         let provider: Box<dyn Beside> = Box::new(Provider(demo::service(provider, listener)));

@@ -55,7 +55,7 @@ fn body(path: &Path) -> Result<Vec<u8>, String> {
         Some("-") => io::stdin().lock().read_to_end(&mut body).map(|_| body),
         _ => std::fs::read(path),
     };
-    read.map_err(|error| format!("{}: cannot be read: {}", path.display(), error.kind()))
+    read.map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 
 fn explain(args: &Args, loaded: Loaded, body: &[u8]) -> Result<Explanation, String> {

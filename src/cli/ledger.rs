@@ -1,8 +1,10 @@
 //! `weir ledger`: is it whole, and what is in it.
 
+use super::progress;
 use super::usage::Place;
 use crate::ledger::review::{self, Form, ReviewError};
-use std::io::{self, BufWriter, Write};
+use indicatif::ProgressBar;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,13 +41,19 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(code) => return code,
     };
     let mut out = BufWriter::new(io::stdout().lock());
+    let bar = match &args.command {
+        // Not between rows that are looked at.
+        Command::Export(_) if io::stdout().is_terminal() => ProgressBar::hidden(),
+        _ => progress::rows(review::rows(&found.sqlite).unwrap_or(0)),
+    };
     let result = match &args.command {
-        Command::Verify(_) => verify(found.state.as_deref(), &found.sqlite, &mut out),
+        Command::Verify(_) => verify(found.state.as_deref(), &found.sqlite, &bar, &mut out),
         Command::Export(export) => {
             let form = if export.csv { Form::Csv } else { Form::Json };
-            review::export(&found.sqlite, form, &mut out).map(|()| true)
+            review::export(&found.sqlite, form, &mut out, || bar.inc(1)).map(|()| true)
         }
     };
+    bar.finish_and_clear();
     let result = result.and_then(|whole| Ok(out.flush().map(|()| whole)?));
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -54,7 +62,12 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn verify(state: Option<&Path>, sqlite: &Path, out: &mut impl Write) -> Result<bool, ReviewError> {
+fn verify(
+    state: Option<&Path>,
+    sqlite: &Path,
+    bar: &ProgressBar,
+    out: &mut impl Write,
+) -> Result<bool, ReviewError> {
     let mut whole = true;
     if let Some(state) = state {
         let spool = review::spooled(state, drop)?;
@@ -65,7 +78,7 @@ fn verify(state: Option<&Path>, sqlite: &Path, out: &mut impl Write) -> Result<b
             spool.segments, spool.rows, spool.lost, spool.torn_bytes, spool.foreign
         )?;
     }
-    let (rows, wrong) = review::wrong(sqlite)?;
+    let (rows, wrong) = review::wrong(sqlite, || bar.inc(1))?;
     whole &= wrong.is_empty();
     writeln!(out, "sqlite {rows} rows, {} wrong", wrong.len())?;
     wrong.iter().try_for_each(|line| writeln!(out, "  {line}"))?;

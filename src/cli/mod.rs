@@ -1,10 +1,13 @@
 //! The command line: one file per subcommand.
 
+mod catalog;
 mod check;
 mod demo;
+mod drain;
 mod explain;
 mod key;
 mod ledger;
+mod progress;
 mod reconcile;
 mod run;
 mod usage;
@@ -34,10 +37,14 @@ enum Command {
     Usage(usage::Args),
     /// Check or print the ledger's rows
     Ledger(ledger::Args),
+    /// Move records from a NATS stream into a database
+    Drain(drain::Args),
     /// Compare spool, sink and metrics of a running Weir with each other
     Reconcile(reconcile::Args),
     /// Check a configuration directory: print what it holds, or everything that is wrong with it
     Check(check::Args),
+    /// Compare catalogues
+    Catalog(catalog::Args),
     /// Say which endpoints a request would be tried at, in which order, and why not at the others
     Explain(explain::Args),
     /// Make API keys
@@ -65,8 +72,10 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Ledger(args) => ledger::run(&args),
+        Command::Drain(args) => drain::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Catalog(args) => catalog::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args),
     }

@@ -1,7 +1,11 @@
-//! `weir reconcile`: spool, sink and metrics of the running process against each other.
+//! `weir reconcile`: spool, sink and metrics of the running process against each other, and a provider's
+//! own export against the ledger.
 
 use super::usage::{Found, Place};
-use crate::ledger::review::{self, ReviewError, Sums};
+use crate::ledger::invoice::{self, InvoiceError};
+use crate::ledger::review::{self, ReviewError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +17,21 @@ pub(super) struct Args {
     /// The operators' /metrics, saved a moment ago; "-" reads standard input
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+    /// A provider's export of what was used, as CSV: compares it with the ledger and nothing else
+    #[arg(long, value_name = "FILE", requires = "provider", conflicts_with = "metrics")]
+    usage: Option<PathBuf>,
+    /// The provider whose export it is
+    #[arg(long, value_name = "SLUG", requires = "usage")]
+    provider: Option<String>,
+    /// What a column of it stands for, where its header does not say: day, model, attempts, prompt,
+    /// input, cache_read, cache_write_5m, cache_write_1h, completion, searches
+    #[arg(long, value_name = "HEADER=WHAT", value_parser = column)]
+    column: Vec<(String, String)>,
+}
+
+fn column(text: &str) -> Result<(String, String), String> {
+    let (header, what) = text.rsplit_once('=').ok_or("expected HEADER=WHAT")?;
+    Ok((header.to_owned(), what.to_owned()))
 }
 
 /// Exit code 1 if anything differs.
@@ -21,11 +40,44 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(found) => found,
         Err(code) => return code,
     };
-    match compare(&found, args.metrics.as_deref(), &mut io::stdout().lock()) {
+    let out = &mut io::stdout().lock();
+    let compared = match (&args.usage, &args.provider) {
+        (Some(export), Some(provider)) => {
+            invoiced(&found, export, provider, &args.column, out).map_err(|error| error.to_string())
+        }
+        _ => compare(&found, args.metrics.as_deref(), out).map_err(|error| error.to_string()),
+    };
+    match compared {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => super::failed(&found.sqlite, &error),
     }
+}
+
+/// A provider's export against the ledger; how many sums differ.
+fn invoiced(
+    found: &Found,
+    export: &Path,
+    provider: &str,
+    columns: &[(String, String)],
+    out: &mut impl Write,
+) -> Result<u64, InvoiceError> {
+    let theirs = invoice::exported(File::open(export).map_err(csv::Error::from)?, columns)?;
+    let ours = invoice::recorded(&found.sqlite, provider, &theirs)?;
+    let differences = differences(&ours, &theirs);
+    let say = |out: &mut dyn Write| -> io::Result<()> {
+        for ((day, model, measure), ours, theirs) in &differences {
+            let more = theirs - ours;
+            writeln!(
+                out,
+                "  {day} {model} {measure}: {ours} in rows, {theirs} exported ({more:+})"
+            )?;
+        }
+        let sums = ours.len().max(theirs.len());
+        writeln!(out, "export: {sums} sums, {} differ", differences.len())
+    };
+    say(out).map_err(csv::Error::from)?;
+    Ok(differences.len() as u64)
 }
 
 fn compare(
@@ -44,8 +96,8 @@ fn compare(
     let Some(text) = metrics else { return Ok(epoch.differing) };
     let told = review::metrics_sums(&text);
     let differences = differences(&epoch.sums, &told);
-    for (label, rows, metrics) in &differences {
-        writeln!(out, "  {label}: {rows} in rows, {metrics} in metrics")?;
+    for ((model, provider, kind), rows, metrics) in &differences {
+        writeln!(out, "  {kind} of {model} at {provider}: {rows} in rows, {metrics} in metrics")?;
     }
     writeln!(out, "metrics: {} sums, {} differ", told.len(), differences.len())?;
     Ok(epoch.differing + differences.len() as u64)
@@ -60,13 +112,13 @@ fn read(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-fn differences(rows: &Sums, metrics: &Sums) -> Vec<(String, i128, i128)> {
-    let labels: std::collections::BTreeSet<_> = rows.keys().chain(metrics.keys()).collect();
-    let sum = |sums: &Sums, label| sums.get(label).copied().unwrap_or(0);
-    let each = labels.into_iter().map(|label| (label, sum(rows, label), sum(metrics, label)));
-    each.filter(|(_, rows, metrics)| rows != metrics)
-        .map(|((model, provider, kind), rows, metrics)| {
-            (format!("{kind} of {model} at {provider}"), rows, metrics)
-        })
-        .collect()
+/// What two places say differently, absence being zero.
+fn differences<K: Ord + Clone>(
+    ours: &BTreeMap<K, i128>,
+    theirs: &BTreeMap<K, i128>,
+) -> Vec<(K, i128, i128)> {
+    let keys: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    let sum = |sums: &BTreeMap<K, i128>, key| sums.get(key).copied().unwrap_or(0);
+    let each = keys.into_iter().map(|key| (key.clone(), sum(ours, key), sum(theirs, key)));
+    each.filter(|(_, ours, theirs)| ours != theirs).collect()
 }

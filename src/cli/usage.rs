@@ -27,6 +27,17 @@ pub(super) struct Found {
 impl Place {
     /// Reads the configuration if need be; an error has been said.
     pub(super) fn find(&self) -> Result<Found, ExitCode> {
+        let found = self.named()?;
+        if found.sqlite.exists() {
+            return Ok(found);
+        }
+        let here =
+            if found.sqlite.is_relative() { ", seen from the current directory" } else { "" };
+        let error = format!("there is no ledger here{here}; `weir run` begins one when it starts");
+        Err(super::failed(&found.sqlite, &error))
+    }
+
+    fn named(&self) -> Result<Found, ExitCode> {
         match (&self.ledger, &self.conf) {
             (Some(file), _) => Ok(Found { sqlite: file.clone(), state: None }),
             (None, Some(directory)) => match config::load(directory) {

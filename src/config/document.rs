@@ -3,93 +3,55 @@
 //! Derived deserializers stop at the first error and quote the value in it, which may be a secret.
 //! Here every message is made of key names and of what would be right, never of what was written.
 
-use super::problem::Problem;
+use super::source::{Layer, Source};
 use super::value::Value;
 use crate::bounds;
-use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Collects what is wrong (problems) and what is merely worth knowing (notices) over all files.
-#[derive(Default)]
-pub(super) struct Report {
-    pub problems: RefCell<Vec<Problem>>,
-    pub notices: RefCell<Vec<Problem>>,
-}
-
-/// A file that is valid TOML.
-pub(super) struct Document<'a> {
-    source: Source<'a>,
-    table: Spanned<DeTable<'a>>,
-}
-
-impl<'a> Document<'a> {
-    /// Parses a file's text; `None` after reporting each syntax error.
-    pub(super) fn parse(file: &'a Path, text: &'a str, report: &'a Report) -> Option<Self> {
-        let source = Source { file, text, report };
-        let (table, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            let offset = error.span().map_or(0, |span| span.start);
-            source.problem(offset, "syntax", format!("not valid TOML: {}", error.message()));
-        }
-        errors.is_empty().then_some(Self { source, table })
-    }
-
-    /// The top table, in which only `keys` may stand.
-    pub(super) fn root(&'a self, keys: &'static [&'static str]) -> Section<'a> {
-        Section::open(&self.source, Some(self.table.get_ref()), keys, 0, String::new())
-    }
-}
-
-/// One file's text and where to report about it.
-struct Source<'a> {
-    file: &'a Path,
-    text: &'a str,
-    report: &'a Report,
-}
-
-impl Source<'_> {
-    fn place(&self, offset: usize, key: &str, message: String) -> Problem {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        let line = 1 + memchr::memchr_iter(b'\n', before).count();
-        Problem { file: self.file.to_path_buf(), line, key: key.to_owned(), message }
-    }
-
-    fn problem(&self, offset: usize, key: &str, message: String) {
-        if self.report.problems.borrow().len() < bounds::PROBLEMS {
-            self.report.problems.borrow_mut().push(self.place(offset, key, message));
-        }
-    }
-
-    fn notice(&self, offset: usize, key: &str, message: String) {
-        self.report.notices.borrow_mut().push(self.place(offset, key, message));
-    }
-}
-
-/// One table of a file. Keys it does not know are reported when it is opened.
+/// One table of a file, perhaps over one of the catalogue. Keys it does not know are reported when it is
+/// opened.
 pub(super) struct Section<'a> {
-    source: &'a Source<'a>,
-    table: Option<&'a DeTable<'a>>,
+    own: Layer<'a>,
+    /// What holds for keys that `own` does not have.
+    base: Option<Layer<'a>>,
     keys: &'static [&'static str],
-    offset: usize,
     path: String,
 }
 
+/// A key where it is written, and its value.
+struct Entry<'a> {
+    source: &'a Source<'a>,
+    offset: usize,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+/// One table of an array.
+struct Item<'a> {
+    layer: Layer<'a>,
+    /// What the first of its naming keys says.
+    name: Option<&'a str>,
+    index: usize,
+}
+
 impl<'a> Section<'a> {
-    fn open(
-        source: &'a Source<'a>,
-        table: Option<&'a DeTable<'a>>,
+    pub(super) fn open(
+        own: Layer<'a>,
+        base: Option<Layer<'a>>,
         keys: &'static [&'static str],
-        offset: usize,
         path: String,
     ) -> Self {
-        let section = Self { source, table, keys, offset, path };
-        for (key, _) in table.into_iter().flatten() {
-            if !keys.contains(&key.get_ref().as_ref()) {
-                let message = format!("unknown key; {}", suggest(key.get_ref(), keys));
-                let shown = Some(key.get_ref().as_ref()).filter(|key| is_shown(key, SHOWN_KEY));
-                source.problem(key.span().start, &section.join(shown.unwrap_or("?")), message);
+        let section = Self { own, base, keys, path };
+        for layer in [Some(own), base].into_iter().flatten() {
+            for (key, _) in layer.table.into_iter().flatten() {
+                if !keys.contains(&key.get_ref().as_ref()) {
+                    let message = format!("unknown key; {}", suggest(key.get_ref(), keys));
+                    let shown = Some(key.get_ref().as_ref()).filter(|key| is_shown(key, SHOWN_KEY));
+                    let path = section.join(shown.unwrap_or("?"));
+                    layer.source.problem(key.span().start, &path, message);
+                }
             }
         }
         section
@@ -99,24 +61,35 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn entry(&self, key: &str) -> Option<(usize, &'a Spanned<DeValue<'a>>)> {
+    fn entry(&self, key: &str) -> Option<Entry<'a>> {
         debug_assert!(self.keys.contains(&key), "{key} is read but not listed");
-        let (name, value) = self.table?.iter().find(|(name, _)| name.get_ref() == key)?;
-        Some((name.span().start, value))
+        [Some(self.own), self.base].into_iter().flatten().find_map(|layer| {
+            let (name, value) = layer.table?.iter().find(|(name, _)| name.get_ref() == key)?;
+            Some(Entry { source: layer.source, offset: name.span().start, value })
+        })
     }
 
-    fn offset_of(&self, key: &str) -> usize {
-        self.entry(key).map_or(self.offset, |(offset, _)| offset)
+    /// Where `key` is written or, if it is missing, the table.
+    fn place(&self, key: &str) -> (&'a Source<'a>, usize) {
+        let written = self.entry(key).map(|entry| (entry.source, entry.offset));
+        written.unwrap_or((self.own.source, self.own.offset))
     }
 
     /// Reports that `key` is wrong, at its line or, if it is missing, at the table's.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
-        self.source.problem(self.offset_of(key), &self.join(key), message.into());
+        let (source, offset) = self.place(key);
+        source.problem(offset, &self.join(key), message.into());
     }
 
     /// Reports what the operator should know about `key` though nothing is wrong with it.
     pub(super) fn notice(&self, key: &str, message: impl Into<String>) {
-        self.source.notice(self.offset_of(key), &self.join(key), message.into());
+        let (source, offset) = self.place(key);
+        source.notice(offset, &self.join(key), message.into());
+    }
+
+    /// Whether `key` is the catalogue's word and not the operator's.
+    pub(super) fn is_catalogued(&self, key: &str) -> bool {
+        self.place(key).0.is_catalog
     }
 
     /// Whether the key is there, right or wrong.
@@ -126,24 +99,23 @@ impl<'a> Section<'a> {
 
     /// Number of keys written in the table, known or not.
     pub(super) fn size(&self) -> usize {
-        self.table.map_or(0, DeTable::len)
+        self.own.table.map_or(0, DeTable::len)
     }
 
     /// The key's value if it is a string; nothing is reported.
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
-        self.entry(key).and_then(|(_, value)| value.get_ref().as_str())
+        self.entry(key).and_then(|entry| entry.value.get_ref().as_str())
     }
 
     /// The strings of the key's array; nothing is reported.
     pub(super) fn texts(&self, key: &str) -> Vec<&'a str> {
-        let array = self.entry(key).and_then(|(_, value)| value.get_ref().as_array());
+        let array = self.entry(key).and_then(|entry| entry.value.get_ref().as_array());
         array.into_iter().flatten().filter_map(|item| item.get_ref().as_str()).collect()
     }
 
     /// The key's value; `None` if it is absent, or wrong and reported.
     pub(super) fn get<T: Value>(&self, key: &str) -> Option<T> {
-        let (_, value) = self.entry(key)?;
-        let read = T::read(value.get_ref());
+        let read = T::read(self.entry(key)?.value.get_ref());
         if read.is_none() {
             self.problem(key, format!("expected {}", T::EXPECTED));
         }
@@ -192,54 +164,98 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A table under `key`; an absent one reads as empty.
+    /// A table under `key`; an absent one reads as empty. A catalogue's is replaced as a whole.
     pub(super) fn table(&self, key: &str, keys: &'static [&'static str]) -> Self {
-        let (offset, table) = match self.entry(key) {
-            None => (self.offset, None),
-            Some((offset, value)) => {
+        let layer = match self.entry(key) {
+            None => Layer { table: None, ..self.own },
+            Some(Entry { source, offset, value }) => {
                 let table = value.get_ref().as_table();
                 if table.is_none() {
                     self.problem(key, "expected a table");
                 }
-                (offset, table)
+                Layer { source, table, offset }
             }
         };
-        Self::open(self.source, table, keys, offset, self.join(key))
+        Self::open(layer, None, keys, self.join(key))
     }
 
     /// The tables of an array under `key`; each one's path ends with what the first of
-    /// `names` that it has says.
+    /// `names` that it has says. A catalogue's array is replaced as a whole.
     pub(super) fn tables(
         &self,
         key: &str,
         names: &[&str],
         keys: &'static [&'static str],
     ) -> Vec<Section<'a>> {
-        let Some((_, value)) = self.entry(key) else { return Vec::new() };
-        let Some(array) = value.get_ref().as_array() else {
-            self.problem(key, format!("expected an array of tables: [[{}]]", self.join(key)));
+        let written = self.entry(key).into_iter().flat_map(|entry| self.items(&entry, key, names));
+        written.map(|item| self.item(key, &item, None, keys)).collect()
+    }
+
+    /// As [`Section::tables`], but a table is put over the catalogue's of the same name, and the others
+    /// of the catalogue follow.
+    pub(super) fn merged(
+        &self,
+        key: &str,
+        names: &[&str],
+        keys: &'static [&'static str],
+    ) -> Vec<Section<'a>> {
+        let of = |layer| {
+            let single = Section { own: layer, base: None, path: self.path.clone(), ..*self };
+            single.entry(key).map(|entry| self.items(&entry, key, names)).unwrap_or_default()
+        };
+        let mut below: Vec<_> =
+            self.base.map(of).unwrap_or_default().into_iter().map(Some).collect();
+        let named = |(place, item): (usize, &Option<Item<'a>>)| Some((item.as_ref()?.name?, place));
+        let mut places: HashMap<&str, usize> = below.iter().enumerate().filter_map(named).collect();
+        let mut sections = Vec::with_capacity(below.len());
+        for item in of(self.own) {
+            let place = item.name.and_then(|name| places.remove(name));
+            let base = place.and_then(|place| below.get_mut(place)?.take());
+            sections.push(self.item(key, &item, base.map(|item| item.layer), keys));
+        }
+        sections.extend(below.iter().flatten().map(|item| self.item(key, item, None, keys)));
+        sections
+    }
+
+    /// The tables of an array, after reporting what else is in it.
+    fn items(&self, entry: &Entry<'a>, key: &str, names: &[&str]) -> Vec<Item<'a>> {
+        let source = entry.source;
+        let Some(array) = entry.value.get_ref().as_array() else {
+            let message = format!("expected an array of tables: [[{}]]", self.join(key));
+            source.problem(entry.offset, &self.join(key), message);
             return Vec::new();
         };
-        let mut sections = Vec::with_capacity(array.len());
+        let mut items = Vec::with_capacity(array.len());
         for (index, item) in array.iter().enumerate() {
+            let offset = item.span().start;
             let Some(table) = item.get_ref().as_table() else {
                 let path = format!("{}[{index}]", self.join(key));
-                self.source.problem(item.span().start, &path, "expected a table".to_owned());
+                source.problem(offset, &path, "expected a table".to_owned());
                 continue;
             };
-            let named = names.iter().find_map(|name| table.get(*name)?.get_ref().as_str());
-            let path = match named.filter(|text| is_shown(text, bounds::SLUG_BYTES)) {
-                Some(text) => format!("{}.{text}", self.join(key)),
-                None => format!("{}[{index}]", self.join(key)),
-            };
-            sections.push(Self::open(self.source, Some(table), keys, item.span().start, path));
+            let name = names.iter().find_map(|name| table.get(*name)?.get_ref().as_str());
+            items.push(Item { layer: Layer { source, table: Some(table), offset }, name, index });
         }
-        sections
+        items
+    }
+
+    fn item(
+        &self,
+        key: &str,
+        item: &Item<'a>,
+        base: Option<Layer<'a>>,
+        keys: &'static [&'static str],
+    ) -> Section<'a> {
+        let path = match item.name.filter(|text| is_shown(text, bounds::SLUG_BYTES)) {
+            Some(text) => format!("{}.{text}", self.join(key)),
+            None => format!("{}[{}]", self.join(key), item.index),
+        };
+        Self::open(item.layer, base, keys, path)
     }
 
     /// A relative path counts from the directory of the file that names it.
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
-        self.source.file.parent().unwrap_or(Path::new("")).join(path)
+        self.own.source.file.parent().unwrap_or(Path::new("")).join(path)
     }
 }
 

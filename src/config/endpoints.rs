@@ -23,6 +23,7 @@ pub(super) const ENDPOINT: &[&str] = &[
     "policy",
     "declares",
     "timeouts",
+    "disabled",
 ];
 /// As [`crate::price::PRICES`]; a test keeps them equal.
 pub(super) const PRICE: &[&str] = &[
@@ -49,6 +50,7 @@ pub(super) struct Of<'a> {
     pub input: Modalities,
     pub output: Modalities,
     pub distillable: bool,
+    pub parameters: &'a [String],
 }
 
 /// Reads endpoints and remembers what all of them together come to.
@@ -82,10 +84,11 @@ impl<'a> Endpoints<'a> {
 
     /// Reads the endpoints of one model; those that wait for a provider are counted, not returned.
     pub(super) fn read(&mut self, section: &Section<'_>, model: &Of<'_>) -> Vec<Arc<Endpoint>> {
-        let parts = section.tables("endpoint", &["tag", "provider"], ENDPOINT);
+        let mut parts = section.merged("endpoint", &["tag", "provider"], ENDPOINT);
         if parts.is_empty() {
             section.problem("endpoint", "missing; expected at least one [[model.endpoint]]");
         }
+        parts.retain(|part| !part.or("disabled", false));
         let mut tags = HashSet::new();
         let mut endpoints = Vec::new();
         for part in &parts {
@@ -139,7 +142,8 @@ impl<'a> Endpoints<'a> {
             part.checked("context_length", positive).unwrap_or(model.context_length);
         let max_completion_tokens = part.checked("max_completion_tokens", positive);
         let price = self.price(part);
-        let supported_parameters: Vec<String> = part.or("supported_parameters", Vec::new());
+        let supported_parameters: Vec<String> =
+            part.or("supported_parameters", model.parameters.to_vec());
         let tier = part.choice("tier", &Tier::ALL);
         let declares = part.checked("declares", |list| each_of(list, &DECLARABLE));
         let default = provider.as_ref().map_or(providers::DEFAULT_TIMEOUTS, |p| p.timeouts);

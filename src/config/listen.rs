@@ -110,8 +110,7 @@ fn tls(section: &Section<'_>) -> Option<Arc<CertifiedKey>> {
 /// # Errors
 /// What is wrong with the file.
 pub(super) fn certificates(path: &Path) -> Result<Vec<u8>, String> {
-    let text = std::fs::read(path)
-        .map_err(|error| format!("the file cannot be read: {}", error.kind()))?;
+    let text = std::fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))?;
     holds(&text, b"-----BEGIN CERTIFICATE-----").map(|()| text)
 }
 

@@ -1,7 +1,8 @@
 //! Configuration: files become checked structs, or a full list of what is wrong and how to mend it.
 //!
 //! A directory holds `weir.toml`, `providers.toml`, `models.toml` and `keys.toml`; rules are in a
-//! directory that `weir.toml` names. [`load`] reads them all and reports every problem of every file
+//! directory that `weir.toml` names, and so is a catalogue, whose providers and models they override key
+//! by key. [`load`] reads them all and reports every problem of every file
 //! at once. It never changes anything: a reload that fails leaves no trace (design, invariant 1).
 
 mod choosing;
@@ -16,11 +17,12 @@ pub mod problem;
 mod providers;
 mod secret;
 mod settings;
+mod source;
 mod value;
 
 pub use limits::Limits;
 pub use listen::{Address, Admin, Listener};
-pub use secret::Environment;
+pub use secret::{Environment, connection_string};
 pub use settings::{LedgerSettings, LogFormat, Settings};
 pub(crate) use value::{json, slug, title};
 
@@ -28,14 +30,19 @@ use crate::access::Keys;
 use crate::bounds;
 use crate::catalog::Catalog;
 use crate::rules::{Mention, Rules};
-use document::{Document, Report, Section};
+use document::Section;
 use problem::Problem;
 use providers::State;
+use source::{Document, Report};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The files of a configuration directory, in the order problems are reported.
 pub const FILES: [&str; 4] = ["weir.toml", "providers.toml", "models.toml", "keys.toml"];
+/// The files of a catalogue directory, over which those of the same names lie.
+const CATALOG_FILES: [&str; 2] = ["providers.toml", "models.toml"];
 
 /// A configuration without a problem.
 #[derive(Debug)]
@@ -68,35 +75,80 @@ pub fn load_with(directory: &Path, environment: Environment<'_>) -> Result<Loade
         let name = problem.file.file_name().unwrap_or_default();
         FILES.iter().position(|file| *file == name).unwrap_or(FILES.len())
     };
-    problems.sort_by_key(|problem| (rank(problem), problem.line));
+    problems.sort_by(|a, b| (rank(a), &a.file, a.line).cmp(&(rank(b), &b.file, b.line)));
     match loaded {
         Some(loaded) if problems.is_empty() => Ok(Loaded { notices, ..loaded }),
         _ => Err(problems),
     }
 }
 
-/// Reads every file as far as it goes. `None` only with a problem reported.
-fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Option<Loaded> {
-    let paths = FILES.map(|name| directory.join(name));
-    let texts = paths.each_ref().map(|path| text(path, report));
-    let [weir, providers, models, keys] = std::array::from_fn(|index| {
-        let (path, text) = (paths.get(index)?, texts.get(index)?.as_deref()?);
-        Document::parse(path, text, report)
-    });
-    let providers =
-        providers.as_ref().map(|file| providers::read(&file.root(providers::ROOT), environment));
+/// Loads the catalogue in `directory` alone, as it would serve with every credential there.
+///
+/// # Errors
+/// Every problem of its files.
+pub fn load_catalog(directory: &Path) -> Result<Catalog, Vec<Problem>> {
+    let report = Report::default();
+    let paths = CATALOG_FILES.map(|name| directory.join(name));
+    let texts = paths.each_ref().map(|path| text(path, &report));
+    let [providers, models] = documents(&paths, &texts, &report, Document::parse);
+    let present = |_: &str| Some(OsString::from("present"));
+    let providers = providers.map(|file| providers::read(&file.root(providers::ROOT), &present));
     let models =
         models.as_ref().map(|file| models::read(&file.root(models::ROOT), providers.as_ref()));
+    let catalog = providers.zip(models).map(|(providers, models)| assemble(providers, models));
+    let problems = report.problems.into_inner();
+    catalog.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// The files that could be read, as TOML.
+fn documents<'a, const N: usize>(
+    paths: &'a [PathBuf; N],
+    texts: &'a [Option<String>; N],
+    report: &'a Report,
+    parse: impl Fn(&'a Path, &'a str, &'a Report) -> Option<Document<'a>>,
+) -> [Option<Document<'a>>; N] {
+    std::array::from_fn(|index| {
+        let (path, text) = (paths.get(index)?, texts.get(index)?.as_deref()?);
+        parse(path, text, report)
+    })
+}
+
+/// Reads every file as far as it goes. `None` only with a problem reported.
+fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Option<Loaded> {
+    if !directory.is_dir() {
+        let (file, key) = (directory.to_path_buf(), "directory".to_owned());
+        let message = format!("is none; it should hold {}", FILES.join(", "));
+        report.problems.borrow_mut().push(Problem { file, line: 0, key, message });
+        return None;
+    }
+    let paths = FILES.map(|name| directory.join(name));
+    let texts = paths.each_ref().map(|path| text(path, report));
+    let [weir, providers, models, keys] = documents(&paths, &texts, report, Document::parse);
+    let weir = weir.as_ref().map(|file| file.root(settings::KEYS));
+    let below = weir.as_ref().and_then(|root| Some(root.resolve(&root.get::<PathBuf>("catalog")?)));
+    let paths = below.as_ref().map(|below| CATALOG_FILES.map(|name| below.join(name)));
+    let texts = paths.as_ref().map(|paths| paths.each_ref().map(|path| text(path, report)));
+    let below = paths.as_ref().zip(texts.as_ref());
+    let catalog = below.map(|(paths, texts)| documents(paths, texts, report, Document::catalog));
+    let [base_providers, base_models] =
+        catalog.as_ref().map_or([None, None], |documents| documents.each_ref().map(Option::as_ref));
+    // Where the catalogue cannot be read, what would lie over it says nothing.
+    let whole = catalog.as_ref().is_none_or(|documents| documents.iter().all(Option::is_some));
+    let (providers, models) =
+        (providers.as_ref().filter(|_| whole), models.as_ref().filter(|_| whole));
+    let providers = providers
+        .map(|file| providers::read(&file.over(base_providers, providers::ROOT), environment));
+    let models =
+        models.map(|file| models::read(&file.over(base_models, models::ROOT), providers.as_ref()));
     // Names in constraints are only judged when all names are known.
     let known: Option<Vec<&str>> =
         providers.as_ref().zip(models.as_ref()).map(|(slugs, models)| {
             let tags = models.tags.iter().filter(|tag| !slugs.contains_key(*tag));
             slugs.keys().chain(tags).map(String::as_str).collect()
         });
-    let weir = weir.as_ref().map(|file| {
-        let root = file.root(settings::KEYS);
-        (settings::read(&root, known.as_deref(), environment), rules(&root, report))
-    });
+    let weir = weir
+        .as_ref()
+        .map(|root| (settings::read(root, known.as_deref(), environment), rules(root, report)));
     let deployment = weir.as_ref().map(|(settings, _)| settings.constraint.clone());
     let deployment = deployment.unwrap_or_default();
     let keys =
@@ -105,15 +157,20 @@ fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Opti
     if let (Some(rules), Some(models), Some(known)) = (&rules, &models, &known) {
         check_mentions(rules, models, known, report);
     }
-    let live = providers?.into_values().filter_map(|state| match state {
+    let catalog = assemble(providers?, models?);
+    Some(Loaded { settings, catalog, keys: keys?, rules: rules?, notices: Vec::new() })
+}
+
+/// What was read, as one catalogue of what can serve.
+fn assemble(providers: BTreeMap<String, State>, models: models::Read) -> Catalog {
+    let live = providers.into_values().filter_map(|state| match state {
         State::Live(provider) => Some(provider),
         State::Dormant(_) | State::Wrong => None,
     });
-    let models = models?;
     let mut catalog = Catalog::new(live.collect(), models.models, models.dormant);
     catalog.routers = models.routers;
     catalog.presets = models.presets;
-    Some(Loaded { settings, catalog, keys: keys?, rules: rules?, notices: Vec::new() })
+    catalog
 }
 
 /// Rules may only rely on models and providers that are configured.
@@ -143,7 +200,7 @@ fn rules(root: &Section<'_>, report: &Report) -> Option<Rules> {
     let mut files: Vec<PathBuf> = match entries {
         Ok(files) => files,
         Err(error) => {
-            root.problem("rules", format!("the directory cannot be read: {}", error.kind()));
+            root.problem("rules", format!("the directory cannot be read: {error}"));
             return None;
         }
     };
@@ -169,12 +226,14 @@ fn text(path: &Path, report: &Report) -> Option<String> {
     let message = match read {
         Ok(size) if size as u64 <= bounds::CONFIG_BYTES => return Some(text),
         Ok(_) => format!("is larger than {} bytes", bounds::CONFIG_BYTES),
-        Err(error) => format!("cannot be read: {}", error.kind()),
+        Err(error) => format!("cannot be read: {error}"),
     };
     let key = "file".to_owned();
     report.problems.borrow_mut().push(Problem { file: path.to_path_buf(), line: 0, key, message });
     None
 }
 
+#[cfg(test)]
+mod overlay_tests;
 #[cfg(test)]
 mod tests;

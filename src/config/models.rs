@@ -21,6 +21,12 @@ pub(super) const KEYS: &[&str] = &[
     "input_modalities",
     "output_modalities",
     "distillable",
+    "supported_parameters",
+    "tokenizer",
+    "knowledge_cutoff",
+    "hugging_face_id",
+    "categories",
+    "disabled",
     "aliases",
     "endpoint",
 ];
@@ -54,27 +60,43 @@ pub(super) struct Read {
 /// Reads the models.
 pub(super) fn read(root: &Section<'_>, providers: Option<&BTreeMap<String, State>>) -> Read {
     let mut endpoints = Endpoints::of(providers);
-    let sections = root.tables("model", &["slug"], KEYS);
-    let models = sections.iter().filter_map(|section| model(section, &mut endpoints)).collect();
-    let mut names = names(&sections);
+    let mut sections = root.merged("model", &["slug"], KEYS);
+    sections.retain(|section| !section.or("disabled", false));
+    let names = names(&sections);
+    let read = |(place, section): (usize, &Section<'_>)| {
+        let mut model = model(section, &mut endpoints)?;
+        model.aliases.retain(|alias| names.get(alias.as_str()) == Some(&place));
+        Some(model)
+    };
+    let models = sections.iter().enumerate().filter_map(read).collect();
+    let mut names: BTreeSet<String> = names.into_keys().map(str::to_owned).collect();
     let dormant = endpoints.dormant();
     let routers = choosing::routers(root, &mut names);
     let presets = choosing::presets(root, &names);
     Read { models, dormant, routers, presets, names, tags: endpoints.tags.into_iter().collect() }
 }
 
-/// Every name a caller could use, each of which may be given once.
-fn names(sections: &[Section<'_>]) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for section in sections {
-        if !section.text("slug").is_none_or(|slug| names.insert(slug.to_owned())) {
+/// Every name a caller could use, with the place of the one model it means. An alias of the catalogue
+/// that the operator has given away is left out.
+fn names<'a>(sections: &[Section<'a>]) -> BTreeMap<&'a str, usize> {
+    let mut names = BTreeMap::new();
+    for (place, section) in sections.iter().enumerate() {
+        let taken = section.text("slug").is_some_and(|slug| names.insert(slug, place).is_some());
+        if taken {
             section.problem("slug", "another model has this slug already");
         }
     }
-    for section in sections {
-        let aliases = section.texts("aliases");
-        if !aliases.into_iter().all(|alias| names.insert(alias.to_owned())) {
-            section.problem("aliases", "one of these already is a slug or an alias");
+    // The operator's aliases come first.
+    for from_catalog in [false, true] {
+        let with_aliases = sections.iter().enumerate().filter(|(_, it)| it.has("aliases"));
+        for (place, section) in
+            with_aliases.filter(|(_, it)| it.is_catalogued("aliases") == from_catalog)
+        {
+            let mut is_taken = |alias| *names.entry(alias).or_insert(place) != place;
+            let aliases = section.texts("aliases").into_iter();
+            if aliases.filter(|alias| is_taken(alias)).count() > 0 && !from_catalog {
+                section.problem("aliases", "one of these already is a slug or an alias");
+            }
         }
     }
     names
@@ -109,6 +131,12 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
         if fit { Ok(list) } else { Err(expected.to_owned()) }
     });
     let distillable = section.or("distillable", false);
+    let parameters: Vec<String> = section.or("supported_parameters", Vec::new());
+    let cutoff = section.checked("knowledge_cutoff", |day: String| {
+        let digits = day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let fits = digits && matches!(day.len(), 4 | 7 | 10);
+        if fits { Ok(day) } else { Err("expected a day or month, such as \"2024-07\"".to_owned()) }
+    });
     // What the file does not say is shown as text, and not held against a request.
     let set = |key, names: &Vec<String>| match section.has(key) {
         true => names.iter().map(String::as_str).collect(),
@@ -120,6 +148,7 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
         input: set("input_modalities", &input_modalities),
         output: set("output_modalities", &output_modalities),
         distillable,
+        parameters: &parameters,
     };
     let endpoints = endpoints.read(section, &of);
     let slug = slug?;
@@ -132,6 +161,10 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
         input_modalities,
         output_modalities,
         distillable,
+        tokenizer: section.checked("tokenizer", value::title),
+        knowledge_cutoff: cutoff,
+        hugging_face_id: section.checked("hugging_face_id", value::title),
+        categories: section.or("categories", Vec::new()),
         aliases: aliases.unwrap_or_default(),
         endpoints,
     })

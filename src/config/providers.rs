@@ -4,7 +4,7 @@ use super::document::Section;
 use super::secret::{self, Environment, Resolved};
 use super::{listen, value};
 use crate::catalog::{
-    BaseUrl, Credential, DataPolicy, HttpVersions, Probe, Provider, Timeouts, is_private,
+    About, BaseUrl, Credential, DataPolicy, HttpVersions, Probe, Provider, Timeouts, is_private,
 };
 use crate::dialect::Dialect;
 use std::collections::{BTreeMap, HashSet};
@@ -31,6 +31,11 @@ pub(super) const KEYS: &[&str] = &[
     "injects_usage",
     "disconnect",
     "credential",
+    "headquarters",
+    "datacenters",
+    "privacy_policy_url",
+    "terms_of_service_url",
+    "status_page_url",
 ];
 pub(super) const POLICY: &[&str] = &["trains", "retains"];
 pub(super) const PROBE: &[&str] = &["get"];
@@ -54,7 +59,7 @@ pub(super) enum State {
 /// Reads the providers, by slug.
 pub(super) fn read(root: &Section<'_>, environment: Environment<'_>) -> BTreeMap<String, State> {
     let mut providers = BTreeMap::new();
-    for section in root.tables("provider", &["slug"], KEYS) {
+    for section in root.merged("provider", &["slug"], KEYS) {
         let slug = section.demanded("slug", value::slug);
         let state = provider(&section, slug.as_deref().unwrap_or_default(), environment);
         let Some(slug) = slug else { continue };
@@ -82,6 +87,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
     let probe = probe(section);
     let timeouts = timeouts(section, DEFAULT_TIMEOUTS);
     let injects_usage = section.or("injects_usage", true);
+    let about = about(section);
     let drains = section.choice("disconnect", &DISCONNECT).unwrap_or(false);
     let Some(base_url) = base_url else { return State::Wrong };
     let server_name = server_name(section, &base_url);
@@ -107,7 +113,32 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
         keyless,
         injects_usage,
         drains,
+        about,
     }))
+}
+
+/// What `GET providers` tells of it.
+fn about(section: &Section<'_>) -> About {
+    let country = |text: String| {
+        let fits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+        if fits {
+            Ok(text)
+        } else {
+            Err("expected two letters of ISO 3166, such as \"US\"".to_owned())
+        }
+    };
+    let countries = |list: Vec<String>| list.into_iter().map(country).collect::<Result<_, _>>();
+    let url = |text: String| {
+        let fits = text.starts_with("https://") && text.parse::<http::Uri>().is_ok();
+        if fits { Ok(text) } else { Err("expected a URL that begins with https://".to_owned()) }
+    };
+    About {
+        headquarters: section.checked("headquarters", country),
+        datacenters: section.checked("datacenters", countries).unwrap_or_default(),
+        privacy_policy_url: section.checked("privacy_policy_url", url),
+        terms_of_service_url: section.checked("terms_of_service_url", url),
+        status_page_url: section.checked("status_page_url", url),
+    }
 }
 
 /// A data policy; what it does not say is as in `default`, and unknown counts as the worst (contract

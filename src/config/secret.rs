@@ -91,6 +91,15 @@ fn credential(reference: &Section<'_>, environment: Environment<'_>) -> Option<R
     }
 }
 
+/// The connection string in a file that only its owner and group may read.
+///
+/// # Errors
+/// Why it cannot be used, without any of its content.
+pub fn connection_string(path: &Path) -> Result<SecretString, String> {
+    let bytes = private_file(path)?.ok_or("there is no such file")?;
+    usable(&bytes)
+}
+
 fn file(reference: &Section<'_>, key: &str, path: &Path) -> Resolved {
     let secret = match private_file(path) {
         Ok(None) => return Resolved::Absent(ABSENT.to_owned()),
@@ -116,7 +125,7 @@ pub(super) const ABSENT: &str =
 /// # Errors
 /// Why it cannot be used, without any of its content.
 pub(super) fn private_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
-    let wrong = |error: std::io::Error| format!("the file cannot be read: {}", error.kind());
+    let wrong = |error: std::io::Error| format!("the file cannot be read: {error}");
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

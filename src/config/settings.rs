@@ -5,7 +5,7 @@ use super::limits::{self, Limits};
 use super::listen::{self, Admin, Listener};
 use super::policy;
 use super::secret::{self, Environment, Resolved};
-use super::value::{Bytes, Pause};
+use super::value::{self, Bytes, Pause};
 use crate::ledger::{Durability, SpoolFull, Target};
 use crate::selection::Constraint;
 use crate::{bounds, host};
@@ -60,6 +60,7 @@ pub(super) const KEYS: &[&str] = &[
     "admin",
     "state_directory",
     "rules",
+    "catalog",
     "threads",
     "drain",
     "log",
@@ -69,9 +70,10 @@ pub(super) const KEYS: &[&str] = &[
     "policy",
 ];
 pub(super) const LEDGER: &[&str] =
-    &["slots", "durability", "sqlite", "postgres", "jsonl", "spool_bytes", "spool_full"];
+    &["slots", "durability", "sqlite", "postgres", "jsonl", "nats", "spool_bytes", "spool_full"];
 
 pub(super) const JSONL: &[&str] = &["directory", "rotate"];
+pub(super) const NATS: &[&str] = &["urls", "stream"];
 
 /// Reads the settings. `known` are the names that the policy may use, as in [`policy::read`].
 pub(super) fn read(
@@ -134,7 +136,25 @@ fn others(section: &Section<'_>, environment: Environment<'_>) -> Vec<Target> {
             files.problem("directory", "say where the files go");
         }
     }
+    if section.has("nats") {
+        let nats = section.table("nats", NATS);
+        let stream = nats.checked("stream", stream_name).unwrap_or_else(|| "weir".to_owned());
+        match secret::read(&nats, "urls", environment) {
+            Some(Resolved::Found(urls)) => targets.push(Target::Nats { urls, stream }),
+            Some(Resolved::Absent(why)) => nats.problem("urls", why),
+            None => nats.problem("urls", "say where the servers are"),
+            Some(Resolved::Wrong) => {}
+        }
+    }
     targets
+}
+
+/// As NATS has it: no dot.
+fn stream_name(text: String) -> Result<String, String> {
+    match text.contains('.') {
+        true => Err("expected a name without a dot".to_owned()),
+        false => value::slug(text),
+    }
 }
 
 fn ledger(

@@ -21,19 +21,21 @@ pub(super) struct Answer<'a> {
     id: String,
     created: u64,
     prompt_tokens: u64,
+    /// Those of them that were read from a cache.
+    cached_tokens: u64,
     pieces: Vec<String>,
     call: Option<&'a Function>,
     finish: &'static str,
 }
 
 impl<'a> Answer<'a> {
-    /// An answer of `tokens` tokens, or fewer if the caller limits them. `serial` and `created` (Unix
-    /// seconds) are what differs between two answers to one request.
+    /// An answer of `tokens` tokens, or fewer if the caller limits them. `serial`, `created` (Unix
+    /// seconds) and cached tokens are what differs between two answers to one request.
     pub(super) fn new(
         ask: &'a Ask,
         operation: Operation,
         tokens: u64,
-        (serial, created): (u64, u64),
+        (serial, created, cached_tokens): (u64, u64, u64),
     ) -> Self {
         let call = ask.calls();
         let mut pieces =
@@ -50,7 +52,7 @@ impl<'a> Answer<'a> {
             Operation::Completion | Operation::Embedding => format!("cmpl-{serial:016x}"),
         };
         let prompt_tokens = ask.prompt_tokens();
-        Self { ask, operation, id, created, prompt_tokens, pieces, call, finish }
+        Self { ask, operation, id, created, prompt_tokens, cached_tokens, pieces, call, finish }
     }
 
     /// Completion tokens, and so content events.
@@ -64,7 +66,7 @@ impl<'a> Answer<'a> {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
             "completion_tokens_details": {"reasoning_tokens": 0},
         })
     }

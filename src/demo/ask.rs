@@ -3,6 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::{RawValue, Value};
 
+/// What a message costs besides its content: three tokens.
+const ROLE_BYTES: usize = 12;
+
 /// The body of a chat, completion or embedding request; unknown fields are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Ask {
@@ -73,9 +76,22 @@ impl Ask {
     /// Tokens of the prompt: one per four bytes of its text, three more per message, at least one.
     pub(super) fn prompt_tokens(&self) -> u64 {
         let content = |message: &Message| message.content.as_ref().map_or(0, |raw| raw.get().len());
-        let chat: usize = self.messages.iter().map(|message| 12 + content(message)).sum();
+        let chat: usize = self.messages.iter().map(|message| ROLE_BYTES + content(message)).sum();
         let rest: usize = [&self.prompt, &self.input].into_iter().flatten().map(text_bytes).sum();
         u64::try_from((chat + rest).div_ceil(4)).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// The prompt's bytes, as many as its tokens are counted by: what a cache of prompts knows.
+    pub(super) fn prompt(&self) -> Vec<u8> {
+        let mut prompt = Vec::new();
+        for message in &self.messages {
+            let mut role = message.role.clone().into_bytes();
+            role.resize(ROLE_BYTES, b' ');
+            prompt.extend(role);
+            prompt.extend(message.content.iter().flat_map(|raw| raw.get().bytes()));
+        }
+        prompt.extend(self.prompt.iter().flat_map(|text| text.to_string().into_bytes()));
+        prompt
     }
 
     /// The caller's limit on completion tokens, if any.

@@ -72,10 +72,11 @@ fn models() -> String {
             let _ = write!(
                 text,
                 "[[model.endpoint]]\nprovider = \"{}\"\nmodel = \"{}\"\n\
-                 price = {{ input = \"{}\", output = \"{}\" }}\n\n",
+                 price = {{ input = \"{}\", cache_read = \"{}\", output = \"{}\" }}\n\n",
                 endpoint.provider,
                 upstream_model(slug),
                 endpoint.input,
+                endpoint.cached,
                 endpoint.output,
             );
         }

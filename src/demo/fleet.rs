@@ -34,6 +34,8 @@ pub struct Endpoint {
     pub model: &'static str,
     /// USD per million tokens, as configuration writes it.
     pub input: &'static str,
+    /// Of input that is read from the prompt cache.
+    pub cached: &'static str,
     pub output: &'static str,
     pub tokens_per_second: f64,
     pub first_token: Duration,
@@ -42,22 +44,31 @@ pub struct Endpoint {
 
 /// The endpoints: Alder is cheap and shaky, Birch in the middle, Cedar fast, dear and sound.
 pub const ENDPOINTS: [Endpoint; 6] = [
-    endpoint(("alder", "demo/brook"), ("0.05", "0.08"), (60.0, 180), 0.15),
-    endpoint(("birch", "demo/brook"), ("0.07", "0.12"), (110.0, 90), 0.05),
-    endpoint(("birch", "demo/river"), ("0.25", "0.60"), (80.0, 150), 0.05),
-    endpoint(("cedar", "demo/river"), ("0.40", "0.90"), (240.0, 60), 0.01),
-    endpoint(("cedar", "demo/delta"), ("2.00", "8.00"), (150.0, 120), 0.01),
-    endpoint(("alder", "demo/delta"), ("1.20", "5.00"), (45.0, 400), 0.15),
+    endpoint(("alder", "demo/brook"), ("0.05", "0.005", "0.08"), (60.0, 180), 0.15),
+    endpoint(("birch", "demo/brook"), ("0.07", "0.007", "0.12"), (110.0, 90), 0.05),
+    endpoint(("birch", "demo/river"), ("0.25", "0.025", "0.60"), (80.0, 150), 0.05),
+    endpoint(("cedar", "demo/river"), ("0.40", "0.04", "0.90"), (240.0, 60), 0.01),
+    endpoint(("cedar", "demo/delta"), ("2.00", "0.20", "8.00"), (150.0, 120), 0.01),
+    endpoint(("alder", "demo/delta"), ("1.20", "0.12", "5.00"), (45.0, 400), 0.15),
 ];
 
 const fn endpoint(
     (provider, model): (&'static str, &'static str),
-    (input, output): (&'static str, &'static str),
+    (input, cached, output): (&'static str, &'static str, &'static str),
     (tokens_per_second, first_token_ms): (f64, u64),
     failure_rate: f64,
 ) -> Endpoint {
     let first_token = Duration::from_millis(first_token_ms);
-    Endpoint { provider, model, input, output, tokens_per_second, first_token, failure_rate }
+    Endpoint {
+        provider,
+        model,
+        input,
+        cached,
+        output,
+        tokens_per_second,
+        first_token,
+        failure_rate,
+    }
 }
 
 /// The name a provider knows a model by: the slug without its author.

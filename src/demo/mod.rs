@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod cache;
 pub mod conf;
 mod failure;
 pub mod fleet;

@@ -5,6 +5,7 @@ use crate::log::Access;
 use crate::metrics::Label as _;
 use crate::price::format_usd;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Where a running demonstration can be reached.
 #[derive(Debug, Clone, Copy)]
@@ -15,23 +16,25 @@ pub struct Running<'a> {
     pub admin: &'a str,
     /// The demonstration's own key, shown so that it can be copied.
     pub key: &'a str,
+    /// The configuration's directory, which lasts as long as the demonstration.
+    pub place: &'a Path,
 }
 
 /// What is running and how to call it.
 #[must_use]
 pub fn banner(running: &Running<'_>) -> String {
-    let Running { listen, admin, key } = running;
+    let Running { listen, admin, key, place } = running;
     let model = MODELS.first().map_or("", |model| model.slug);
     let mut text = format!(
         "Weir serves http://{listen} (/api/v1 as OpenRouter does, /v1 byte for byte).\n\n\
-         \x20 {:<12} {:<9} {:>16} {:>9} {:>12} {:>9}\n",
-        "model", "provider", "USD/M in, out", "tokens/s", "first token", "failures"
+         \x20 {:<12} {:<9} {:>21} {:>9} {:>12} {:>9}\n",
+        "model", "provider", "USD/M in, cached, out", "tokens/s", "first token", "failures"
     );
     for endpoint in ENDPOINTS {
-        let price = format!("{}, {}", endpoint.input, endpoint.output);
+        let price = format!("{}, {}, {}", endpoint.input, endpoint.cached, endpoint.output);
         let _ = writeln!(
             text,
-            "  {:<12} {:<9} {price:>16} {:>9} {:>9} ms {:>8}%",
+            "  {:<12} {:<9} {price:>21} {:>9} {:>9} ms {:>8}%",
             endpoint.model,
             display(endpoint.provider),
             endpoint.tokens_per_second,
@@ -51,8 +54,11 @@ pub fn banner(running: &Running<'_>) -> String {
          \x20 reply = client.chat.completions.create(\n\
          \x20     model=\"{model}\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}])\n\
          \x20 print(reply.choices[0].message.content, reply.usage)\n\n\
-         Metrics: http://{admin}/metrics\n\n{}\n",
+         Metrics: http://{admin}/metrics\n\
+         Totals:  weir usage --conf {place}\n\
+         Reasons: weir explain --conf {place} request.json\n\n{}\n",
         heading(),
+        place = place.display(),
     );
     text
 }
@@ -131,15 +137,20 @@ mod tests {
 
     #[test]
     fn the_banner_shows_all_that_is_needed() {
-        let running =
-            Running { listen: "127.0.0.1:8080", admin: "127.0.0.1:8081", key: "sk-or-v1-0" };
+        let running = Running {
+            listen: "127.0.0.1:8080",
+            admin: "127.0.0.1:8081",
+            key: "sk-or-v1-0",
+            place: Path::new("/tmp/demo"),
+        };
         let text = banner(&running);
         for part in [
             "curl -N http://127.0.0.1:8080/api/v1/chat/completions",
             "'Authorization: Bearer sk-or-v1-0'",
             "base_url=\"http://127.0.0.1:8080/api/v1\", api_key=\"sk-or-v1-0\"",
             "http://127.0.0.1:8081/metrics",
-            "  demo/delta   Cedar           2.00, 8.00       150       120 ms        1%",
+            "weir usage --conf /tmp/demo",
+            "  demo/delta   Cedar          2.00, 0.20, 8.00       150       120 ms        1%",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

@@ -2,12 +2,14 @@
 
 use super::answer::{self, Answer};
 use super::ask::Ask;
+use super::cache::PromptCache;
 use super::failure::{self, Failure};
 use crate::bounds::BODY_BYTES_DEFAULT;
 use crate::request::route::Operation;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
+use parking_lot::Mutex;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -41,6 +43,7 @@ pub struct Simulated {
     /// Decides which requests fail; the same seed fails the same ones.
     pub seed: u64,
     served: AtomicU64,
+    cache: Mutex<PromptCache>,
     options: HttpServerOptions,
 }
 
@@ -53,7 +56,8 @@ impl Simulated {
     pub fn new(name: impl Into<String>, models: Vec<SimulatedModel>, seed: u64) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        Self { name: name.into(), models, seed, served: AtomicU64::new(0), options }
+        let (served, cache) = (AtomicU64::new(0), Mutex::default());
+        Self { name: name.into(), models, seed, served, cache, options }
     }
 
     async fn respond(&self, session: &mut ServerSession) -> Served {
@@ -90,7 +94,9 @@ impl Simulated {
             return whole(session, 200, &answer::embeddings(ask)).await;
         }
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let answer = Answer::new(ask, operation, model.completion_tokens, (serial, created));
+        let cached = self.cache.lock().read(ask, created);
+        let answer =
+            Answer::new(ask, operation, model.completion_tokens, (serial, created, cached));
         let started = Instant::now();
         if ask.stream {
             return stream(session, model, &answer, started).await;

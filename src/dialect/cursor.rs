@@ -121,6 +121,16 @@ impl<'a> Cursor<'a> {
         Some(Text { raw: rest.get(..end)?, escaped })
     }
 
+    /// Whether the value that comes next is null.
+    pub(super) fn is_null(&mut self) -> Option<bool> {
+        Some(self.peek()? == b'n')
+    }
+
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     /// Skips the value that comes next.
     pub(super) fn skip(&mut self) -> Option<()> {
         match self.peek()? {

@@ -6,32 +6,46 @@ use std::ops::Range;
 /// One place. Offsets become bytes of the JSON that was observed by [`Marks::at`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
-    /// A top-level member that is kept begins here. `id`, `model`, `provider`, `usage` and an absent
-    /// `created` have no marks: the face writes its own.
+    /// A top-level member that is kept begins here. `id`, `object`, `model`, `provider`, `usage`, an
+    /// absent `created` and what is null have no marks: the face writes its own or nothing.
     Member(usize),
     /// The member begun last ends here.
     End(usize),
     /// `choices` is an empty array.
     NoChoices(Range<usize>),
-    /// A delta begins here, past its brace; which members it has.
+    /// A delta or a message begins here, past its brace; which members it has.
     Delta { at: usize, has: DeltaHas },
+    /// Members that are not kept, with the comma that goes with them.
+    Cut(Range<usize>),
     /// A choice's finish reason, a string or null; whether the choice also has a native one.
     Finish { value: Range<usize>, native: bool },
-    /// A choice that has no finish reason ends here; whether it has other members, a native finish
-    /// reason among them.
-    NoFinish { at: usize, members: bool, native: bool },
-    /// The key `reasoning_content` begins here in a message that has no `reasoning`.
-    ReasoningKey(usize),
+    /// An object that lacks something ends here; whether it has other members.
+    Lacks { at: usize, what: Lack, members: bool },
+    /// The key `reasoning_content` begins here; whether its message has no `reasoning`, the name it has
+    /// at OpenRouter.
+    ReasoningKey { at: usize, alone: bool },
     /// A usage object inside a kept member.
     NestedUsage(Range<usize>),
+}
+
+/// What strict clients want of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// A choice without a finish reason; whether it has a native one.
+    Finish { native: bool },
+    /// A choice without a delta, message or text.
+    Content,
+    /// A tool call of a whole message that does not say its type.
+    Type,
 }
 
 /// Members of a delta that OpenRouter repeats in each one (contract 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeltaHas {
+    /// `assistant`: no other is kept.
     pub role: bool,
     pub content: bool,
-    /// These or others.
+    /// These or others that are kept.
     pub any: bool,
 }
 
@@ -42,6 +56,7 @@ pub struct Marks {
     wanted: bool,
     list: Vec<Mark>,
     created: Option<u64>,
+    fingerprint: bool,
     /// How far the places of the event that was marked are moved in the one observed now.
     moves: Moves,
 }
@@ -50,7 +65,7 @@ const UNMOVED: Moves = [(usize::MAX, usize::MAX); 2];
 
 impl Marks {
     pub(super) fn new(wanted: bool) -> Self {
-        Self { wanted, list: Vec::new(), created: None, moves: UNMOVED }
+        Self { wanted, list: Vec::new(), created: None, fingerprint: false, moves: UNMOVED }
     }
 
     /// The marks in document order.
@@ -85,6 +100,16 @@ impl Marks {
         self.created = created;
     }
 
+    /// Whether `system_fingerprint` is among the members.
+    #[must_use]
+    pub fn has_fingerprint(&self) -> bool {
+        self.fingerprint
+    }
+
+    pub(super) fn set_fingerprint(&mut self) {
+        self.fingerprint = true;
+    }
+
     pub(super) fn are_wanted(&self) -> bool {
         self.wanted
     }
@@ -92,6 +117,7 @@ impl Marks {
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.created = None;
+        self.fingerprint = false;
         self.moves = UNMOVED;
     }
 
@@ -118,6 +144,13 @@ impl Marks {
         }
     }
 
+    /// Says of the reasoning key at `index` that `reasoning` stands beside it.
+    pub(super) fn not_alone(&mut self, index: usize) {
+        if let Some(Mark::ReasoningKey { alone, .. }) = self.list.get_mut(index) {
+            *alone = false;
+        }
+    }
+
     /// Says of the finish mark at `index` that its choice has a native reason too.
     pub(super) fn has_native(&mut self, index: usize) {
         if let Some(Mark::Finish { native, .. }) = self.list.get_mut(index) {
@@ -137,10 +170,13 @@ impl Mark {
             Self::NoChoices(place) => Self::NoChoices(range(place)),
             Self::Delta { at: offset, has } => Self::Delta { at: at(*offset), has: *has },
             Self::Finish { value, native } => Self::Finish { value: range(value), native: *native },
-            Self::NoFinish { at: offset, members, native } => {
-                Self::NoFinish { at: at(*offset), members: *members, native: *native }
+            Self::Cut(place) => Self::Cut(range(place)),
+            Self::Lacks { at: offset, what, members } => {
+                Self::Lacks { at: at(*offset), what: *what, members: *members }
             }
-            Self::ReasoningKey(offset) => Self::ReasoningKey(at(*offset)),
+            Self::ReasoningKey { at: offset, alone } => {
+                Self::ReasoningKey { at: at(*offset), alone: *alone }
+            }
             Self::NestedUsage(place) => Self::NestedUsage(range(place)),
         }
     }

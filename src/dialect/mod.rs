@@ -3,6 +3,7 @@
 mod cursor;
 pub mod fault;
 pub mod finish;
+mod kept;
 mod mark;
 mod observe;
 mod openai;
@@ -11,7 +12,7 @@ mod usage;
 
 pub use cursor::Text;
 pub use fault::InBandFault;
-pub use mark::{Mark, Marks};
+pub use mark::{Lack, Mark, Marks};
 pub use observe::{Choices, Observation, Observer};
 pub use usage::Report;
 

@@ -1,26 +1,12 @@
 //! The OpenAI chat dialect: chat, completions and embeddings replies, streamed or whole.
 
+mod content;
+
 use super::cursor::{Cursor, Text};
-use super::mark::{DeltaHas, Mark, Marks};
+use super::kept::Kept;
+use super::mark::{Lack, Mark, Marks};
 use super::observe::{Choices, Observation};
 use super::usage::{self, Report};
-use crate::meter::Delivered;
-
-/// Members of a content object that hold text a caller reads, or objects that do.
-const TEXT_KEYS: &[&[u8]] = &[
-    b"text",
-    b"content",
-    b"function",
-    b"arguments",
-    b"name",
-    b"thinking",
-    b"summary",
-    b"transcript",
-    b"custom",
-    b"input",
-];
-/// How deep content nests before its text is no longer counted.
-const TEXT_DEPTH: usize = 8;
 
 /// See [`super::Observer::observe`].
 pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
@@ -32,6 +18,7 @@ pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observati
         usage_rank: 0,
         reasoned: false,
         contents: 0,
+        calls: None,
     };
     walk.document()?;
     if walk.contents != 1 {
@@ -66,6 +53,25 @@ struct Walk<'a, 'm> {
     reasoned: bool,
     /// Pieces of content so far.
     contents: u32,
+    /// Inside tool calls: those of what.
+    calls: Option<Part>,
+}
+
+/// What holds a choice's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Delta,
+    Message,
+}
+
+impl Part {
+    fn named(key: &[u8]) -> Option<Self> {
+        match key {
+            b"delta" => Some(Self::Delta),
+            b"message" => Some(Self::Message),
+            _ => None,
+        }
+    }
 }
 
 /// Where usage may stand, the better the higher.
@@ -92,6 +98,10 @@ impl<'a> Walk<'a, '_> {
 
     /// Reads a top-level member; whether a face keeps it as it is.
     fn member(&mut self, name: &[u8]) -> Option<bool> {
+        if self.cursor.is_null()? {
+            self.cursor.skip()?;
+            return Some(false);
+        }
         match name {
             b"id" => {
                 self.seen.id = self.filled_string()?;
@@ -121,6 +131,11 @@ impl<'a> Walk<'a, '_> {
                 if error {
                     self.seen.error = Some(0..usize::MAX);
                 }
+                return Some(false);
+            }
+            b"system_fingerprint" => {
+                self.marks.set_fingerprint();
+                self.cursor.skip()?;
             }
             b"obfuscation" if self.cursor.peek()? == b'"' => {
                 let value = self.cursor.value()?;
@@ -155,14 +170,26 @@ impl<'a> Walk<'a, '_> {
 
     fn choice(&mut self) -> Option<()> {
         self.cursor.take(b'{')?;
-        let (mut finish, mut native, mut members) = (None, false, false);
+        let (mut finish, mut native, mut content) = (None, false, false);
+        let mut kept = Kept::default();
         while let Some(key) = self.cursor.key()? {
-            members = true;
-            match &*key.name {
-                b"delta" if self.cursor.peek()? == b'{' => self.delta()?,
-                b"message" if self.cursor.peek()? == b'{' => self.message().map(|_| ())?,
-                b"text" => self.content()?,
-                b"finish_reason" => {
+            let part = Part::named(&key.name);
+            if part.is_some() && self.cursor.peek()? != b'{' {
+                self.cursor.skip()?;
+                kept.cut(key.at, self.cursor.at(), self.marks);
+                continue;
+            }
+            kept.keep(key.at, self.marks);
+            match (&*key.name, part) {
+                (_, Some(part)) => {
+                    content = true;
+                    self.message(part)?;
+                }
+                (b"text", _) => {
+                    content = true;
+                    self.content()?;
+                }
+                (b"finish_reason", _) => {
                     let start = self.cursor.at();
                     let reason = self.filled_string()?;
                     self.seen.finish = reason.or(self.seen.finish);
@@ -170,132 +197,36 @@ impl<'a> Walk<'a, '_> {
                     let value = start..self.cursor.at();
                     self.marks.put(Mark::Finish { value, native: false });
                 }
-                b"native_finish_reason" => {
+                (b"native_finish_reason", _) => {
                     native = true;
                     self.seen.native_finish = self.filled_string()?.or(self.seen.native_finish);
                 }
-                b"usage" => {
+                (b"usage", _) => {
                     let start = self.cursor.at();
                     self.usage(rank::CHOICE)?;
                     self.marks.put(Mark::NestedUsage(start..self.cursor.at()));
                 }
-                b"error" => self.error()?,
+                (b"error", _) => self.error()?,
                 _ => self.cursor.skip()?,
             }
+            kept.ends(self.cursor.at());
         }
+        let any = kept.close(self.cursor.at().saturating_sub(1), self.marks);
         match finish {
             Some(index) if native => self.marks.has_native(index),
             Some(_) => {}
-            None => {
-                let at = self.cursor.at().saturating_sub(1);
-                self.marks.put(Mark::NoFinish { at, members, native });
-            }
+            None => self.lacks(Lack::Finish { native }, any),
+        }
+        if !content {
+            self.lacks(Lack::Content, any || finish.is_none());
         }
         Some(())
     }
 
-    fn delta(&mut self) -> Option<()> {
-        let (index, at) = (self.marks.len(), self.cursor.at() + 1);
-        self.marks.put(Mark::Delta { at, has: DeltaHas::default() });
-        let has = self.message()?;
-        self.marks.delta_has(index, has);
-        Some(())
-    }
-
-    /// A delta or a message: what in it is content.
-    fn message(&mut self) -> Option<DeltaHas> {
-        self.cursor.take(b'{')?;
-        self.reasoned = false;
-        let mut has = DeltaHas::default();
-        let (mut reasoning, mut alias) = (false, None);
-        while let Some(key) = self.cursor.key()? {
-            has.any = true;
-            has.role |= &*key.name == b"role";
-            has.content |= &*key.name == b"content";
-            match &*key.name {
-                b"content" | b"refusal" | b"tool_calls" | b"function_call" | b"audio"
-                | b"images" => self.content()?,
-                b"reasoning" | b"reasoning_details" => {
-                    reasoning |= &*key.name == b"reasoning";
-                    self.reasoning()?;
-                }
-                b"reasoning_content" => {
-                    alias = Some(key.at);
-                    self.reasoning()?;
-                }
-                _ => self.cursor.skip()?,
-            }
-        }
-        if let Some(at) = alias.filter(|_| !reasoning) {
-            self.marks.put(Mark::ReasoningKey(at));
-        }
-        Some(has)
-    }
-
-    fn content(&mut self) -> Option<()> {
-        let mut delivered = std::mem::take(&mut self.seen.delivered);
-        let content = self.piece(&mut delivered)?;
-        self.seen.delivered = delivered;
-        self.seen.content |= content;
-        Some(())
-    }
-
-    /// Reads one piece of content, and notes where it is if it is a plain string.
-    fn piece(&mut self, delivered: &mut Delivered) -> Option<bool> {
-        let plain = self.cursor.peek()? == b'"';
-        let start = self.cursor.at() + 1;
-        let content = self.text(delivered, 0)?;
-        if content {
-            self.contents += 1;
-            self.seen.plain_text = plain.then(|| start..self.cursor.at() - 1);
-        }
-        Some(content)
-    }
-
-    /// Providers repeat reasoning under a second key: only the first that has any is counted.
-    fn reasoning(&mut self) -> Option<()> {
-        let mut delivered = Delivered::default();
-        let content = self.piece(&mut delivered)?;
-        if content && !std::mem::replace(&mut self.reasoned, true) {
-            self.seen.delivered.add(&delivered);
-        }
-        self.seen.content |= content;
-        Some(())
-    }
-
-    /// Reads content of any shape; whether any string in it is not empty.
-    fn text(&mut self, delivered: &mut Delivered, depth: usize) -> Option<bool> {
-        let mut content = false;
-        match self.cursor.peek()? {
-            b'"' => {
-                let text = self.cursor.string()?;
-                delivered.count(text.raw);
-                content = !text.raw.is_empty();
-            }
-            b'[' if depth < TEXT_DEPTH => {
-                self.cursor.take(b'[')?;
-                while self.cursor.item(b']')? {
-                    content |= self.text(delivered, depth + 1)?;
-                }
-            }
-            b'{' if depth < TEXT_DEPTH => {
-                self.cursor.take(b'{')?;
-                while let Some(key) = self.cursor.key()? {
-                    let nested = matches!(self.cursor.peek()?, b'{' | b'[');
-                    let filled = if TEXT_KEYS.contains(&&*key.name) || nested {
-                        self.text(delivered, depth + 1)?
-                    } else {
-                        self.filled_string()?.is_some()
-                    };
-                    if filled && &*key.name == b"name" {
-                        delivered.call();
-                    }
-                    content |= filled;
-                }
-            }
-            _ => self.cursor.skip()?,
-        }
-        Some(content)
+    /// The object that was just closed lacks something.
+    fn lacks(&mut self, what: Lack, members: bool) {
+        let at = self.cursor.at().saturating_sub(1);
+        self.marks.put(Mark::Lacks { at, what, members });
     }
 
     fn embeddings(&mut self) -> Option<()> {

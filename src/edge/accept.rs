@@ -5,6 +5,7 @@
 
 use super::socket::{Bound, Listener};
 use crate::bounds::{ACCEPT_LOG_PAUSE, ACCEPT_PAUSE};
+use crate::memory;
 use crate::metrics::Metrics;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
@@ -46,6 +47,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Accepting<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
         // The runtime's first thread for blocking work: later there may be none to be had (F80).
         drop(tokio::task::spawn_blocking(|| ()).await);
+        tokio::spawn(memory::look_through());
         let doors = std::mem::take(&mut self.doors);
         let apps: Vec<_> = doors.iter().map(|(_, app)| Arc::clone(app)).collect();
         let loops = doors.into_iter().map(|(socket, app)| {

@@ -4,7 +4,7 @@
 use super::io::Guarded;
 use super::places::Places;
 use super::wire::Wire;
-use crate::metrics::Deadline;
+use crate::metrics::{ConnectionCap, Deadline};
 use crate::state::State;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
@@ -53,6 +53,10 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let metrics = &self.state.metrics;
         let (all, each) = (limits.connections, limits.connections_per_address);
         let wire = *stream.into_any().downcast::<Wire>().ok()?;
+        if self.state.pressure.closes() {
+            metrics.conn_refused.inc(ConnectionCap::Memory);
+            return None;
+        }
         let place = self.places.take(address(&wire), all, each);
         let place = place.map_err(|cap| metrics.conn_refused.inc(cap)).ok()?;
         let reset = wire.reset();

@@ -1,7 +1,7 @@
 //! OpenRouter's shape (contract 4.1 to 4.3), spliced into the upstream's own bytes.
 
 use super::{Core, Reply, usage};
-use crate::dialect::{Mark, finish};
+use crate::dialect::{Lack, Mark, finish};
 use crate::meter::estimate;
 use crate::request::route::Operation;
 use bytes::BytesMut;
@@ -18,11 +18,17 @@ fn idle_choice(operation: Operation) -> &'static str {
     }
 }
 
-/// How every object of one reply begins: `{"id":...,"provider":...,"model":...`, not closed.
+/// How every object of one reply begins: `{"id":...,"object":...,"provider":...,"model":...`, not closed.
 pub(super) fn opening(reply: &Reply) -> Vec<u8> {
     let quote = |text: &str| serde_json::Value::from(text).to_string();
+    let object = match reply.operation {
+        Operation::Chat if reply.streamed => "chat.completion.chunk",
+        Operation::Chat => "chat.completion",
+        Operation::Completion => "text_completion",
+        Operation::Embedding => "list",
+    };
     format!(
-        r#"{{"id":{},"provider":{},"model":{}"#,
+        r#"{{"id":{},"object":"{object}","provider":{},"model":{}"#,
         quote(&reply.generation_id),
         quote(&reply.provider),
         quote(&reply.model)
@@ -43,9 +49,11 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
                 from = marks.at(*at);
                 continue;
             }
-            Mark::End(at) | Mark::Delta { at, .. } | Mark::NoFinish { at, .. } => (*at, *at),
-            Mark::ReasoningKey(at) => (*at, at + br#""reasoning_content""#.len()),
-            Mark::NoChoices(place) | Mark::NestedUsage(place) => (place.start, place.end),
+            Mark::End(at) | Mark::Delta { at, .. } | Mark::Lacks { at, .. } => (*at, *at),
+            Mark::ReasoningKey { at, .. } => (*at, at + br#""reasoning_content""#.len()),
+            Mark::NoChoices(place) | Mark::NestedUsage(place) | Mark::Cut(place) => {
+                (place.start, place.end)
+            }
             Mark::Finish { value, .. } => (value.start, value.end),
         };
         let (start, end) = (marks.at(start), marks.at(end));
@@ -61,7 +69,7 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
 /// Writes what stands on `/api/v1` in the marked place of `old`.
 fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
     match mark {
-        Mark::Member(_) | Mark::End(_) => {}
+        Mark::Member(_) | Mark::End(_) | Mark::Cut(_) => {}
         Mark::NoChoices(_) => {
             out.extend_from_slice(b"[");
             out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
@@ -79,15 +87,28 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
             }
         }
         Mark::Finish { native, .. } => finish_reason(old, *native, out),
-        Mark::NoFinish { members, native, .. } => {
+        Mark::Lacks { what, members, .. } => {
             out.extend_from_slice(if *members { b"," } else { b"" });
-            out.extend_from_slice(br#""finish_reason":null"#);
-            if !native {
-                out.extend_from_slice(br#","native_finish_reason":null"#);
-            }
+            out.extend_from_slice(lacking(*what, &core.reply).as_bytes());
         }
-        Mark::ReasoningKey(_) => out.extend_from_slice(br#""reasoning""#),
+        Mark::ReasoningKey { alone, .. } => {
+            out.extend_from_slice(if *alone { br#""reasoning""# } else { old });
+        }
         Mark::NestedUsage(_) => out.extend_from_slice(b"null"),
+    }
+}
+
+/// What an object lacks.
+fn lacking(what: Lack, reply: &Reply) -> &'static str {
+    match (what, reply.operation) {
+        (Lack::Finish { native: true }, _) => r#""finish_reason":null"#,
+        (Lack::Finish { native: false }, _) => {
+            r#""finish_reason":null,"native_finish_reason":null"#
+        }
+        (Lack::Type, _) => r#""type":"function""#,
+        (Lack::Content, Operation::Completion) => r#""text":"""#,
+        (Lack::Content, _) if reply.streamed => r#""delta":{"role":"assistant","content":""}"#,
+        (Lack::Content, _) => r#""message":{"role":"assistant","content":""}"#,
     }
 }
 
@@ -133,15 +154,11 @@ pub(super) fn routing(core: &Core, out: &mut BytesMut) {
 
 /// The last chunk before `[DONE]`, and `[DONE]` (contract 4.3).
 pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
-    let object = match core.reply.operation {
-        Operation::Completion => "text_completion",
-        Operation::Chat | Operation::Embedding => "chat.completion.chunk",
-    };
     out.extend_from_slice(b"data: ");
     out.extend_from_slice(opening);
     out.extend_from_slice(
         format!(
-            r#","object":"{object}","created":{},"choices":[{}],"usage":{}"#,
+            r#","created":{},"choices":[{}],"usage":{}"#,
             core.created,
             idle_choice(core.reply.operation),
             usage_object(core)

@@ -4,6 +4,8 @@ use crate::meter::{Finish, estimate};
 use crate::usage::{KINDS, Kind};
 use proptest::prelude::*;
 
+mod strict;
+
 /// What a tally was told.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Sheet {
@@ -346,13 +348,13 @@ fn words_inside_content_are_no_members() {
 fn openrouter_chunks_are_spliced() {
     let result = every_way(&reply(Face::OpenRouter, true), &hello());
     insta::assert_snapshot!(result.out, @r#"
-data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null}]}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null}]}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":null,"native_finish_reason":null}]}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":null,"native_finish_reason":null}]}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"stop","native_finish_reason":"stop"}]}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"stop","native_finish_reason":"stop"}]}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"cost":0.0000018,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000135,"upstream_inference_completions_cost":0.0000003},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","created":5,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"cost":0.0000018,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000135,"upstream_inference_completions_cost":0.0000003},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}
 
 data: [DONE]
 "#);
@@ -373,19 +375,19 @@ fn openrouter_chunks_of_every_odd_shape() {
     .concat();
     let result = every_way(&reply(Face::OpenRouter, true), &odd);
     insta::assert_snapshot!(result.out, @r#"
-data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"prompt_filter_results":[1],"created":7}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"prompt_filter_results":[1],"created":7}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"delta":{"role":"assistant","content":"","reasoning":"r","extra":1},"index":0,"finish_reason":null,"native_finish_reason":null}],"x_groq":{"id":"q","usage":null},"created":7}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"delta":{"role":"assistant","content":"","reasoning":"r","extra":1},"index":0,"finish_reason":null,"native_finish_reason":null}],"x_groq":{"id":"q","usage":null},"created":7}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","choices" : [ { "finish_reason":null,"native_finish_reason":null} ],"z" : [ 1 , { "usage" : 2 } ],"created":7}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices" : [ { "finish_reason":null,"native_finish_reason":null,"delta":{"role":"assistant","content":""}} ],"z" : [ 1 , { "usage" : 2 } ],"created":7}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"finish_reason":"length","native_finish_reason":"x","delta":{"role":"assistant","content":""}},{"finish_reason":null,"native_finish_reason":null,"usage":null}],"created":7}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"finish_reason":"length","native_finish_reason":"x","delta":{"role":"assistant","content":""}},{"finish_reason":null,"native_finish_reason":null,"usage":null,"delta":{"role":"assistant","content":""}}],"created":7}
 
-data: {"id":"gen-1","provider":"P","model":"a/m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"created":7}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"created":7}
 
 data: not json
 
-data: {"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion.chunk","created":7,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"usage":{"prompt_tokens":1,"completion_tokens":0,"total_tokens":1,"cost":0.0000003,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000015,"upstream_inference_completions_cost":0},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","created":7,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"usage":{"prompt_tokens":1,"completion_tokens":0,"total_tokens":1,"cost":0.0000003,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000015,"upstream_inference_completions_cost":0},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}
 
 data: [DONE]
 "#);
@@ -608,7 +610,7 @@ fn a_whole_body_is_read_then_passes() {
     assert_eq!(result.sheet.finish, Some((Finish::Stop, "eos".into())));
     let shaped = every_way(&reply(Face::OpenRouter, false), BODY);
     assert_eq!(shaped.sheet, result.sheet);
-    insta::assert_snapshot!(shaped.out, @r#"{"id":"gen-1","provider":"P","model":"a/m","object":"chat.completion","created":5,"choices":[{"index":0,"message":{"role":"assistant","content":"Hi","reasoning":"r"},"finish_reason":"stop","native_finish_reason":"eos","logprobs":null}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"cost":0.0000018,"is_byok":false,"prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000135,"upstream_inference_completions_cost":0.0000003},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}"#);
+    insta::assert_snapshot!(shaped.out, @r#"{"id":"gen-1","object":"chat.completion","provider":"P","model":"a/m","created":5,"choices":[{"index":0,"message":{"role":"assistant","content":"Hi","reasoning":"r"},"finish_reason":"stop","native_finish_reason":"eos","logprobs":null}],"system_fingerprint":null,"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"cost":0.0000018,"is_byok":false,"prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000135,"upstream_inference_completions_cost":0.0000003},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}"#);
 }
 
 #[test]
@@ -628,7 +630,7 @@ fn whole_and_streamed_make_the_same_row() {
 fn an_embedding_body_has_its_own_usage() {
     let body = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.1,-2e-3]}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}"#;
     let reply = Reply { operation: Operation::Embedding, ..reply(Face::OpenRouter, false) };
-    insta::assert_snapshot!(every_way(&reply, body).out, @r#"{"id":"gen-1","provider":"P","model":"a/m","object":"list","data":[{"object":"embedding","index":0,"embedding":[0.1,-2e-3]}],"usage":{"prompt_tokens":8,"total_tokens":8,"cost":0.00000135}}"#);
+    insta::assert_snapshot!(every_way(&reply, body).out, @r#"{"id":"gen-1","object":"list","provider":"P","model":"a/m","data":[{"object":"embedding","index":0,"embedding":[0.1,-2e-3]}],"usage":{"prompt_tokens":8,"total_tokens":8,"cost":0.00000135}}"#);
 }
 
 #[test]

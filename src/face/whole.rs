@@ -4,7 +4,7 @@ use super::{Core, Step, openrouter};
 use crate::bounds::{USAGE_TAIL_BYTES, WHOLE_REPLY_BYTES};
 use crate::dialect::{Choices, fault};
 use crate::meter::Tally;
-use crate::request::route::Face;
+use crate::request::route::{Face, Operation};
 use bytes::{Bytes, BytesMut};
 
 #[derive(Debug, Default)]
@@ -109,6 +109,9 @@ impl Whole {
         }
         let mut out = BytesMut::with_capacity(body.len() + 1_024);
         openrouter::splice(core, &openrouter::opening(&core.reply), &body, &mut out);
+        if core.reply.operation == Operation::Chat && !core.observer.marks().has_fingerprint() {
+            out.extend_from_slice(br#","system_fingerprint":null"#);
+        }
         out.extend_from_slice(br#","usage":"#);
         out.extend_from_slice(openrouter::usage_object(core).as_bytes());
         openrouter::routing(core, &mut out);

@@ -6,7 +6,7 @@
 use super::depth::add;
 use super::reading::{Opened, Reading, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
-use super::sink::{Batch, Position, Receipt, Sink, SinkError, Target};
+use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
 use std::io;
 use std::sync::Arc;
@@ -124,8 +124,7 @@ impl Deliverer {
             while reading.fill().is_ok() && !reading.at_end() {
                 let rows = reading.step(SINK_BATCH).rows;
                 add(&self.shared.counters.appended, rows.len() as u64);
-                let mut recent = self.shared.recent.lock();
-                rows.iter().for_each(|record| recent.add(record));
+                self.shared.recent.lock().add_all(&rows);
             }
         }
     }
@@ -153,12 +152,11 @@ impl Deliverer {
             },
         };
         let closed = reading.fill()?;
-        let before = reading.position();
         let step = reading.step(SINK_BATCH);
         let after = reading.position();
         let (id, at_end, seen) = (reading.id(), reading.at_end(), reading.seen());
         if !step.rows.is_empty() || !step.prices.is_empty() {
-            self.deliver(&step, before, after)?;
+            self.deliver(&step, after)?;
         }
         if let Some(reading) = &self.reading {
             reading.confirm(self.own);
@@ -193,27 +191,21 @@ impl Deliverer {
         }
     }
 
-    fn deliver(&mut self, step: &Step, before: Position, after: Position) -> Result<(), SinkError> {
+    fn deliver(&mut self, step: &Step, after: Position) -> Result<(), SinkError> {
         let Some(sink) = &mut self.sink else { return Ok(()) };
         let counters = &self.shared.counters;
         let oldest = step.rows.iter().map(|row| row.ended_us).min().unwrap_or(0);
         if let Some(waiting) = counters.oldest_us.get(self.own) {
             waiting.store(oldest, Relaxed);
         }
-        let node = self.shared.writer.node;
-        let batch = Batch { node, rows: &step.rows, prices: &step.prices, cursor: after };
-        let receipt = match sink.deliver(&batch) {
-            Err(SinkError::Poison(why)) => {
-                tracing::error!(sink = self.target.name(), why, "a row is refused: looking for it");
-                let mut receipt = Receipt::default();
-                self.bisect(&Batch { cursor: before, ..batch }, &mut receipt)?;
-                let rest = Batch { rows: &[], prices: &[], cursor: after, node };
-                let Some(sink) = &mut self.sink else { return Ok(()) };
-                sink.deliver(&rest)?;
-                receipt
-            }
-            other => other?,
-        };
+        let cursor = Some((self.shared.writer.node, after));
+        let batch = Batch { rows: &step.rows, prices: &step.prices, cursor };
+        let (directory, name) = (&self.shared.options.directory, self.target.name());
+        let receipt = poison::deliver(sink.as_mut(), &batch, &mut |row, why| {
+            dead_letter::put(directory, name, row, why)?;
+            add(&counters.dead, 1);
+            Ok(())
+        })?;
         self.waiting_since(0);
         let counters = &self.shared.counters;
         if let Some(flushed) = counters.flushed.get(self.own) {
@@ -224,27 +216,6 @@ impl Deliverer {
         if receipt.conflicts > 0 {
             let (sink, rows) = (self.target.name(), receipt.conflicts);
             tracing::error!(sink, rows, "the sink has other rows under the same keys");
-        }
-        Ok(())
-    }
-
-    /// Delivers what can be of a batch that is refused, and lays the rest aside (F69). The cursor
-    /// stays before all of it meanwhile.
-    fn bisect(&mut self, batch: &Batch<'_>, receipt: &mut Receipt) -> Result<(), SinkError> {
-        let Some(sink) = &mut self.sink else { return Ok(()) };
-        match (sink.deliver(batch), batch.rows) {
-            (Ok(part), _) => *receipt += part,
-            (Err(SinkError::Poison(why)), [row]) => {
-                let directory = &self.shared.options.directory;
-                super::sink::dead_letter::put(directory, self.target.name(), row, &why)?;
-                add(&self.shared.counters.dead, 1);
-            }
-            (Err(SinkError::Poison(_)), rows) if !rows.is_empty() => {
-                let (first, second) = rows.split_at(rows.len() / 2);
-                self.bisect(&Batch { rows: first, ..*batch }, receipt)?;
-                self.bisect(&Batch { rows: second, ..*batch }, receipt)?;
-            }
-            (Err(error), _) => return Err(error),
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Pause between rounds: the shortest while there is work, growing to the longest.
-const NAP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+const NAP: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(50));
 /// Pause before a full disk is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
 
@@ -143,7 +143,8 @@ impl Flusher {
         self.unsynced.get_or_insert(since);
         add(&self.shared.counters.appended, self.batch.len() as u64);
         let mut recent = self.shared.recent.lock();
-        self.batch.iter().for_each(|(record, _)| recent.add(record));
+        let encoded = self.batch.iter().zip(self.spool.appended());
+        encoded.for_each(|((record, _), (own, names))| recent.add(record, own, names.clone()));
         drop(recent);
         if let Some(observe) = self.shared.observer.get() {
             self.batch.iter().for_each(|(record, _)| observe(record));

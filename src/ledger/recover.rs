@@ -76,8 +76,7 @@ fn report(shared: &Shared, found: &Found) {
     add(&shared.counters.recovered, rows);
     add(&shared.counters.crash_recovered, found.cut);
     add(&shared.counters.lost, found.lost);
-    let mut recent = shared.recent.lock();
-    found.rows.iter().for_each(|(record, _)| recent.add(record));
+    shared.recent.lock().add_all(found.rows.iter().map(|(record, _)| record));
     if rows + found.lost > 0 {
         let (cut, lost) = (found.cut, found.lost);
         tracing::warn!(rows, cut, lost, "attempts of an earlier run were recovered");

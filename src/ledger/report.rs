@@ -67,7 +67,7 @@ pub fn usage(sqlite: &Path, by: By) -> Result<Vec<Row>, SinkError> {
 }
 
 /// SQLite adds in 64 bits and gives up beyond. The halves of up to 2^31 numbers can be added apart.
-fn halves(terms: &str) -> String {
+pub(super) fn halves(terms: &str) -> String {
     let add = |half: &str| {
         let terms: Vec<_> =
             terms.split('+').map(|term| format!("({} {half})", term.trim())).collect();
@@ -76,7 +76,7 @@ fn halves(terms: &str) -> String {
     format!("{}, {}", add(">> 32"), add("& 4294967295"))
 }
 
-fn label(by: By) -> String {
+pub(super) fn label(by: By) -> String {
     match by {
         By::Key => "lower(hex(key_hash))".to_owned(),
         By::Workspace => "workspace".to_owned(),
@@ -203,7 +203,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("ledger.db");
         let cursor = Position { epoch: 1, segment: 0, offset: 0 };
-        let batch = Batch { node: [7; 16], rows: records, prices: &[], cursor };
+        let batch = Batch { rows: records, prices: &[], cursor: Some(([7; 16], cursor)) };
         Sqlite::open(&path).unwrap().deliver(&batch).unwrap();
         (place, path)
     }

@@ -76,12 +76,21 @@ pub fn spooled(state: &Path, mut take: impl FnMut(Record)) -> Result<Spooled, Re
     Ok(found)
 }
 
+/// How many rows a database has.
+///
+/// # Errors
+/// It cannot be read.
+pub fn rows(sqlite: &Path) -> Result<u64, SinkError> {
+    Reader::open(sqlite)?.count()
+}
+
 /// What is wrong with a database, a line each: damage, rows whose cost does not follow from
-/// themselves and their price, charges that do not follow from their policy.
+/// themselves and their price, charges that do not follow from their policy. `seen` is called for each
+/// row.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn wrong(sqlite: &Path) -> Result<(u64, Vec<String>), ReviewError> {
+pub fn wrong(sqlite: &Path, mut seen: impl FnMut()) -> Result<(u64, Vec<String>), ReviewError> {
     let reader = Reader::open(sqlite)?;
     let mut wrong = reader.check()?;
     let texts = reader.prices()?;
@@ -93,6 +102,7 @@ pub fn wrong(sqlite: &Path) -> Result<(u64, Vec<String>), ReviewError> {
     let mut rows = 0;
     reader.each(|row| {
         rows += 1;
+        seen();
         wrong.extend(judge(&row, &prices).map(|why| format!("{}: {why}", name(&row.key))));
     })?;
     Ok((rows, wrong))
@@ -123,20 +133,31 @@ pub enum Form {
     Csv,
 }
 
-/// Prints every row of a database in order of its key.
+/// Prints every row of a database in order of its key, calling `seen` for each.
 ///
 /// # Errors
 /// The database cannot be read, or `out` not be written.
-pub fn export(sqlite: &Path, form: Form, out: &mut impl Write) -> Result<(), ReviewError> {
+pub fn export(
+    sqlite: &Path,
+    form: Form,
+    out: &mut impl Write,
+    mut seen: impl FnMut(),
+) -> Result<(), ReviewError> {
     let reader = Reader::open(sqlite)?;
     if form == Form::Csv {
         writeln!(out, "{}", NAMES.join(","))?;
     }
-    let mut written = Ok(());
+    let (mut written, mut line) = (Ok(()), Vec::new());
     reader.each(|row| {
+        seen();
         if written.is_ok() {
             written = match form {
-                Form::Json => writeln!(out, "{}", serde_json::Value::Object(columns::json(&row))),
+                Form::Json => {
+                    line.clear();
+                    columns::put_json(&mut line, &row);
+                    line.push(b'\n');
+                    out.write_all(&line)
+                }
                 Form::Csv => writeln!(out, "{}", csv(&row)),
             };
         }
@@ -258,7 +279,8 @@ mod tests {
         let ledger = Ledger::open(options.clone()).unwrap();
         (0..5).for_each(|n| testing::complete(&ledger, &format!("gen-{n}"), 1));
         assert!(ledger.shutdown(Duration::from_secs(10)));
-        assert_eq!(wrong(&options.sqlite).unwrap(), (5, vec![]));
+        assert_eq!(wrong(&options.sqlite, || ()).unwrap(), (5, vec![]));
+        assert_eq!(rows(&options.sqlite).unwrap(), 5);
         let epoch = newest_epoch(&options.directory, &options.sqlite).unwrap();
         assert_eq!((epoch.rows, epoch.undelivered, epoch.differing), (5, 0, 0));
         let label = |kind| ("meta/llama".to_owned(), "deepinfra".to_owned(), kind);
@@ -266,14 +288,14 @@ mod tests {
         assert_eq!(epoch.sums[&label("cost")], 5 * (10 + 45));
         for form in [Form::Json, Form::Csv] {
             let mut out = Vec::new();
-            export(&options.sqlite, form, &mut out).unwrap();
+            export(&options.sqlite, form, &mut out, || ()).unwrap();
             let lines = String::from_utf8(out).unwrap().lines().count();
             assert_eq!(lines, 5 + usize::from(form == Form::Csv));
         }
         let database = rusqlite::Connection::open(&options.sqlite).unwrap();
         database.execute("UPDATE attempt SET output = output + 1 WHERE seq = 2", []).unwrap();
         database.execute("UPDATE attempt SET charge_pico = 0 WHERE seq = 3", []).unwrap();
-        let (_, found) = wrong(&options.sqlite).unwrap();
+        let (_, found) = wrong(&options.sqlite, || ()).unwrap();
         assert!(found.len() == 2 && found[0].ends_with("at its price"), "{found:?}");
     }
 

@@ -15,17 +15,11 @@ pub(super) trait Names {
     fn get(&self, number: u64) -> Option<&[u8]>;
 }
 
-/// Just the names of one row.
-impl Names for [&[u8]; 2] {
-    fn get(&self, number: u64) -> Option<&[u8]> {
-        <[_]>::get(self, usize::try_from(number).ok()?).copied()
-    }
-}
-
-/// The names of a record: who pays, and what it was for.
-pub(super) fn names(record: &Record) -> [Vec<u8>; 2] {
+/// Writes the names of a record, who pays and what it was for, over what stands there.
+pub(super) fn names(record: &Record, [who, what]: &mut [Vec<u8>; 2]) {
     let intent = &record.intent;
-    let (mut who, mut what) = (Vec::new(), Vec::new());
+    who.clear();
+    what.clear();
     who.put(&intent.key_hash);
     who.text(&intent.workspace);
     what.put(&intent.price);
@@ -42,12 +36,11 @@ pub(super) fn names(record: &Record) -> [Vec<u8>; 2] {
     ] {
         what.text(text);
     }
-    [who, what]
 }
 
-/// Writes a record whose names have these numbers. Its node stands in the segment's header.
-pub(super) fn put(out: &mut Vec<u8>, record: &Record, names: [u64; 2]) {
-    names.into_iter().for_each(|number| out.varint(number));
+/// Writes what a record has in common with no other: in a row of a segment it stands behind the numbers
+/// of the names. The node stands in the segment's header.
+pub(super) fn put_own(out: &mut Vec<u8>, record: &Record) {
     out.varint(record.key.epoch);
     out.varint(record.key.seq);
     out.put(&[
@@ -87,11 +80,18 @@ pub(super) fn put(out: &mut Vec<u8>, record: &Record, names: [u64; 2]) {
     }
 }
 
-/// Reads what [`put`] wrote. `None` for any other bytes, and where a name was lost.
+/// Reads a row: two numbers and what [`put_own`] wrote. `None` for any other bytes, and where a name was
+/// lost.
 pub(super) fn get(node: [u8; 16], payload: &[u8], names: &(impl Names + ?Sized)) -> Option<Record> {
     let mut reader = Reader(payload);
     let who = names.get(reader.varint()?)?;
     let what = names.get(reader.varint()?)?;
+    get_own(node, reader.0, [who, what])
+}
+
+/// Reads what [`put_own`] wrote.
+pub(super) fn get_own(node: [u8; 16], own: &[u8], [who, what]: [&[u8]; 2]) -> Option<Record> {
+    let mut reader = Reader(own);
     let record = read(node, &mut reader, Reader(who), Reader(what))?;
     reader.0.is_empty().then_some(record)
 }
@@ -195,12 +195,22 @@ mod tests {
     use crate::ledger::testing;
     use proptest::prelude::*;
 
+    /// Just the names of one row.
+    impl Names for [&[u8]; 2] {
+        fn get(&self, number: u64) -> Option<&[u8]> {
+            <[_]>::get(self, usize::try_from(number).ok()?).copied()
+        }
+    }
+
     proptest! {
         #[test]
         fn a_record_is_read_as_it_was_written(record in testing::records()) {
             let mut out = Vec::new();
-            put(&mut out, &record, [0, 1]);
-            let [who, what] = names(&record);
+            out.put(&[0, 1]);
+            put_own(&mut out, &record);
+            let mut written = [vec![1], vec![]];
+            names(&record, &mut written);
+            let [who, what] = written;
             let names = [&who[..], &what];
             prop_assert_eq!(get(record.key.node, &out, &names), Some(record));
             prop_assert_eq!(get([0; 16], &out, &[&who[..], &[]]), None);

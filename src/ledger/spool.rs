@@ -2,7 +2,7 @@
 
 use super::codec::Put;
 use super::directory::{Writer, sync_directory};
-use super::names::Given;
+use super::names::{Given, Pair};
 use super::record::Record;
 use super::segments::{Segment, Segments};
 use super::{row, segment};
@@ -10,6 +10,7 @@ use crate::usage::KINDS;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
@@ -24,6 +25,8 @@ pub(super) struct Spool {
     /// room left for what is in flight (F62).
     next: Option<Open>,
     buffer: Vec<u8>,
+    /// Where in it the rows of the last batch stand, without the numbers of their names.
+    rows: Vec<(Range<usize>, Pair)>,
     segment_bytes: u64,
 }
 
@@ -54,6 +57,7 @@ impl Spool {
             current,
             next: None,
             buffer: Vec::new(),
+            rows: Vec::new(),
             segment_bytes,
         })
     }
@@ -64,8 +68,9 @@ impl Spool {
     /// # Errors
     /// The write failed. `StorageFull` and `QuotaExceeded` may be tried again; nothing else may.
     pub(super) fn append(&mut self, batch: &[(Record, [u64; KINDS])]) -> io::Result<()> {
-        let Self { buffer, current, .. } = self;
+        let Self { buffer, rows, current, .. } = self;
         buffer.clear();
+        rows.clear();
         current.names.at(current.bytes);
         let mut index = current.index;
         let mut fresh = Vec::new();
@@ -78,14 +83,26 @@ impl Spool {
                 });
                 fresh.push(hash);
             }
-            let names = current.names.put(buffer, index, record);
-            segment::put_frame(buffer, index, segment::ROW, |out| row::put(out, record, names));
+            let (numbers, names) = current.names.put(buffer, index, record);
+            let mut own = 0;
+            segment::put_frame(buffer, index, segment::ROW, |out| {
+                numbers.into_iter().for_each(|number| out.varint(number));
+                own = out.len();
+                row::put_own(out, record);
+            });
+            rows.push((own..buffer.len(), names));
             index += 1;
         }
         current.write(buffer).inspect_err(|_| current.names.forget())?;
         current.index = index;
         current.prices.extend(fresh);
         Ok(())
+    }
+
+    /// The records of the last batch as they were encoded: bytes of their own, and names.
+    pub(super) fn appended(&self) -> impl Iterator<Item = (&[u8], &Pair)> {
+        let own = |range: &Range<usize>| self.buffer.get(range.clone()).unwrap_or_default();
+        self.rows.iter().map(move |(range, names)| (own(range), names))
     }
 
     /// Makes everything appended so far durable.

@@ -69,6 +69,13 @@ impl EndpointMetrics {
         self.cost.inc_by(u64::try_from(cost.max(0)).unwrap_or(u64::MAX));
     }
 
+    /// Units of any kind consumed since the process began.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        let counts = Kind::ALL.iter().map(|(kind, _)| self.tokens.get(*kind));
+        counts.fold(0, u64::saturating_add)
+    }
+
     /// Records the wait for an attempt's first content.
     pub fn first_token(&self, waited: Duration) {
         self.first_token.observe(waited.as_secs_f64());

@@ -62,7 +62,7 @@ families! {
     BODY_TOO_LARGE: Counter "weir_body_too_large_total" []
         "Bodies over the configured limit.";
     BODY_SHED: Counter "weir_body_shed_total" []
-        "Requests refused because all bodies together took limits.buffered_bytes.";
+        "Requests refused because all bodies together took limits.buffered_bytes, or what memory leaves them.";
     FORBIDDEN_FIELDS: Counter "weir_forbidden_fields_total" []
         "Body fields spliced out because they try to choose a URL, host or key.";
     FAILED_KEYS: Counter "weir_failed_keys_total" ["answer"]
@@ -92,9 +92,9 @@ families! {
     STALLS: Counter "weir_stalls_total" []
         "Deadlines that passed while the process itself did not run, and were put off.";
     CONN_REFUSED: Counter "weir_conn_refused_total" ["cap"]
-        "Caller connections closed because a connection cap was reached: of all, or of their address.";
+        "Caller connections closed for a cap: of all, of their address, or because memory runs out.";
     SHED: Counter "weir_requests_shed_total" ["cap"]
-        "Requests refused because too many were under way: of all, or of their key.";
+        "Requests refused because too many were under way, of all or of their key, or because memory runs out.";
     DEADLINES: Counter "weir_deadlines_total" ["deadline"]
         "Callers cut off, by the deadline of limits that they missed; idle also counts those closed by a drain.";
     HANDSHAKES_FAILED: Counter "weir_handshakes_failed_total" []
@@ -109,6 +109,10 @@ families! {
         "Requests a rule matched.";
     RULE_FAULTS: Counter "weir_rule_faults_total" []
         "Requests refused because a rule's expression could not be evaluated.";
+    MEMORY_LIMIT: Gauge "weir_memory_limit_bytes" []
+        "What the control group lets the process have; 0 without a limit. At 85 % requests are refused.";
+    MEMORY_USED: Gauge "weir_memory_used_bytes" []
+        "What the control group has of that, page cache left out; 0 without a limit.";
     RELOAD: Counter "weir_reload_total" ["result"]
         "Reloads of the configuration, applied or rejected.";
     CONFIG_EPOCH: Gauge "weir_config_epoch" []

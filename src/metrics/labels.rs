@@ -180,6 +180,8 @@ label! {
         Total = "total",
         /// Of its IPv4 address or IPv6 network.
         Address = "address",
+        /// The control group is nearly out of it.
+        Memory = "memory",
     }
 }
 
@@ -188,6 +190,8 @@ label! {
     RequestCap {
         Total = "total",
         Key = "key",
+        /// The control group is nearly out of it.
+        Memory = "memory",
     }
 }
 
@@ -264,7 +268,7 @@ impl Label for Target {
     fn index(self) -> usize {
         match self {
             Self::Inference(operation) => operation as usize,
-            Self::Models => 3,
+            Self::Catalog(_) => 3,
             Self::Generation => 4,
             Self::Preflight => 5,
         }

@@ -1,11 +1,12 @@
 //! Contract routes that Weir answers from its own knowledge.
 
+use super::catalog::Answer;
 use super::reply::{self, Refusal};
-use super::request;
+use super::{catalog, request};
 use crate::api;
 use crate::error::Error;
 use crate::ledger::Found;
-use crate::request::route::Target;
+use crate::request::route::{Face, Target};
 use crate::state::State;
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -18,21 +19,21 @@ const STEP: Duration = Duration::from_millis(2);
 /// How long one look into the ledger may take.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
-/// Answers `models`, `generation` and preflights.
+/// Answers what is read of the catalogue, `generation` and preflights.
 pub(super) async fn answer(
     state: &Arc<State>,
     session: &mut Session,
-    target: Target,
+    (face, target): (Face, Target),
 ) -> Result<(), Refusal> {
     let said = match target {
         Target::Preflight => reply::preflight(session).await,
-        Target::Models => {
-            let models = state.snapshot.load().models.clone();
-            reply::json(session, models, &state.lingering).await
+        Target::Catalog(read) => {
+            let Answer { body, cache, made } = catalog::read(state, session, face, read)?;
+            reply::json(session, body, Some(cache), made, &state.lingering).await
         }
         _ => {
             let found = generation(state, session).await?;
-            reply::json(session, found, &state.lingering).await
+            reply::json(session, found, None, false, &state.lingering).await
         }
     };
     said.map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))

@@ -3,7 +3,9 @@
 //! Read in the order a request passes: `request`, `upstream`, `response`, `failure`; `attempt` is
 //! what one dispatched try owns and whose end settles everything; `reply` is what Weir says itself.
 
+mod ask;
 mod attempt;
+mod catalog;
 mod exchange;
 mod failure;
 mod head;

@@ -1,10 +1,12 @@
 //! What Weir says itself: refusals before a plan, and answers that need no upstream.
 
+use crate::bounds::READ_OFF_BYTES;
 use crate::error::Error;
 use crate::face::{self, cors};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::header;
+use pingora::protocols::http::ServerSession as HttpSession;
 use pingora::{ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -15,25 +17,43 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) error: Error,
-    /// The request was read whole, so the connection may serve the next one.
-    keep: bool,
+    then: Then,
     /// The method that would have done.
     allow: Option<&'static str>,
+}
+
+/// What becomes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The request was read whole: it serves the next one.
+    Keep,
+    /// So it does once the body is read off behind the answer.
+    ReadOff,
+    /// It closes on bytes that nobody has read.
+    Close,
 }
 
 impl Refusal {
     /// Answered with the request's bytes still unread: the connection closes.
     pub(super) fn closing(error: Error) -> Self {
-        Self { error, keep: false, allow: None }
+        Self { error, then: Then::Close, allow: None }
+    }
+
+    /// Answered before the body is read. Where that is small it costs less to read it off than to have
+    /// its caller connect again, which in a crowd of callers would be the greater load.
+    pub(super) fn unread(error: Error, head: &RequestHeader) -> Self {
+        let length = head.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let small = length.is_some_and(|length| length <= READ_OFF_BYTES);
+        let comes = small && !head.headers.contains_key(header::EXPECT);
+        Self { error, then: if comes { Then::ReadOff } else { Then::Close }, allow: None }
     }
 
     /// Answered after the whole request was read.
     pub(super) fn kept(error: Error) -> Self {
-        Self { error, keep: true, allow: None }
+        Self { error, then: Then::Keep, allow: None }
     }
-}
 
-impl Refusal {
     /// Names the method the path is served to (RFC 9110, section 15.5.6).
     pub(super) fn allowing(mut self, method: &'static str) -> Self {
         self.allow = Some(method);
@@ -50,15 +70,24 @@ pub(super) async fn refuse(
     refusal: &Refusal,
     places: &Semaphore,
 ) -> Result<()> {
-    if !refusal.keep {
-        session.set_keepalive(None);
-    }
     let h2 = session.is_http2();
+    match (refusal.then, &mut *session.downstream_session) {
+        (Then::Close, _) => session.set_keepalive(None),
+        // Pingora would say close with any answer that comes before the end of the body.
+        (Then::ReadOff, HttpSession::H1(h1)) => {
+            h1.set_close_on_response_before_downstream_finish(false);
+        }
+        _ => {}
+    }
     linger(h2, places, answer(session, &refusal.error, None, refusal.allow)).await??;
-    if !refusal.keep && !session.req_header().headers.contains_key(header::EXPECT) {
+    let waits = session.req_header().headers.contains_key(header::EXPECT);
+    if refusal.then != Then::Keep && !waits {
         // Closing on unread bytes would be a reset, which costs many callers the answer. Bounded by
-        // the session's drain timeout; what is wrong with the rest does not matter any more.
-        drop(linger(h2, places, session.downstream_session.drain_request_body()).await);
+        // the session's drain timeout.
+        let read = linger(h2, places, session.downstream_session.drain_request_body()).await;
+        if !matches!(read, Ok(Ok(()))) {
+            session.set_keepalive(None);
+        }
     }
     Ok(())
 }
@@ -88,23 +117,35 @@ async fn answer(
     write(session, head, body).await
 }
 
-/// A 200 with a JSON body.
+/// A 200 with a JSON body, and with what `Cache-Control` says of it. One that is `made` for this caller
+/// alone is held as long as the caller reads, so that it waits only from one of the few places.
 ///
 /// # Errors
 /// As [`refuse`].
-pub(super) async fn json(session: &mut Session, body: Bytes, places: &Semaphore) -> Result<()> {
-    let head = json_head(200, body.len())?;
-    linger(session.is_http2(), places, write(session, head, body)).await?
+pub(super) async fn json(
+    session: &mut Session,
+    body: Bytes,
+    cache: Option<&'static str>,
+    made: bool,
+    places: &Semaphore,
+) -> Result<()> {
+    let waits = made || session.is_http2();
+    let mut head = json_head(200, body.len())?;
+    if let Some(cache) = cache {
+        head.insert_header(header::CACHE_CONTROL, cache)?;
+    }
+    linger(waits, places, write(session, head, body)).await?
 }
 
-/// Waits, on HTTP/2 only from one of the few places there are: a stream that waits costs a hundred
-/// times the bytes that opened it, and a connection has many (S10). Whoever has one at once needs none.
-async fn linger<T>(h2: bool, places: &Semaphore, work: impl Future<Output = T>) -> Result<T> {
+/// Waits, if `few` may, only from one of the few places there are. On HTTP/2 a stream that waits costs a
+/// hundred times the bytes that opened it, and a connection has many (S10). Whoever has one at once
+/// needs none.
+async fn linger<T>(few: bool, places: &Semaphore, work: impl Future<Output = T>) -> Result<T> {
     let mut work = pin!(work);
     if let Some(done) = work.as_mut().now_or_never() {
         return Ok(done);
     }
-    let place = h2.then(|| places.try_acquire()).transpose();
+    let place = few.then(|| places.try_acquire()).transpose();
     let _place = place.map_err(|_| {
         pingora::Error::explain(ErrorType::WriteTimedout, "too many callers let answers wait")
     })?;

@@ -1,34 +1,33 @@
 //! `early_request_filter` and `request_filter`: from a head to a plan, or to an answer of our own.
 
-use super::exchange::{Exchange, Generation};
+use super::ask::{Ask, Planned};
+use super::exchange::Exchange;
 use super::head;
 use super::local;
 use super::reply::Refusal;
 use crate::access::{self, Admitted, Caller};
-use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME, SESSION_ID_BYTES};
-use crate::choose::{self, Conversation};
+use crate::bounds::{BODY_READ_INLINE_BYTES, DRAIN_TIME};
 use crate::config::Limits;
 use crate::edge::clock::{Clock, now_ms};
 use crate::edge::held;
 use crate::edge::io::Serving;
 use crate::error::Error;
-use crate::face::Routing;
 use crate::metrics::{BadJson, Deadline, Ending, FailedKey, RequestCap};
 use crate::request::body::{self, Bounds};
 use crate::request::envelope::{self, Envelope};
 use crate::request::held_bytes::Held;
 use crate::request::route::{Face, Operation, Target, route};
 use crate::selection::SplitMix64;
-use crate::snapshot::{Pool, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::upstream::attempts::Attempts;
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::{HeaderName, HeaderValue, Version, header};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use rand::RngCore;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Deadlines of the caller's connection. In every request: each parsed head resets keep-alive (P2).
 pub(super) fn early(state: &State, session: &mut Session, pipelined: bool) {
@@ -67,18 +66,19 @@ pub(super) async fn filter(
     let operation = match target {
         Target::Inference(operation) => operation,
         other => {
-            local::answer(state, session, other).await?;
+            local::answer(state, session, (face, other)).await?;
             state.metrics.request(Some((face, other)), Ending::Ok);
             return Ok(None);
         }
     };
     let caller = caller(state, session).map_err(Refusal::closing)?;
     let snapshot = state.snapshot.load_full();
-    let admitted = admit(state, &caller, &snapshot.settings.limits).map_err(Refusal::closing)?;
+    let limits = &snapshot.settings.limits;
+    let admitted = admit(state, &caller, limits, session.req_header())?;
     let mut held = state.bodies.hold();
-    let body = whole_body(state, session, &snapshot.settings.limits, &mut held).await?;
+    let body = whole_body(state, session, limits, &mut held).await?;
     // Pingora means to close a connection once it has written 100 (Continue).
-    keep_open(session, &snapshot.settings.limits, serving.is_some_and(Serving::is_pipelined));
+    keep_open(session, limits, serving.is_some_and(Serving::is_pipelined));
     head::end_hop(session.req_header_mut());
     let received = Instant::now();
     let envelope = understood(state, &body, operation).await?;
@@ -90,9 +90,7 @@ pub(super) async fn filter(
     let generation = ask.generation(&envelope);
     let Ask { snapshot, caller, .. } = ask;
     state.budget.request(now_ms());
-    let comments = face == Face::OpenRouter && envelope.stream;
-    let silence = if comments { snapshot.settings.keepalive_comment } else { Duration::ZERO };
-    let clock = Arc::new(Clock::commenting(now_ms(), silence));
+    let clock = Arc::new(clock(&snapshot, face, envelope.stream));
     let id = Arc::clone(&generation.id);
     let inner = held::hold(&mut session.downstream_session, body.clone(), Arc::clone(&clock), id);
     Ok(Some(Box::new(Exchange {
@@ -127,14 +125,37 @@ pub(super) async fn filter(
     })))
 }
 
+/// The clock of a request; it calls for comments where its caller reads a stream that may have them.
+fn clock(snapshot: &Snapshot, face: Face, streamed: bool) -> Clock {
+    let comments = face == Face::OpenRouter && streamed;
+    let silence = if comments { snapshot.settings.keepalive_comment } else { Duration::ZERO };
+    Clock::commenting(now_ms(), silence)
+}
+
 /// A place among the requests under way, before any byte of the body is read (S9).
-fn admit(state: &State, caller: &Caller, limits: &Limits) -> Result<Admitted, Error> {
-    if state.active() > limits.requests {
-        state.metrics.shed.inc(RequestCap::Total);
-        let says = "Too many requests are under way now";
-        return Err(Error::weir(503, says).retry_after(Some(1)));
+fn admit(
+    state: &State,
+    caller: &Caller,
+    limits: &Limits,
+    head: &RequestHeader,
+) -> Result<Admitted, Refusal> {
+    let full = |cap, says: &'static str| {
+        state.metrics.shed.inc(cap);
+        Error::weir(503, says).retry_after(Some(1))
+    };
+    if state.pressure.sheds() {
+        // Connections take memory too.
+        return Err(Refusal::closing(full(RequestCap::Memory, "Memory runs out now")));
     }
-    caller.admit(limits.requests_per_key).inspect_err(|_| state.metrics.shed.inc(RequestCap::Key))
+    if state.active() > limits.requests {
+        let error = full(RequestCap::Total, "Too many requests are under way now");
+        return Err(Refusal::unread(error, head));
+    }
+    let admitted = caller.admit(limits.requests_per_key);
+    admitted.map_err(|error| {
+        state.metrics.shed.inc(RequestCap::Key);
+        Refusal::unread(error, head)
+    })
 }
 
 async fn whole_body(
@@ -145,7 +166,7 @@ async fn whole_body(
 ) -> Result<Bytes, Refusal> {
     let bounds = Bounds {
         bytes: limits.body_bytes,
-        buffered: limits.buffered_bytes,
+        buffered: state.pressure.bodies(limits.buffered_bytes),
         time: limits.body_timeout,
         rate: limits.min_body_rate,
     };
@@ -191,9 +212,9 @@ pub(super) fn refused(state: &State, session: &Session, refusal: &Refusal) {
 /// 401 before any byte of the body is read (S11).
 pub(super) fn caller(state: &State, session: &Session) -> Result<Arc<Caller>, Error> {
     let headers = &session.req_header().headers;
-    let value = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-    let found =
-        access::authenticate(&state.keys.load(), value("authorization"), value("x-api-key"));
+    let value = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+    let (bearer, key) = (value(&header::AUTHORIZATION), value(&X_API_KEY));
+    let found = access::authenticate(&state.keys.load(), bearer, key);
     found.map_err(|error| failed_key(state, session, error))
 }
 
@@ -216,85 +237,4 @@ fn failed_key(state: &State, session: &Session, error: Error) -> Error {
             Error::caller(429, says).retry_after(Some(seconds))
         }
     }
-}
-
-/// Where a request will be tried, in order, and which conversation it goes on with.
-struct Planned {
-    pools: Vec<Arc<Pool>>,
-    attempts: Attempts,
-    conversation: Option<Conversation>,
-    routing: Option<Box<Routing>>,
-}
-
-/// An authenticated request whose body has been understood.
-struct Ask<'a> {
-    state: &'a State,
-    snapshot: Arc<Snapshot>,
-    caller: Arc<Caller>,
-    face: Face,
-    headers: &'a HeaderMap,
-}
-
-impl Ask<'_> {
-    /// The pools asked for and the order in which their targets will be tried.
-    fn plan(&self, envelope: &Envelope, body: &Bytes) -> Result<Planned, Error> {
-        let now = now_ms();
-        let request = choose::Request {
-            snapshot: &self.snapshot,
-            caller: &self.caller,
-            envelope,
-            headers: self.headers,
-            body,
-            facts: &|target| target.facts(now),
-            last: &|key| self.state.live.conversations.find(key, now),
-            seed: rand::rng().next_u64(),
-            dry: false,
-        };
-        let chosen = request.choose()?;
-        for reason in chosen.excluded() {
-            self.state.metrics.excluded.inc(reason);
-        }
-        let asked = self.face == Face::OpenRouter && Routing::is_asked(self.headers);
-        let routing = asked.then(|| Box::new(chosen.routing()));
-        if let Some(refusal) = chosen.refusal() {
-            self.state.metrics.no_peer.inc();
-            return Err(routing.map_or(refusal.clone(), |routing| routing.beside(refusal)));
-        }
-        let conversation = chosen.conversation;
-        let (pools, orders) = chosen.orders();
-        Ok(Planned { pools, attempts: Attempts::new(orders), conversation, routing })
-    }
-
-    fn generation(&self, envelope: &Envelope) -> Generation {
-        let created = crate::edge::clock::wall_us() / 1_000_000;
-        let text = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let app = ["x-openrouter-title", "x-title", "http-referer"].into_iter().find_map(text);
-        let user = envelope.user.as_deref().map(|user| match self.face {
-            Face::OpenRouter => hex::encode(Sha256::digest(user.as_bytes())),
-            Face::Faithful => user.to_owned(),
-        });
-        let session = text("x-session-id").filter(|id| id.len() <= SESSION_ID_BYTES);
-        let session = envelope.session_id.clone().or_else(|| session.map(Arc::from));
-        Generation {
-            id: generation_id(created),
-            session,
-            created,
-            app: app.unwrap_or("").chars().take(128).collect(),
-            user,
-        }
-    }
-}
-
-/// `gen-<unix seconds>-<20 alphanumerics>` (contract 4.1).
-fn generation_id(created: u64) -> Arc<str> {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut random = [0_u8; 20];
-    rand::rng().fill_bytes(&mut random);
-    let tail = random
-        .iter()
-        .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()))
-        .map(|letter| char::from(*letter));
-    let mut id = format!("gen-{created}-");
-    id.extend(tail);
-    id.into()
 }

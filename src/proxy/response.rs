@@ -12,11 +12,13 @@ use crate::request::route::Face;
 use crate::snapshot::Target;
 use crate::upstream::attempts::{Verdict, classify_status};
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use pingora::{ErrorType, Result};
 use pingora_http::ResponseHeader;
 use std::sync::Arc;
 use std::time::Duration;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long an upstream may go on after its terminal event: late usage counts as long (F36).
 const AFTER_TERMINAL: Duration = Duration::from_secs(1);
@@ -133,9 +135,9 @@ fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result
         }
     }
     if face == Face::Faithful
-        && let Some(request_id) = upstream.headers.get("x-request-id")
+        && let Some(request_id) = upstream.headers.get(&X_REQUEST_ID)
     {
-        head.insert_header("x-request-id", request_id.clone())?;
+        head.insert_header(X_REQUEST_ID.clone(), request_id.clone())?;
     }
     head.insert_header("X-Generation-Id", id)?;
     Ok(head)

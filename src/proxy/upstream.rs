@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::upstream::credential::Key;
 use crate::upstream::scrub::Scrub;
 use bytes::Bytes;
-use http::{HeaderName, Method, header};
+use http::{HeaderName, header};
 use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorType, Result};
@@ -228,18 +228,10 @@ pub(super) fn head(
     let Some(attempt) = &mut exchange.attempt else {
         return Err(given_up("no attempt to send"));
     };
-    let provider = &attempt.target.endpoint.provider;
-    let path = format!("{}{}", provider.base_url.path, exchange.operation.path());
-    let mut head = RequestHeader::build(Method::POST, path.as_bytes(), Some(9))?;
+    let heads = &attempt.target.upstream.heads;
+    let mut head = heads.of(exchange.operation, exchange.envelope.stream).clone();
     head.set_version(out.version);
-    head.insert_header(header::HOST, attempt.target.host.clone())?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, attempt.body.len())?;
-    let accept = if exchange.envelope.stream { "text/event-stream" } else { "application/json" };
-    head.insert_header(header::ACCEPT, accept)?;
-    // Without it a server may compress, and what is metered must be read.
-    head.insert_header(header::ACCEPT_ENCODING, "identity")?;
-    head.insert_header(header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION")))?;
     if let Some(credential) = &attempt.credential {
         head.insert_header(header::AUTHORIZATION, credential.authorization.clone())?;
     }

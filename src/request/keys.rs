@@ -212,6 +212,10 @@ impl Names {
 /// (Unicode, `CaseFolding.txt`, status F) makes two letters of a ligature.
 fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     let mut folded = [0; LONGEST];
+    if key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_' | b'0'..=b'9')) {
+        folded.get_mut(..key.len())?.copy_from_slice(key.as_bytes());
+        return Some((folded, key.len()));
+    }
     let mut length = 0;
     for character in key.chars().take_while(|character| *character != '\0') {
         let plain = [u8::try_from(character.to_ascii_lowercase()).unwrap_or(u8::MAX)];

@@ -47,12 +47,33 @@ impl Operation {
 pub enum Target {
     /// Goes to an upstream.
     Inference(Operation),
-    /// `GET models`.
-    Models,
+    /// `GET` of what is in the catalogue.
+    Catalog(Read),
     /// `GET generation`, OpenRouter's face only.
     Generation,
     /// `OPTIONS` of any path: a browser asks before it sends the request itself.
     Preflight,
+}
+
+/// What of the catalogue is read (contract 1.4, 1.5, 1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// `models`.
+    Models,
+    /// `embeddings/models`.
+    EmbeddingModels,
+    /// `models/count`.
+    Count,
+    /// `models/user`: what the caller may use.
+    UserModels,
+    /// `model/{author}/{slug}`.
+    Model,
+    /// `models/{author}/{slug}/endpoints`.
+    Endpoints,
+    /// `endpoints/zdr`.
+    ZdrEndpoints,
+    /// `providers`.
+    Providers,
 }
 
 /// Why a path is not served.
@@ -65,17 +86,25 @@ pub enum Miss {
 }
 
 /// Every path Weir serves, whole and exact; nothing is normalised.
-const ROUTES: [(&str, &str, Face, Target); 9] = [
+const ROUTES: [(&str, &str, Face, Target); 14] = [
     ("/api/v1/chat/completions", POST, Face::OpenRouter, Target::Inference(Operation::Chat)),
     ("/api/v1/completions", POST, Face::OpenRouter, Target::Inference(Operation::Completion)),
     ("/api/v1/embeddings", POST, Face::OpenRouter, Target::Inference(Operation::Embedding)),
-    ("/api/v1/models", GET, Face::OpenRouter, Target::Models),
+    ("/api/v1/models", GET, Face::OpenRouter, Target::Catalog(Read::Models)),
+    ("/api/v1/models/count", GET, Face::OpenRouter, Target::Catalog(Read::Count)),
+    ("/api/v1/models/user", GET, Face::OpenRouter, Target::Catalog(Read::UserModels)),
+    ("/api/v1/embeddings/models", GET, Face::OpenRouter, Target::Catalog(Read::EmbeddingModels)),
+    ("/api/v1/endpoints/zdr", GET, Face::OpenRouter, Target::Catalog(Read::ZdrEndpoints)),
+    ("/api/v1/providers", GET, Face::OpenRouter, Target::Catalog(Read::Providers)),
     ("/api/v1/generation", GET, Face::OpenRouter, Target::Generation),
     ("/v1/chat/completions", POST, Face::Faithful, Target::Inference(Operation::Chat)),
     ("/v1/completions", POST, Face::Faithful, Target::Inference(Operation::Completion)),
     ("/v1/embeddings", POST, Face::Faithful, Target::Inference(Operation::Embedding)),
-    ("/v1/models", GET, Face::Faithful, Target::Models),
+    ("/v1/models", GET, Face::Faithful, Target::Catalog(Read::Models)),
 ];
+/// What stands before and behind a model's slug in the other paths, all of `GET`.
+const OF_A_MODEL: [(&str, &str, Read); 2] =
+    [("/api/v1/models/", "/endpoints", Read::Endpoints), ("/api/v1/model/", "", Read::Model)];
 const GET: &str = "GET";
 const POST: &str = "POST";
 
@@ -85,13 +114,26 @@ const POST: &str = "POST";
 /// [`Miss::Path`] for a path that is not in the table, [`Miss::Method`] for one that is, with
 /// another method.
 pub fn route(method: &http::Method, path: &str) -> Result<(Face, Target), Miss> {
-    let (_, served, face, target) =
-        ROUTES.iter().find(|(known, ..)| *known == path).ok_or(Miss::Path)?;
+    let whole = ROUTES.iter().find(|(known, ..)| *known == path);
+    let whole = whole.map(|(_, served, face, target)| (*served, *face, *target));
+    let of_a_model =
+        || of_a_model(path).map(|(read, _)| (GET, Face::OpenRouter, Target::Catalog(read)));
+    let (served, face, target) = whole.or_else(of_a_model).ok_or(Miss::Path)?;
     match method.as_str() {
-        method if method == *served => Ok((*face, *target)),
-        "OPTIONS" => Ok((*face, Target::Preflight)),
+        method if method == served => Ok((face, target)),
+        "OPTIONS" => Ok((face, Target::Preflight)),
         _ => Err(Miss::Method(served)),
     }
+}
+
+/// What is read of which model, as its slug stands in the path.
+#[must_use]
+pub fn of_a_model(path: &str) -> Option<(Read, &str)> {
+    OF_A_MODEL.iter().find_map(|(before, behind, read)| {
+        let slug = path.strip_prefix(before)?.strip_suffix(behind)?;
+        let (author, name) = slug.split_once('/')?;
+        (!author.is_empty() && !name.is_empty() && !name.contains('/')).then_some((*read, slug))
+    })
 }
 
 #[cfg(test)]
@@ -108,7 +150,13 @@ mod tests {
             };
             let expected = match target {
                 Target::Inference(operation) => operation.path(),
-                Target::Models => "/models",
+                Target::Catalog(Read::Models) => "/models",
+                Target::Catalog(Read::EmbeddingModels) => "/embeddings/models",
+                Target::Catalog(Read::Count) => "/models/count",
+                Target::Catalog(Read::UserModels) => "/models/user",
+                Target::Catalog(Read::ZdrEndpoints) => "/endpoints/zdr",
+                Target::Catalog(Read::Providers) => "/providers",
+                Target::Catalog(Read::Model | Read::Endpoints) => unreachable!("of a model"),
                 Target::Generation => "/generation",
                 Target::Preflight => unreachable!("no path of its own"),
             };
@@ -124,6 +172,26 @@ mod tests {
         assert_eq!(route(&Method::GET, "/v1/embeddings"), Err(Miss::Method("POST")));
         assert_eq!(route(&Method::HEAD, "/api/v1/models"), Err(Miss::Method("GET")));
         assert_eq!(route(&Method::POST, "/api/v1/generation"), Err(Miss::Method("GET")));
+    }
+
+    #[test]
+    fn a_models_slug_stands_in_its_paths() {
+        let read = |path| route(&Method::GET, path).map(|(_, target)| target);
+        let path = "/api/v1/models/acme/small:free/endpoints";
+        assert_eq!(read(path), Ok(Target::Catalog(Read::Endpoints)));
+        assert_eq!(of_a_model(path), Some((Read::Endpoints, "acme/small:free")));
+        assert_eq!(read("/api/v1/model/acme/small"), Ok(Target::Catalog(Read::Model)));
+        for path in [
+            "/api/v1/models/acme/endpoints",
+            "/api/v1/models//small/endpoints",
+            "/api/v1/models/acme//endpoints",
+            "/api/v1/models/acme/small/x/endpoints",
+            "/api/v1/model/acme",
+            "/v1/model/acme/small",
+        ] {
+            assert_eq!(read(path), Err(Miss::Path), "{path}");
+        }
+        assert_eq!(route(&Method::POST, path), Err(Miss::Method("GET")));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Endpoints for tests of this room and of those that plan with it.
 
 use crate::catalog::{
-    BaseUrl, DataPolicy, Endpoint, HttpVersions, Modalities, Parameters, Probe, Provider, Timeouts,
+    About, BaseUrl, DataPolicy, Endpoint, HttpVersions, Modalities, Parameters, Probe, Provider,
+    Timeouts,
 };
 use crate::dialect::Dialect;
 use crate::price::PriceVersion;
@@ -40,6 +41,7 @@ pub(crate) fn provider(slug: &str) -> Provider {
         keyless: true,
         injects_usage: true,
         drains: false,
+        about: About::default(),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod attempts;
 pub mod budget;
 pub mod credential;
 pub mod discovery;
+pub mod heads;
 pub mod peer;
 pub mod pool;
 pub mod pools;
@@ -19,6 +20,7 @@ use crate::catalog::Provider;
 use crate::endpoint::{Live, Registry, Throttle};
 use crate::selection::Facts;
 use credential::{Credentials, Unsendable};
+use heads::Heads;
 use peer::Untrusted;
 use pool::Pool;
 use pools::Pools;
@@ -29,6 +31,7 @@ pub struct Upstream {
     pub pool: Arc<Pool>,
     pub credentials: Credentials,
     pub throttle: Arc<Throttle>,
+    pub heads: Heads,
 }
 
 /// Why a provider cannot be used as it is configured.
@@ -38,13 +41,15 @@ pub enum Unusable {
     Untrusted(#[from] Untrusted),
     #[error(transparent)]
     Unsendable(#[from] Unsendable),
+    #[error("its base URL cannot be sent: {0}")]
+    BaseUrl(#[from] Box<pingora::Error>),
 }
 
 impl Upstream {
     /// Attaches a provider of a new snapshot to its live state.
     ///
     /// # Errors
-    /// If its TLS settings or a secret cannot be used.
+    /// If its TLS settings, a secret or its base URL cannot be used.
     pub fn attach(
         provider: &Provider,
         pools: &Pools,
@@ -52,7 +57,8 @@ impl Upstream {
     ) -> Result<Self, Unusable> {
         let credentials = Credentials::new(provider, registry)?;
         let pool = pools.attach(provider, &credentials)?;
-        Ok(Self { pool, credentials, throttle: registry.throttle(&provider.slug) })
+        let heads = Heads::new(provider, pool.authority())?;
+        Ok(Self { pool, credentials, throttle: registry.throttle(&provider.slug), heads })
     }
 
     /// All that selection may know of one of this provider's endpoints.

@@ -2,9 +2,10 @@
 
     POST /s/<role>/v1/chat/completions   {"model": ..., "x_chaos": {"id": "...", "<role>": {step}}}
 
-The role is part of the provider's base URL, so several endpoints treat one body differently; steps
-are described in `script.py`, the truth log in `truth.py`. HTTP/1.1 by hand, keep-alive, TLS with
-several certificates. Run alone it prints one JSON line with its ports and serves until it is ended:
+The role is part of the provider's base URL, so several endpoints treat one body differently; where a
+client sends no field of ours, the script is the text of the first message. Steps are described in
+`script.py`, the truth log in `truth.py`. HTTP/1.1 by hand, keep-alive, TLS with several certificates.
+Run alone it prints one JSON line with its ports and serves until it is ended:
 
     python chaos.py --dir DIR [--certs DIR]
 """
@@ -159,7 +160,7 @@ class Connection(asyncio.Protocol):
     async def _answer(self, method: str, target: str, headers: list, body: bytes) -> bool:
         role, operation = _parts(target)
         document = _document(body)
-        chaos = document.get("x_chaos") or {}
+        chaos = _script(document)
         id = str(chaos.get("id", ""))
         hit = self.chaos.hit(id, role)
         self.chaos.truth.write(
@@ -294,6 +295,16 @@ def _document(body: bytes) -> dict:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _script(document: dict) -> dict:
+    """`x_chaos`, a field or the JSON that is the first message."""
+    if "x_chaos" in document:
+        return document["x_chaos"] or {}
+    try:
+        return json.loads(document["messages"][0]["content"])["x_chaos"]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return {}
 
 
 def _head(plan: script.Plan) -> bytes:

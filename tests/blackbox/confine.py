@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ def cgroup(name: str, **limits: int) -> Iterator[tuple[Path, list[str]]]:
             (place / f"{name}.{key}").write_text(str(value))
         yield place, ["sh", "-c", f'echo $$ > {place}/cgroup.procs && exec "$@"', "sh"]
     finally:
+        # A test that failed has left its processes there.
+        for pid in (place / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
         deadline = time.monotonic() + 5
         while True:
             try:

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import clients as sdks  # noqa: E402
 import conf  # noqa: E402
 import never  # noqa: E402
 from upstream import Upstream  # noqa: E402
@@ -35,6 +36,15 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Upstream:
     upstream = Upstream(tmp_path_factory.mktemp("chaos"))
     yield upstream
     upstream.stop()
+
+
+@pytest.fixture(scope="session")
+def clients() -> dict[str, sdks.Client]:
+    """Every client by name; each is started when it is first asked."""
+    named = {name: sdks.Client(name) for name in sdks.OPENAI + sdks.OPENROUTER + sdks.OTHERS}
+    yield named
+    for client in named.values():
+        client.stop()
 
 
 def _deployment(models: dict[str, str], settings: dict | None, changes: dict) -> conf.Deployment:

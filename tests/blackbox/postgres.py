@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from weir import free_ports
+
 HOMES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 USER = {"user": "postgres"} if os.geteuid() == 0 else {}
 
@@ -19,7 +21,7 @@ class Postgres:
     """Started by `start`; its files go with `remove`."""
 
     def __init__(self) -> None:
-        self.bin = HOMES[-1].parent
+        self.bin, self.port, self.held = HOMES[-1].parent, 5432, []
         self.home = Path(tempfile.mkdtemp(prefix="weir-pg-"))
         if USER:
             shutil.chown(self.home, "postgres")
@@ -34,15 +36,30 @@ class Postgres:
     def url(self) -> str:
         return f"postgresql:///postgres?host={self.home}&user=postgres"
 
-    def start(self) -> None:
-        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.home}", "-c", "fsync=off"]
+    def encrypted(self, certificates: Path, leaf: str) -> str:
+        """Starts it again with TLS, on a TCP port of its own; the URL."""
+        self.stop()
+        for end in ("pem", "key"):
+            file = shutil.copy(certificates / f"{leaf}.{end}", self.home / f"server.{end}")
+            if USER:
+                shutil.chown(file, "postgres")
+            os.chmod(file, 0o600)
+        if not self.held:
+            (self.port,) = free_ports(1, self.held)
+        self.start("-c", "listen_addresses=localhost", "-c", "ssl=on",
+                   "-c", f"ssl_cert_file={self.home}/server.pem", "-c", f"ssl_key_file={self.home}/server.key")
+        return f"postgresql://postgres@localhost:{self.port}/postgres?sslmode=require"
+
+    def start(self, *more: str) -> None:
+        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.home}", "-c", "fsync=off",
+                   "-p", str(self.port), *more]
         with open(self.home / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.home / "data", *options],
                 stdout=log, stderr=log, cwd="/", **USER,
             )
         deadline = time.monotonic() + 20
-        while subprocess.run([self.bin / "pg_isready", "-qh", self.home]).returncode != 0:
+        while subprocess.run([self.bin / "pg_isready", "-qh", self.home, "-p", str(self.port)]).returncode != 0:
             assert self.process.poll() is None, (self.home / "log").read_text()
             assert time.monotonic() < deadline, "PostgreSQL does not start"
             time.sleep(0.05)
@@ -69,7 +86,7 @@ class Postgres:
 
     def ask(self, sql: str) -> list[list[str]]:
         """Rows of a query."""
-        command = ["psql", "-h", self.home, "-U", "postgres", "-AtXqF", "\t", "-v", "ON_ERROR_STOP=1", "-c", sql]
+        command = ["psql", "-h", self.home, "-p", str(self.port), "-U", "postgres", "-AtXqF", "\t", "-v", "ON_ERROR_STOP=1", "-c", sql]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         return [line.split("\t") for line in done.stdout.splitlines()]

@@ -14,7 +14,7 @@ attempt, the last repeating). Every field has a default, so `{}` is a good answe
     usage     table | null            usage_at    chunk | choice | every | none (default: chunk if asked)
     usages    one table per event, cumulative or odd (F35)
     eol       "\\n" | "\\r\\n" | "\\r"  comments    comment lines between events
-    pace      s between events        first_delay s between head and first event
+    pace      s between events        first_delay s more (or less) before the first event
     split     event | byte | whole | bytes per piece | {"seed": n} for random pieces
     error     {"at": event, "error": {...}}  an error event instead of that event and what follows
     bad_event {"at": event, "data": text}    this data line before that event

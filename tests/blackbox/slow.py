@@ -87,11 +87,12 @@ class Attack:
     counted: dict[str, float]
 
 
-def attack(weir: Weir, mode: str, clients: int, most: int) -> Attack:
-    """Runs one attack until none of its connections is open, or for so many seconds."""
+def attack(weir: Weir, mode: str, clients: int, most: int, through: tuple[str, ...] = ()) -> Attack:
+    """Runs one attack, started through a command, until none of its connections is open, or for so many
+    seconds."""
     how, deadlines = MODES[mode]
     path = "/api/v1/models" if mode == "read" else PATH
-    command = ["slowhttptest", *how, "-c", str(clients), "-r", str(max(clients // RAMP_SECONDS, 1)), "-i", "1", "-l", str(most), "-p", "5",
+    command = [*through, "slowhttptest", *how, "-c", str(clients), "-r", str(max(clients // RAMP_SECONDS, 1)), "-i", "1", "-l", str(most), "-p", "5",
                "-u", f"http://127.0.0.1:{weir.port}{path}"]
     if mode == "body":
         # It knows no other way to send a key.

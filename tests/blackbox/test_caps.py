@@ -147,7 +147,7 @@ def test_S9_a_refused_request_takes_no_body_and_no_place(run):
             raw.send(head("POST", PATH, [("host", "w"), weir.bearer, ("content-length", "500")]))
             reply = raw.read()
             limited(reply)
-            assert reply.ended_at < 1
+            assert reply.ended_at < 4, "it waits for the body"
     expect.whole(held.read())
     expect.whole(weir.ask())
     held.close()
@@ -216,6 +216,32 @@ def test_S9_requests_beyond_the_total_are_shed(run):
         raw.close()
     weir.settles(0, "in_flight")
     expect.whole(weir.ask())
+
+
+def test_S9_a_shed_request_with_a_small_body_keeps_its_connection(run):
+    """In a crowd connecting again would cost more than all refusals; a body that is announced as large,
+    has no length or waits for a word of Weir's ends the connection as before."""
+    weir = run("a", {"limits": {"requests": 1}}, a=PATIENT)
+    (held,) = busy(weir, 1)
+    _, small = weir.body(stream=False)
+    with weir.connect() as kept:
+        for chunk in (0, 0, 7):
+            reply = kept.ask("POST", PATH, [weir.bearer], small, chunk)
+            assert (reply.status, reply.ended) == (503, "clean")
+            assert reply.headers["connection"] == ("close" if chunk else "keep-alive")
+        assert kept.read_some() == b""
+    for body, more in ((b" " * (64 << 10), []), (b" " * (64 << 10) + b" ", []), (small, [("expect", "100-continue")])):
+        with weir.connect() as raw:
+            reply = raw.ask("POST", PATH, [weir.bearer, *more], body)
+            small_enough = len(body) <= 64 << 10 and not more
+            assert (reply.status, reply.headers["connection"]) == (503, "keep-alive" if small_enough else "close")
+    with weir.connect() as kept:
+        assert kept.ask("POST", PATH, [weir.bearer], small).status == 503
+        expect.whole(held.read())
+        held.close()
+        weir.settles(0, "in_flight")
+        reply = kept.ask("POST", PATH, [weir.bearer], small)
+        assert (reply.status, reply.ended) == (200, "clean")
 
 
 # Descriptors

@@ -1,118 +1,143 @@
-"""The OpenAI SDKs, unchanged but for base URL and key."""
+"""Clients of OpenRouter and of OpenAI, unchanged but for base URL and key."""
 
 import json
-import os
-import subprocess
-from pathlib import Path
+import secrets
 
 import expect
-import openai
 import pytest
+from clients import OPENAI, OPENROUTER, OTHERS, Client
 
-FACES = ["/api/v1", "/v1"]
-SCRIPT = Path(__file__).parents[1] / "node/client.mjs"
-TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
-
-
-def python(weir, face: str, body: dict) -> dict:
-    """What the Python SDK understood."""
-    client = openai.OpenAI(
-        base_url=f"http://127.0.0.1:{weir.port}{face}", api_key=weir.deployment.key,
-        max_retries=0, timeout=10,
-    )
-    seen = {"text": "", "tools": "", "usage": None, "finish": None, "error": None}
-
-    def read(choice, part):
-        seen["text"] += part.content or ""
-        for call in part.tool_calls or []:
-            seen["tools"] += call.function.arguments or ""
-        seen["finish"] = choice.finish_reason or seen["finish"]
-
-    known = {key: body[key] for key in ("model", "messages", "stream", "stream_options", "tools") if key in body}
-    extra = {key: value for key, value in body.items() if key not in known}
-    try:
-        reply = client.chat.completions.create(**known, extra_body=extra)
-        if body.get("stream"):
-            for chunk in reply:
-                for choice in chunk.choices:
-                    read(choice, choice.delta)
-                seen["usage"] = chunk.usage.model_dump() if chunk.usage else seen["usage"]
-        else:
-            read(reply.choices[0], reply.choices[0].message)
-            seen["usage"] = reply.usage.model_dump()
-    except openai.APIError as error:
-        status = getattr(error, "status_code", None)
-        seen["error"] = {"name": type(error).__name__, "status": status, "message": str(error)}
-    return seen
+PLACES = [(name, face) for name in OPENAI for face in ("/api/v1", "/v1")]
+PLACES += [(name, "/api/v1") for name in OPENROUTER + OTHERS]
+# LangChain shows no cost of what it streams; OpenAI's SDKs and LiteLLM show what is there.
+HIDES_COST = {("python-langchain", True)}
+TOOLS = [{"type": "function", "function": {
+    "name": "weather", "description": "The weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}}]
 
 
-def node(weir, face: str, body: dict) -> dict:
-    """What the Node SDK understood."""
-    ask = {"baseURL": f"http://127.0.0.1:{weir.port}{face}", "apiKey": weir.deployment.key, "body": body}
-    done = subprocess.run(
-        ["node", "--input-type=module", "-"], input=SCRIPT.read_text(), text=True, timeout=20,
-        capture_output=True, cwd=os.environ["WEIR_NODE"], env=os.environ | {"WEIR_ASK": json.dumps(ask)},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
-
-
-SDKS = pytest.mark.parametrize("sdk", [python, node], ids=["python", "node"])
+EVERY = pytest.mark.parametrize(
+    ("name", "face"), PLACES, ids=[f"{name}{face.replace('/', '-')}" for name, face in PLACES]
+)
 MODES = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-BOTH = pytest.mark.parametrize("face", FACES)
 
 
-def ask(weir, sdk, face, roles=None, **fields):
-    id, body = weir.body(roles, **fields)
-    seen = sdk(weir, face, json.loads(body))
-    return id, seen
+def place(weir, face: str) -> dict:
+    return {"base_url": f"http://127.0.0.1:{weir.port}{face}", "api_key": weir.deployment.key}
 
 
-@SDKS
+def chat(weir, client: Client, face: str, roles: dict | None = None, key: str | None = None, **fields):
+    """A conversation that the chaos upstream plays by its first message; its id, and what was understood."""
+    id = "s" + secrets.token_hex(10)
+    script = json.dumps({"x_chaos": {"id": id} | (roles or {})})
+    body = {"model": "test/m", "messages": [{"role": "user", "content": script}]} | fields
+    where = place(weir, face) | ({"api_key": key} if key else {})
+    return id, client.ask(do="chat", body=body, **where)
+
+
+def roles(weir, id: str) -> list[str]:
+    return [request["role"] for request in weir.chaos.truth.requests(id)]
+
+
+@EVERY
 @MODES
-@BOTH
-def test_a_conversation(shared, sdk, stream, face):
+def test_a_conversation_with_a_provider_asked_for(shared, clients, name, face, stream):
     options = {"stream_options": {"include_usage": True}} if stream else {}
-    id, seen = ask(shared, sdk, face, stream=stream, **options)
-    assert seen["error"] is None and seen["text"] == expect.WHOLE and seen["finish"] == "stop"
-    assert seen["usage"]["completion_tokens"] == expect.OUTPUT
-    expect.row(shared.rows(id, 1)[0], "a", "ok", "reported", output=expect.OUTPUT)
-
-
-@SDKS
-@MODES
-@BOTH
-def test_tools(shared, sdk, stream, face):
-    _, seen = ask(shared, sdk, face, {"a": {"tools": True}}, stream=stream, tools=TOOLS)
+    id, seen = chat(shared, clients[name], face, stream=stream, **options,
+                    provider={"order": ["b"], "allow_fallbacks": False})
     assert seen["error"] is None
-    assert seen["tools"] == '{"city":"Oslo"}' and seen["finish"] == "tool_calls"
+    assert (seen["text"], seen["finish"], seen["calls"]) == (expect.WHOLE, "stop", [])
+    usage = seen["usage"]
+    assert (usage["prompt"], usage["completion"]) == (expect.INPUT, expect.OUTPUT)
+    if face == "/api/v1" and (name, stream) not in HIDES_COST:
+        assert usage["cost"] == pytest.approx(shared.deployment.cost("b", expect.INPUT, expect.OUTPUT) / 1e12)
+    assert seen.get("provider", "B") == "B", "where a client tells who answered"
+    assert roles(shared, id) == ["b"]
 
 
-@SDKS
+@EVERY
 @MODES
-@BOTH
-@pytest.mark.parametrize("tools", [False, True], ids=["text", "tools"])
-def test_a_failover_is_not_seen(run, sdk, stream, face, tools):
+def test_tools(shared, clients, name, face, stream):
+    id, seen = chat(shared, clients[name], face, {"a": [{"tools": True}, {}]}, stream=stream, tools=TOOLS)
+    assert seen["error"] is None
+    assert seen["calls"] == [["weather", {"city": "Oslo"}]]
+    assert (seen["text"], seen["finish"]) == (expect.WHOLE, "stop")
+    _, last = shared.chaos.truth.requests(id, "a")
+    results = [message for message in json.loads(last["body"])["messages"] if message["role"] == "tool"]
+    assert [(message["tool_call_id"], message["content"]) for message in results] == [("call_1", "rain")]
+
+
+@EVERY
+@MODES
+def test_a_failover_is_not_seen(run, clients, name, face, stream):
     weir = run("ab")
-    asked = {"tools": TOOLS} if tools else {}
-    id, seen = ask(weir, sdk, face, {"a": {"do": "reset"}, "b": {"tools": tools}}, stream=stream, **asked)
-    assert seen["error"] is None
-    assert (seen["text"], seen["tools"]) == (("", '{"city":"Oslo"}') if tools else (expect.WHOLE, ""))
-    assert [row["provider"] for row in weir.rows(id, 2)] == ["a", "b"]
+    id, seen = chat(weir, clients[name], face, {"a": {"do": "reset"}}, stream=stream)
+    assert (seen["error"], seen["text"]) == (None, expect.WHOLE)
+    assert roles(weir, id) == ["a", "b"]
 
 
-@SDKS
-@BOTH
-def test_errors_become_the_sdks_own(shared, sdk, face):
-    _, seen = ask(shared, sdk, face, model="acme/x")
-    assert seen["error"]["name"] == "BadRequestError" and seen["error"]["status"] == 400
-    assert "acme/x is not a valid model ID" in seen["error"]["message"]
+ALL_FAIL = {"a": {"status": 503}, "b": {"status": 500}}
+ALL_LIMIT = {"a": {"status": 429}, "b": {"status": 429}}
+REFUSALS = {
+    "unknown model": (400, "acme/x is not a valid model ID", {"model": "acme/x"}, None),
+    "bad key": (401, "User not found.", {}, "sk-or-v1-" + "0" * 64),
+    "no provider": (404, "No allowed providers are available", {"provider": {"only": ["nobody"]}}, None),
+    "no policy": (404, "No endpoints found matching your data policy", {"provider": {"zdr": True}}, None),
+    "failed": (502, "Provider returned error", {"roles": ALL_FAIL}, None),
+    "limited": (429, "Provider returned error", {"roles": ALL_LIMIT}, None),
+}
 
 
-@SDKS
-@BOTH
-def test_a_cut_stream_raises(run, sdk, face):
+@EVERY
+@MODES
+def test_errors_become_the_clients_own(run, clients, name, face, stream):
+    weir = run("ab")
+    for case, (status, message, fields, key) in REFUSALS.items():
+        fields = {"stream": stream} | fields
+        _, seen = chat(weir, clients[name], face, fields.pop("roles", None), key, **fields)
+        error = seen["error"]
+        assert error, (case, seen)
+        assert "Validation" not in error["name"], (case, error)
+        assert error["status"] == status and message in error["message"], (case, error)
+
+
+@EVERY
+def test_a_cut_stream_raises(run, clients, name, face):
     """A caller must not take half an answer for a whole one."""
     weir = run("a")
-    _, seen = ask(weir, sdk, face, {"a": {"cut": {"event": 2, "how": "reset"}}}, stream=True)
+    _, seen = chat(weir, clients[name], face, {"a": {"cut": {"event": 2, "how": "reset"}}}, stream=True)
     assert seen["error"] is not None, seen
+
+
+@pytest.mark.parametrize("name", OPENAI + OPENROUTER)
+def test_models_are_listed(shared, clients, name):
+    seen = clients[name].ask(do="models", **place(shared, "/api/v1"))
+    assert seen["error"] is None
+    first, second = sorted(seen["models"], key=lambda model: model["id"])
+    assert (first["id"], second["id"]) == ("test/m", "test/n")
+    assert first["pricing"]["prompt"] == "0.000001"
+
+
+def test_litellm_lists_what_its_key_may_use(shared, clients):
+    seen = clients["python-litellm"].ask(do="models", **place(shared, "/api/v1"))
+    assert sorted(model["id"] for model in seen["models"]) == ["test/m", "test/n"]
+
+
+@pytest.mark.parametrize("name", OPENROUTER)
+def test_the_catalogue_is_read_by_every_route(shared, clients, name):
+    seen = clients[name].ask(do="catalogue", **place(shared, "/api/v1"))
+    assert seen["error"] is None
+    read = {key: sorted(value) if isinstance(value, list) else value for key, value in seen["catalogue"].items()}
+    assert read == {
+        "count": 2, "user": ["test/m", "test/n"], "model": "test/m", "endpoints": ["a", "b"], "zdr": [],
+        "providers": ["a", "b", "c"],
+    }
+
+
+@pytest.mark.parametrize("name", OPENROUTER)
+def test_a_generation_is_read_back(shared, clients, name):
+    answer = shared.ask(stream=False)
+    seen = clients[name].ask(do="generation", id=answer.json()["id"], **place(shared, "/api/v1"))
+    assert seen["error"] is None
+    assert seen["generation"]["id"] == answer.json()["id"]

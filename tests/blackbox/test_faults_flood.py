@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import expect
@@ -116,3 +116,25 @@ def test_F41_a_document_of_100_mib_streams_through(run, path):
     want.update(last.encode())
     assert (digest.status, digest.length, digest.sha256.digest()) == (200, length, want.digest())
     expect.row(weir.rows(id, 1)[0], "a", "ok", "reported", input=11, output=7)
+
+
+def test_memory_comes_back_after_a_load(run):
+    """Half of it at least, though nobody asks for anything any more."""
+    limits = {"connections": 1_000, "connections_per_address": 1_000}
+    weir = run("a", {"limits": limits}, a={"connect": "9s", "first_content": "20s", "idle": "20s", "total": "60s"})
+    for _ in range(20):
+        expect.whole(weir.ask())
+    before = status(weir, "VmRSS")
+    with ExitStack() as stack:
+        step = {"a": {"text": ["word "] * 40, "pace": 0.5, "first_delay": -0.5}}
+        opened = [stack.enter_context(weir.asking(step))[1] for _ in range(400)]
+        for raw in opened:
+            raw.read_until(b"word")
+        grown = status(weir, "VmRSS") - before
+        for raw in opened:
+            raw.reset()
+    weir.settles(0, "in_flight")
+    deadline = time.monotonic() + 30
+    while (left := status(weir, "VmRSS") - before) > grown / 2:
+        assert time.monotonic() < deadline, f"{left / MIB:.1f} MiB of {grown / MIB:.1f} stay"
+        time.sleep(0.2)

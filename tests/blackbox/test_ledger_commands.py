@@ -60,6 +60,29 @@ def test_rows_and_metrics_agree_to_the_last_token(run):
     assert done.returncode == 1 and "cost of test/m at" in done.stdout
 
 
+def test_a_providers_export_is_compared_by_day_and_model(run, tmp_path):
+    weir = served(run)
+    sums: dict[tuple, list[int]] = {}
+    for row in weir.ledger.rows(provider="a"):
+        day = time.strftime("%Y-%m-%d", time.gmtime(row["ended_us"] / 1e6))
+        own = sums.setdefault((day, row["upstream_model"]), [0, 0, 0])
+        counts = (row["source"] != "none", row["input"] + row["cache_read"], row["output"] + row["reasoning"])
+        sums[day, row["upstream_model"]] = [a + b for a, b in zip(own, counts)]
+
+    def compared(more: int) -> subprocess.CompletedProcess:
+        lines = [f"{day},{model},{calls},{prompt},{tokens + more}" for (day, model), (calls, prompt, tokens) in sums.items()]
+        export = tmp_path / "export.csv"
+        export.write_text("\n".join(["date,model,requests,input_tokens,Tokens out", *lines]) + "\n")
+        return weir_says("reconcile", "--conf", weir.conf, "--usage", export, "--provider", "a",
+                         "--column", "tokens out=completion")
+
+    assert sum(own[2] for own in sums.values()) > 0
+    done = compared(0)
+    assert done.returncode == 0 and f"export: {3 * len(sums)} sums, 0 differ" in done.stdout, done.stdout + done.stderr
+    done = compared(7)
+    assert done.returncode == 1 and done.stdout.count("exported (+7)") == len(sums), done.stdout
+
+
 def test_usage_says_the_same_in_every_form(run):
     weir = served(run)
     rows = json.loads(weir_says("usage", "--conf", weir.conf, "--by", "provider", "--json").stdout)

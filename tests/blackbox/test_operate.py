@@ -314,8 +314,12 @@ def test_an_address_that_fails_its_probes_is_down_and_no_longer_asked(run):
 
 
 def test_the_shipped_configuration_offers_models_by_several_real_providers():
-    models = tomllib.loads((ROOT / "conf/models.toml").read_text())["model"]
-    providers = {entry["slug"] for entry in tomllib.loads((ROOT / "conf/providers.toml").read_text())["provider"]}
+    def tables(file: str, name: str) -> list[dict]:
+        texts = [(ROOT / directory / file).read_text() for directory in ("conf", "conf/catalog")]
+        return [table for text in texts for table in tomllib.loads(text)[name]]
+
+    models = tables("models.toml", "model")
+    providers = {entry["slug"] for entry in tables("providers.toml", "provider")}
     assert providers >= {"openai", "groq", "deepinfra", "together", "mistral", "vllm"}
     offered = [{endpoint["provider"] for endpoint in model["endpoint"]} for model in models]
     assert any(len(by) > 2 for by in offered) and set().union(*offered) == providers

@@ -12,8 +12,9 @@ import pytest
 from client import head
 from confine import busy_seconds, cgroup, controller, disk, network, root
 from h2client import H2Caller
-from test_edges import served
+from test_edges import closed, served
 from upstream import Upstream
+from weir import request
 
 PATH = "/v1/chat/completions"
 PLENTY = {"limits": {"connections": 1000, "connections_per_address": 1000, "requests": 1000}}
@@ -123,9 +124,10 @@ def test_F60_a_flood_of_connections_leaves_operators_and_good_callers_alone(run)
 
 
 @controller("memory")
-def test_F76_bodies_are_shed_before_memory_runs_out(run):
+@pytest.mark.parametrize("bound", [{"buffered_bytes": "48MiB"}, {}], ids=["as configured", "as the group allows"])
+def test_F76_bodies_are_shed_before_memory_runs_out(run, bound):
     """40 callers send 8 MiB each, twice what the process may have in all."""
-    weir = run("a", {"limits": {"body_bytes": "16MiB", "buffered_bytes": "48MiB", "body_timeout": "20s"}})
+    weir = run("a", {"limits": {"body_bytes": "16MiB", "body_timeout": "20s"} | bound})
     with cgroup("memory", limit_in_bytes=160 << 20) as (place, prefix):
         again(weir, prefix)
         large = b" " * (8 << 20)
@@ -138,15 +140,78 @@ def test_F76_bodies_are_shed_before_memory_runs_out(run):
             for raw in callers:
                 raw.send(large[:-1])
                 operators(weir, 1)
-            shed = weir.metric("body_shed_total")
+            shed = weir.metric("body_shed_total") + weir.metric("requests_shed_total", cap="memory")
             assert shed >= 30, shed
             assert weir.running(), "it was killed"
             for raw in callers:
                 raw.send(large[-1:])
             statuses = [raw.read().status for raw in callers]
         assert statuses.count(503) == shed and set(statuses) <= {503, 400}, statuses
-        recovers(weir)
-        assert int((place / "memory.failcnt").read_text()) == 0
+        recovers(weir, 15)
+        assert "oom_kill 0" in (place / "memory.oom_control").read_text()
+        weir.stop()
+
+
+@controller("memory")
+def test_F76_streams_are_shed_before_the_control_group_is_full(run):
+    """Many more open streams than fit; those that were begun go on to their end."""
+    limits = {"connections": 9_000, "connections_per_address": 9_000}
+    weir = run("a", {"limits": limits}, a={"connect": "9s", "first_content": "20s", "idle": "20s", "total": "60s"})
+    with cgroup("memory", limit_in_bytes=100 << 20) as (place, prefix):
+        again(weir, prefix)
+        with contextlib.ExitStack() as stack:
+            begun, refused = [], 0
+            while refused < 20:
+                assert len(begun) < 4_000, "nothing is shed"
+                raw = stack.enter_context(weir.connect(20))
+                _, body = weir.body({"a": {"text": ["word "] * 10, "pace": 1.0, "first_delay": -1.0}}, stream=True)
+                raw.send(request(PATH, [weir.bearer], body))
+                raw.read_until(b"\r\n\r\n")
+                if raw.buffer.startswith(b"HTTP/1.1 200"):
+                    begun.append(raw)
+                    continue
+                reply = raw.read()
+                assert reply.status == 503 and reply.headers["retry-after"] == "1", reply
+                refused += 1
+            operators(weir)
+            assert weir.metric("requests_shed_total", cap="memory") == refused
+            weir.logged("memory runs out")
+            assert all(raw.read().done for raw in begun)
+        recovers(weir, 15)
+        weir.logged("memory suffices again")
+        assert "oom_kill 0" in (place / "memory.oom_control").read_text()
+        weir.stop()
+
+
+def squeeze(weir, place, share: float, level: str) -> None:
+    """Brings the group's limit down to where what is used is this share of it."""
+    deadline = time.monotonic() + 10
+    while f"level={level}" not in weir.log.read_text():
+        assert time.monotonic() < deadline, f"it is not {level}"
+        (place / "memory.limit_in_bytes").write_text(str(int(weir.metric("memory_used_bytes") / share)))
+        time.sleep(0.2)
+
+
+@controller("memory")
+def test_F76_each_level_begins_and_ends_with_the_limit(run):
+    """The group's limit comes down to what is used already, and goes up again."""
+    weir = run("a")
+    with cgroup("memory", limit_in_bytes=400 << 20) as (place, prefix):
+        again(weir, prefix)
+        with weir.connect() as kept:
+            served(kept, weir)
+            squeeze(weir, place, 0.90, "Shedding")
+            reply = kept.ask("POST", PATH, [weir.bearer], weir.body(stream=False)[1])
+            assert (reply.status, reply.headers["retry-after"], reply.headers["connection"]) == (503, "1", "close")
+        squeeze(weir, place, 0.97, "Closing")
+        with weir.connect() as raw:
+            assert closed(raw, 5) is not None
+        assert weir.metric("conn_refused_total", cap="memory") == 1
+        assert weir.metric("requests_shed_total", cap="memory") == 1
+        operators(weir)
+        (place / "memory.limit_in_bytes").write_text(str(400 << 20))
+        weir.logged("memory suffices again")
+        expect.whole(weir.ask())
         weir.stop()
 
 

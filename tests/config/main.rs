@@ -183,7 +183,7 @@ fn a_missing_file_is_named_and_hides_nothing() {
     let shown = text(&output);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(shown.lines().count(), 2, "{shown}");
-    assert!(shown.contains("providers.toml:0: file: cannot be read"), "{shown}");
+    assert!(shown.contains("providers.toml: file: cannot be read"), "{shown}");
     assert!(shown.contains("key[0].name: expected a string"), "{shown}");
 }
 

@@ -3,7 +3,9 @@
 use crate::case;
 use std::sync::Arc;
 use std::time::Duration;
-use weir::catalog::{BaseUrl, DataPolicy, Endpoint, HttpVersions, Probe, Provider, Tier, Timeouts};
+use weir::catalog::{
+    About, BaseUrl, DataPolicy, Endpoint, HttpVersions, Probe, Provider, Tier, Timeouts,
+};
 use weir::dialect::Dialect;
 use weir::price::{PriceVersion, complete, parse_usd};
 use weir::selection::{Candidate, Facts, Grade};
@@ -89,6 +91,7 @@ fn endpoint(case: &case::Endpoint) -> Endpoint {
         keyless: !case.dormant,
         injects_usage: true,
         drains: false,
+        about: About::default(),
     };
     let tier = |word: &String| Tier::ALL.iter().find(|(known, _)| known == word).unwrap().1;
     Endpoint {

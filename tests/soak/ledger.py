@@ -38,13 +38,14 @@ def environment(numbers: dict) -> dict[str, str]:
 def parts(quick: bool) -> dict[str, tuple[dict, tuple[list[object], dict[str, str]]]]:
     """Each with what it does how often, and the command for it."""
     kills, cuts, mutations = (50, 24, 10_000) if quick else (10_000, 1_000, 1_000_000)
-    points = "some" if quick else "all"
+    points, replays = ("some", 5) if quick else ("all", 100)
     return {
         "kills": ({"kills": kills}, pytest("test_kill.py", kills=kills)),
         "power_cuts": ({"cuts": cuts}, pytest("test_ledger_power.py", power_cuts=cuts)),
         "fault_points": ({"points": points}, nextest("binary(ledger_faults)", points=points)),
         "mutations": ({"mutations": mutations}, nextest("test(ten_thousand_mutations)", mutations=mutations)),
-        "sinks": ({}, pytest("test_ledger_sinks.py")),
+        "sinks": ({"replays": replays}, pytest("test_ledger_sinks.py", replays=replays)),
+        "nats": ({"replays": replays}, pytest("test_ledger_nats.py", replays=replays)),
     }
 
 

@@ -34,10 +34,10 @@ PATH = "/api/v1/chat/completions"
 GOODPUT, WAIT = 0.9, 1.0
 
 
-def offer(weir: Weir, connections: int, seconds: float, rate: float) -> dict:
+def offer(weir: Weir, connections: int, seconds: float, rate: float, mode: str = "slow") -> dict:
     """What came of this many requests a second."""
     address = f"127.0.0.1:{weir.port}"
-    command = [EXAMPLES / "bench-load", address, PATH, weir.deployment.key, "slow", str(connections), str(seconds), str(rate)]
+    command = [EXAMPLES / "bench-load", address, PATH, weir.deployment.key, mode, str(connections), str(seconds), str(rate)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True)
     return json.loads(done.stdout)
 

@@ -14,7 +14,7 @@ fn chat(more: Value) -> Ask {
 fn usage_counts_exactly_the_events_of_the_stream() {
     let asked = chat(json!({"stream": true, "stream_options": {"include_usage": true}}));
     for tokens in [0, 1, 7, 500] {
-        let answer = Answer::new(&asked, Operation::Chat, tokens, (1, 2));
+        let answer = Answer::new(&asked, Operation::Chat, tokens, (1, 2, 0));
         assert_eq!(answer.events().count() as u64, tokens);
         let closing = answer.closing();
         assert_eq!(closing[0]["choices"][0]["finish_reason"], "stop");
@@ -27,7 +27,7 @@ fn usage_counts_exactly_the_events_of_the_stream() {
 #[test]
 fn the_stream_spells_the_whole() {
     let asked = chat(json!({}));
-    let answer = Answer::new(&asked, Operation::Chat, 90, (1, 2));
+    let answer = Answer::new(&asked, Operation::Chat, 90, (1, 2, 0));
     let spelled: String = answer
         .events()
         .map(|event| event["choices"][0]["delta"]["content"].as_str().unwrap().to_owned())
@@ -39,14 +39,14 @@ fn the_stream_spells_the_whole() {
 #[test]
 fn usage_is_streamed_only_when_asked_for() {
     let asked = chat(json!({"stream": true}));
-    assert_eq!(Answer::new(&asked, Operation::Chat, 3, (1, 2)).closing().len(), 1);
+    assert_eq!(Answer::new(&asked, Operation::Chat, 3, (1, 2, 0)).closing().len(), 1);
 }
 
 #[test]
 fn a_limit_cuts_and_says_so_and_an_exact_limit_does_not() {
     let finish = |limit: u64| {
         let asked = chat(json!({"max_tokens": limit}));
-        let whole = Answer::new(&asked, Operation::Chat, 5, (1, 2)).whole();
+        let whole = Answer::new(&asked, Operation::Chat, 5, (1, 2, 0)).whole();
         (
             whole["usage"]["completion_tokens"].as_u64().unwrap(),
             whole["choices"][0]["finish_reason"].as_str().unwrap().to_owned(),
@@ -63,7 +63,7 @@ fn a_tool_call_has_arguments_of_its_schema() {
                             "unit": {"enum": ["c", "f"]}});
     let asked = chat(json!({"tools": [{"type": "function", "function":
         {"name": "weather", "parameters": {"type": "object", "properties": properties}}}]}));
-    let answer = Answer::new(&asked, Operation::Chat, 50, (1, 2));
+    let answer = Answer::new(&asked, Operation::Chat, 50, (1, 2, 0));
     let call = &answer.whole()["choices"][0]["message"]["tool_calls"][0];
     assert_eq!(call["function"]["name"], "weather");
     let arguments: Value =
@@ -83,7 +83,7 @@ fn a_tool_call_has_arguments_of_its_schema() {
 #[test]
 fn completions_answer_in_text() {
     let asked = ask(json!({"model": "m", "prompt": "once"}));
-    let answer = Answer::new(&asked, Operation::Completion, 2, (1, 2));
+    let answer = Answer::new(&asked, Operation::Completion, 2, (1, 2, 0));
     assert_eq!(answer.whole()["choices"][0]["text"], "Lorem ipsum");
     assert!(answer.opening().is_none());
 }

@@ -4,6 +4,7 @@ use crate::ledger::record::{Record, flag};
 use crate::meter::Finish;
 use crate::request::route::{Face, Operation};
 use rusqlite::{Result, Statement};
+use std::io::{self, Write};
 
 /// Columns of `attempt`; the usage kinds stand at their label.
 pub(in crate::ledger) const NAMES: [&str; 56] = [
@@ -168,25 +169,25 @@ fn walk_intent(record: &Record, put: &mut dyn FnMut(Cell<'_>)) {
     put(Cell::maybe(intent.max_tokens));
 }
 
-/// A record as an object with a member per column; byte strings in hex, `delivered` as an array.
-pub(in crate::ledger) fn json(record: &Record) -> serde_json::Map<String, serde_json::Value> {
-    let mut object = serde_json::Map::new();
-    let mut names = NAMES.iter();
+/// Appends a record as a JSON object with a member per column; byte strings in hex, `delivered` as an
+/// array.
+pub(in crate::ledger) fn put_json(out: &mut Vec<u8>, record: &Record) {
+    let (mut names, mut before) = (NAMES.iter(), '{');
     cells(record, |cell| {
         let Some(name) = names.next() else { return };
-        let value = match cell {
-            Cell::Null => serde_json::Value::Null,
-            Cell::Int(value) => (value as i64).into(),
-            Cell::Bool(value) => value.into(),
-            Cell::Text(text) if *name == "delivered" => {
-                serde_json::from_str(text).unwrap_or_default()
-            }
-            Cell::Text(text) => text.into(),
-            Cell::Blob(bytes) => hex::encode(bytes).into(),
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{before}\"{name}\":");
+        before = ',';
+        let _ = match cell {
+            Cell::Null => write!(out, "null"),
+            Cell::Int(value) => write!(out, "{value}"),
+            Cell::Bool(value) => write!(out, "{value}"),
+            Cell::Text(array) if *name == "delivered" => write!(out, "{array}"),
+            Cell::Text(text) => serde_json::to_writer(&mut *out, text).map_err(io::Error::from),
+            Cell::Blob(bytes) => write!(out, "\"{}\"", hex::encode(bytes)),
         };
-        object.insert((*name).to_owned(), value);
     });
-    object
+    out.push(b'}');
 }
 
 /// Binds a record to a statement with one parameter per column.

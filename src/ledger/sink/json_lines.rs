@@ -69,8 +69,8 @@ impl JsonLines {
 
 impl JsonLines {
     /// Whether a row was written before. Only one that a later epoch recovered can have been.
-    fn is_written(&mut self, row: &Record, epoch: u64) -> io::Result<bool> {
-        if row.key.epoch == epoch {
+    fn is_written(&mut self, row: &Record, epoch: Option<u64>) -> io::Result<bool> {
+        if Some(row.key.epoch) == epoch {
             return Ok(false);
         }
         if self.written.is_none() {
@@ -135,21 +135,23 @@ impl Sink for JsonLines {
             next = State { file: next.file + 1, bytes: 0, ..next };
             self.file = open(&self.directory, next.file)?;
         }
+        let epoch = batch.cursor.map(|(_, at)| at.epoch);
         let mut lines = Vec::new();
         let mut duplicates = 0;
         for row in batch.rows {
-            if self.is_written(row, batch.cursor.epoch)? {
+            if self.is_written(row, epoch)? {
                 duplicates += 1;
                 continue;
             }
-            serde_json::to_writer(&mut lines, &columns::json(row)).map_err(io::Error::from)?;
+            columns::put_json(&mut lines, row);
             lines.push(b'\n');
         }
         self.file.write_all(&lines)?;
         self.file.sync_data()?;
         next.bytes += lines.len() as u64;
-        let Position { epoch, segment, offset } = batch.cursor;
-        next.cursor = Some(Cursor { node: batch.node, epoch, segment, offset });
+        if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
+            next.cursor = Some(Cursor { node, epoch, segment, offset });
+        }
         let text = serde_json::to_vec(&next).map_err(io::Error::from)?;
         replace(&self.directory.join("cursor"), &text)?;
         self.state = next;
@@ -169,7 +171,7 @@ mod tests {
     fn deliver(sink: &mut JsonLines, rows: std::ops::RangeInclusive<u64>) {
         let cursor = Position { epoch: 1, segment: 0, offset: *rows.end() };
         let rows: Vec<_> = rows.map(testing::record).collect();
-        sink.deliver(&Batch { node: NODE, rows: &rows, prices: &[], cursor }).unwrap();
+        sink.deliver(&Batch { rows: &rows, prices: &[], cursor: Some((NODE, cursor)) }).unwrap();
     }
 
     fn rows(directory: &Path) -> Vec<u64> {
@@ -203,7 +205,7 @@ mod tests {
         // A later epoch recovers three of them from their slots, and one that nobody has.
         let recovered: Vec<_> = [2, 9, 22, 23].map(testing::record).into();
         let cursor = Position { epoch: 2, segment: 0, offset: 9 };
-        let batch = Batch { node: NODE, rows: &recovered, prices: &[], cursor };
+        let batch = Batch { rows: &recovered, prices: &[], cursor: Some((NODE, cursor)) };
         let receipt = open().deliver(&batch).unwrap();
         assert_eq!((receipt.inserted, receipt.duplicates), (1, 3));
         assert_eq!(rows(place.path()), (1..=23).collect::<Vec<_>>());

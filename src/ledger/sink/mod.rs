@@ -3,9 +3,11 @@
 pub(super) mod columns;
 pub(super) mod dead_letter;
 mod json_lines;
+pub(super) mod nats;
+pub(super) mod poison;
 mod postgres;
 pub(super) mod sqlite;
-mod stored;
+pub(super) mod stored;
 
 use super::record::Record;
 use crate::usage::KINDS;
@@ -23,6 +25,8 @@ pub enum Target {
     JsonLines { directory: PathBuf, rotate_bytes: u64 },
     /// A connection string, `postgresql://...` or `host=... user=...`.
     Postgres(SecretString),
+    /// A JetStream stream of the servers at these comma-separated addresses, `nats://...`.
+    Nats { urls: SecretString, stream: String },
 }
 
 impl Target {
@@ -33,6 +37,7 @@ impl Target {
             Self::Sqlite(_) => "sqlite",
             Self::JsonLines { .. } => "jsonl",
             Self::Postgres(_) => "postgres",
+            Self::Nats { .. } => "nats",
         }
     }
 
@@ -44,6 +49,7 @@ impl Target {
                 Box::new(json_lines::JsonLines::open(directory, *rotate_bytes)?)
             }
             Self::Postgres(url) => Box::new(postgres::Postgres::open(url)?),
+            Self::Nats { urls, stream } => Box::new(nats::Nats::open(urls, stream)?),
         })
     }
 }
@@ -64,11 +70,12 @@ pub(super) struct Price {
 }
 
 /// What one transaction writes.
+#[derive(Clone, Copy)]
 pub(super) struct Batch<'a> {
-    pub(super) node: [u8; 16],
     pub(super) rows: &'a [Record],
     pub(super) prices: &'a [Price],
-    pub(super) cursor: Position,
+    /// The node whose records are then delivered up to there; `None` leaves the cursor.
+    pub(super) cursor: Option<([u8; 16], Position)>,
 }
 
 /// What became of a batch's rows.
@@ -105,6 +112,8 @@ pub enum SinkError {
     Sqlite(#[from] rusqlite::Error),
     #[error("{}", postgres::why(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    #[error("{0}")]
+    Nats(String),
     #[error(transparent)]
     File(#[from] io::Error),
     #[error("no answer within {} s", .0.as_secs())]

@@ -14,13 +14,19 @@ use futures::SinkExt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use rustls::crypto::ring::default_provider;
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, Transaction};
+use tokio_postgres::{Client, Config, Connection, NoTls, Transaction};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Longest wait for a connection, and for a batch; the server gives up a statement before.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -44,9 +50,10 @@ impl Postgres {
         config.connect_timeout(CONNECT).application_name("weir");
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connecting = async {
-            let (client, connection) = config.connect(NoTls).await?;
-            // Ends with the client; its error is what the client's next call says.
-            tokio::spawn(connection);
+            let client = match config.get_ssl_mode() {
+                SslMode::Require => serving(config.connect(tls()?).await?),
+                _ => serving(config.connect(NoTls).await?),
+            };
             prepare(&client).await?;
             Ok::<_, SinkError>(client)
         };
@@ -54,6 +61,29 @@ impl Postgres {
         let client = runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
         Ok(Self { runtime, client, months: BTreeSet::new() })
     }
+}
+
+/// A client whose connection is served. That ends with the client; its error is what the client's next
+/// call says.
+fn serving<S, T>((client, connection): (Client, Connection<S, T>)) -> Client
+where
+    Connection<S, T>: Future + Send + 'static,
+    <Connection<S, T> as Future>::Output: Send,
+{
+    tokio::spawn(connection);
+    client
+}
+
+/// Trusts the system's authorities, or those in the file that `SSL_CERT_FILE` names.
+fn tls() -> Result<MakeRustlsConnect, SinkError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
 }
 
 async fn prepare(client: &Client) -> Result<(), SinkError> {
@@ -145,15 +175,13 @@ async fn deliver(
         let sql = "INSERT INTO weir.price (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         transaction.execute(sql, &[&&hash[..], &text]).await?;
     }
-    let Position { epoch, segment, offset } = batch.cursor;
-    transaction
-        .execute(
-            "INSERT INTO weir.cursor (node, epoch, segment, \"offset\") VALUES ($1, $2, $3, $4)
-             ON CONFLICT (node) DO UPDATE SET
-             epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\"",
-            &[&&batch.node[..], &(epoch as i64), &(segment as i64), &(offset as i64)],
-        )
-        .await?;
+    if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
+        let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\")
+            VALUES ($1, $2, $3, $4) ON CONFLICT (node) DO UPDATE SET
+            epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\"";
+        let at = [epoch as i64, segment as i64, offset as i64];
+        transaction.execute(sql, &[&&node[..], &at[0], &at[1], &at[2]]).await?;
+    }
     transaction.commit().await?;
     months.extend(fresh);
     Ok(receipt)

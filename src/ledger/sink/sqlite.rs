@@ -3,12 +3,13 @@
 //! `synchronous = FULL`: a commit that returned survives a power cut, so the cursor may be trusted
 //! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
 
-use super::columns::{self, NAMES};
+use super::columns::{self, Cell, NAMES};
 use super::{Batch, Position, Receipt, Sink, SinkError, stored};
 use crate::ledger::record::{Record, RecordKey, flag};
 use crate::price::PriceVersion;
+use rusqlite::types::ValueRef;
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,6 +17,12 @@ use std::time::Duration;
 
 /// How long one statement waits for another process's lock; the deliverer retries beyond.
 const BUSY: Duration = Duration::from_millis(200);
+
+/// Pages of the log after which it is moved into the database: an index page that each batch writes
+/// again is moved once. 16 MiB.
+const LOG_PAGES: u32 = 4_096;
+/// KiB of pages kept in memory, so that a batch is written once, at its commit.
+const CACHE_KIB: i32 = 8 << 10;
 
 /// Each brings the database from the version of its index to the next; append only.
 const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
@@ -33,6 +40,8 @@ impl Sqlite {
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         migrate(&mut connection)?;
         settle_log(&connection)?;
         let marks = vec!["?"; NAMES.len()].join(",");
@@ -101,14 +110,15 @@ impl Sink for Sqlite {
                 )?
                 .execute(params![&price.hash[..], text])?;
         }
-        let Position { epoch, segment, offset } = batch.cursor;
-        transaction
-            .prepare_cached(
-                "INSERT INTO cursor (node, epoch, segment, offset) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (node) DO UPDATE
-                 SET epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset",
-            )?
-            .execute(params![&batch.node[..], epoch, segment, offset])?;
+        if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO cursor (node, epoch, segment, offset) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (node) DO UPDATE SET
+                     epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset",
+                )?
+                .execute(params![&node[..], epoch, segment, offset])?;
+        }
         transaction.commit()?;
         Ok(receipt)
     }
@@ -129,13 +139,28 @@ fn insert(
             continue;
         }
         let key = params![&record.key.node[..], record.key.epoch as i64, record.key.seq as i64];
-        let stored = transaction.prepare_cached(select)?.query_row(key, stored::read)?;
+        let stored = transaction.prepare_cached(select)?.query_row(key, stored_row)?;
         match same(&stored, record) {
             true => receipt.duplicates += 1,
             false => receipt.conflicts += 1,
         }
     }
     Ok(receipt)
+}
+
+/// Reads a row whose columns are [`NAMES`].
+fn stored_row(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let cell = |at| match row.get_ref(at).ok()? {
+        ValueRef::Null => Some(Cell::Null),
+        ValueRef::Integer(value) => Some(Cell::Int(value.into())),
+        ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Cell::Text),
+        ValueRef::Blob(bytes) => Some(Cell::Blob(bytes)),
+        ValueRef::Real(_) => None,
+    };
+    stored::read(&cell).map_err(|unreadable| {
+        let (at, of) = (unreadable.0, rusqlite::types::Type::Null);
+        rusqlite::Error::FromSqlConversionFailure(at, of, unreadable.into())
+    })
 }
 
 /// Whether a stored row is this record; where it had to be saturated the key decides.
@@ -167,12 +192,16 @@ impl Reader {
         Ok(statement.exists(params![&key.node[..], key.epoch as i64, key.seq as i64])?)
     }
 
+    pub(in crate::ledger) fn count(&self) -> Result<u64, SinkError> {
+        Ok(self.0.query_row("SELECT count(*) FROM attempt", [], |row| row.get(0))?)
+    }
+
     /// Every row in order of its key.
     pub(in crate::ledger) fn each(&self, mut take: impl FnMut(Record)) -> Result<(), SinkError> {
         let names = NAMES.join(",");
         let mut statement =
             self.0.prepare(&format!("SELECT {names} FROM attempt ORDER BY node, epoch, seq"))?;
-        for row in statement.query_map([], stored::read)? {
+        for row in statement.query_map([], stored_row)? {
             take(row?);
         }
         Ok(())
@@ -199,7 +228,7 @@ impl Reader {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {names} FROM attempt WHERE generation_id = ?1 ORDER BY attempt, epoch, seq"
         ))?;
-        let rows = statement.query_map([id], stored::read)?;
+        let rows = statement.query_map([id], stored_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
@@ -223,7 +252,7 @@ mod tests {
         let version = testing::price();
         let price = Price { hash: version.hash, unit: version.unit };
         let cursor = Position { epoch: 1, segment: 2, offset };
-        sqlite.deliver(&Batch { node: NODE, rows, prices: &[price], cursor }).unwrap()
+        sqlite.deliver(&Batch { rows, prices: &[price], cursor: Some((NODE, cursor)) }).unwrap()
     }
 
     #[test]

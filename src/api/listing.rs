@@ -1,0 +1,145 @@
+//! Lists of models: rows are made once for each snapshot, queries only choose among them.
+
+use super::models::Offer;
+use super::query::{Query, Shown};
+use crate::catalog::{Endpoint, Model};
+use crate::request::route::Face;
+use bytes::Bytes;
+use serde_json::json;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Every model that can be served, as `GET models` shows it.
+#[derive(Debug, Default)]
+pub struct Listing {
+    models: Vec<Arc<Model>>,
+    /// JSON by slug, for an asker who may use every endpoint.
+    rows: HashMap<Arc<str>, Box<str>>,
+    /// Bodies without a query: of OpenRouter's face, then of the faithful one.
+    whole: [Bytes; 2],
+}
+
+/// Who asks, and for what.
+pub struct View<'a> {
+    /// Path of the request, for the link to the next page.
+    pub path: &'a str,
+    /// What follows the question mark.
+    pub text: &'a str,
+    pub query: &'a Query,
+    /// `None` is for all.
+    pub allowed: Option<&'a Allowed<'a>>,
+    /// What traffic has shown of the model of a slug.
+    pub shown: &'a dyn Fn(&str) -> Shown,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+/// The endpoints of a model that an asker may use; none if not the model.
+pub type Allowed<'a> = dyn Fn(&Arc<Model>) -> Vec<Arc<Endpoint>> + 'a;
+
+impl Listing {
+    /// The list of these models, in their order. Those without an endpoint that serves are left out.
+    #[must_use]
+    pub fn new<'a>(models: impl Iterator<Item = &'a Arc<Model>>) -> Self {
+        let mut listing = Self::default();
+        for model in models {
+            if let Some(offer) = Offer::whole(model) {
+                let row = offer.row().to_string().into_boxed_str();
+                listing.rows.insert(Arc::clone(&model.slug), row);
+                listing.models.push(Arc::clone(model));
+            }
+        }
+        let whole = |face| {
+            let (query, shown) = (default_query(face), |_: &str| Shown::default());
+            let (path, text, allowed, now) = ("", "", None, 0);
+            listing.find(&View { path, text, query: &query, allowed, shown: &shown, now })
+        };
+        listing.whole = [whole(Face::OpenRouter), whole(Face::Faithful)];
+        listing
+    }
+
+    /// The body for a request without a query.
+    #[must_use]
+    pub fn whole(&self, face: Face) -> Bytes {
+        let [open, faithful] = &self.whole;
+        match face {
+            Face::OpenRouter => open.clone(),
+            Face::Faithful => faithful.clone(),
+        }
+    }
+
+    /// The body for a query.
+    #[must_use]
+    pub fn find(&self, view: &View<'_>) -> Bytes {
+        let allowed = self.allowed(view);
+        let chosen =
+            view.query.choose(offers(&self.models, allowed.as_deref()), view.shown, view.now);
+        let limit = view.query.limit.unwrap_or(usize::MAX);
+        let mut body = String::from("{\"object\":\"list\",\"data\":[");
+        for (place, offer) in chosen.iter().skip(view.query.offset).take(limit).enumerate() {
+            body.push_str(if place > 0 { "," } else { "" });
+            match self.rows.get(&offer.model.slug) {
+                Some(row) if offer.endpoints.len() == offer.model.endpoints.len() => {
+                    body.push_str(row)
+                }
+                _ => body.push_str(&offer.row().to_string()),
+            }
+        }
+        let next = view.query.offset.saturating_add(limit);
+        let next = (next < chosen.len()).then(|| link(view, next, limit));
+        let count = chosen.len();
+        // Writing to a String cannot fail.
+        let _ = write!(body, "],\"total_count\":{count},\"links\":{}}}", json!({ "next": next }));
+        body.into()
+    }
+
+    /// The body of `GET models/count`.
+    #[must_use]
+    pub fn count(&self, view: &View<'_>) -> Bytes {
+        let allowed = self.allowed(view);
+        let chosen =
+            view.query.choose(offers(&self.models, allowed.as_deref()), view.shown, view.now);
+        json!({ "data": { "count": chosen.len() } }).to_string().into()
+    }
+
+    /// The body of `GET model/{author}/{slug}`; `None` for a slug that is not listed.
+    #[must_use]
+    pub fn model(&self, slug: &str) -> Option<Bytes> {
+        self.rows.get(slug).map(|row| format!("{{\"data\":{row}}}").into())
+    }
+
+    /// The endpoints the asker may use, by model.
+    fn allowed(&self, view: &View<'_>) -> Option<Vec<Vec<Arc<Endpoint>>>> {
+        view.allowed.map(|allowed| self.models.iter().map(allowed).collect())
+    }
+}
+
+/// What a face lists unless the query says so: OpenRouter's contract says text, OpenAI's all there is.
+#[must_use]
+pub fn default_query(face: Face) -> Query {
+    Query::of((face == Face::OpenRouter).then_some("text"))
+}
+
+/// Each model with the endpoints that are allowed at its place, or with all.
+fn offers<'a>(
+    models: &'a [Arc<Model>],
+    allowed: Option<&'a [Vec<Arc<Endpoint>>]>,
+) -> impl Iterator<Item = Offer<'a>> {
+    models.iter().enumerate().filter_map(move |(place, model)| match allowed {
+        None => Offer::whole(model),
+        Some(allowed) => Offer::of(model, allowed.get(place)?.iter().collect()),
+    })
+}
+
+/// The same query from another place on.
+fn link(view: &View<'_>, offset: usize, limit: usize) -> String {
+    let kept = form_urlencoded::parse(view.text.as_bytes());
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(kept.filter(|(name, _)| !matches!(&**name, "offset" | "limit")));
+    query.append_pair("offset", &offset.to_string()).append_pair("limit", &limit.to_string());
+    format!("{}?{}", view.path, query.finish())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+use super::*;
+use crate::api::fixture::{endpoint, model};
+use crate::usage::Kind;
+use serde_json::Value;
+
+fn listing() -> Listing {
+    let served = |slug: &str| {
+        let north = endpoint("north", [(Kind::Input, 300_000), (Kind::Output, 900_000)], true);
+        let south = endpoint("south", [(Kind::Input, 100_000), (Kind::Output, 200_000)], true);
+        Arc::new(model(slug, vec![north, south]))
+    };
+    let mut embed = model("c/embed", vec![endpoint("north", [(Kind::Input, 1)], true)]);
+    embed.output_modalities = vec!["embeddings".to_owned()];
+    let asleep = Arc::new(model("d/asleep", vec![endpoint("north", [(Kind::Input, 1)], false)]));
+    let models = [served("a/one"), served("b/two"), Arc::new(embed), asleep];
+    Listing::new(models.iter())
+}
+
+fn slugs(body: &Value) -> Vec<&str> {
+    body["data"].as_array().unwrap().iter().filter_map(|row| row["id"].as_str()).collect()
+}
+
+fn read(body: &Bytes) -> Value {
+    serde_json::from_slice(body).unwrap()
+}
+
+fn found(text: &str, allowed: Option<&Allowed<'_>>) -> Value {
+    let query = default_query(Face::OpenRouter).read(text).unwrap();
+    let (path, shown) = ("/api/v1/models", |_: &str| Shown::default());
+    read(&listing().find(&View { path, text, query: &query, allowed, shown: &shown, now: 0 }))
+}
+
+#[test]
+fn each_face_lists_what_its_contract_says() {
+    let listing = listing();
+    let open = read(&listing.whole(Face::OpenRouter));
+    assert_eq!(slugs(&open), ["a/one", "b/two"]);
+    assert_eq!((&open["object"], &open["total_count"]), (&json!("list"), &json!(2)));
+    assert_eq!(open["links"], json!({ "next": null }));
+    let faithful = read(&listing.whole(Face::Faithful));
+    assert_eq!(slugs(&faithful), ["a/one", "b/two", "c/embed"]);
+    assert_eq!(
+        read(&Listing::default().find(&View {
+            path: "",
+            text: "",
+            query: &default_query(Face::Faithful),
+            allowed: None,
+            shown: &|_| Shown::default(),
+            now: 0,
+        }))["data"],
+        json!([])
+    );
+}
+
+#[test]
+fn pages_follow_each_other_by_their_links() {
+    let first = found("limit=1&q=%26&q=", None);
+    assert_eq!(first["total_count"], 0);
+    let first = found("limit=1&sort=newest", None);
+    assert_eq!((slugs(&first), &first["total_count"]), (vec!["a/one"], &json!(2)));
+    let next = first["links"]["next"].as_str().unwrap();
+    assert_eq!(next, "/api/v1/models?sort=newest&offset=1&limit=1");
+    let (_, query) = next.split_once('?').unwrap();
+    let second = found(query, None);
+    assert_eq!((slugs(&second), &second["links"]["next"]), (vec!["b/two"], &Value::Null));
+    assert_eq!(slugs(&found("offset=2", None)), [""; 0]);
+}
+
+#[test]
+fn an_asker_sees_what_it_may_use_at_the_price_it_would_pay() {
+    let only_north = |model: &Arc<Model>| match &*model.slug {
+        "a/one" => vec![Arc::clone(&model.endpoints[0])],
+        _ => Vec::new(),
+    };
+    let body = found("", Some(&only_north));
+    assert_eq!(slugs(&body), ["a/one"]);
+    let row = &body["data"][0];
+    assert_eq!(row["pricing"]["prompt"], "0.0000003");
+    assert_eq!(row["supported_parameters"], json!(["max_tokens", "north", "temperature"]));
+    assert_eq!(found("", None)["data"][0]["pricing"]["prompt"], "0.0000001");
+}
+
+#[test]
+fn one_model_and_the_count_are_of_the_same_list() {
+    let listing = listing();
+    let row = read(&listing.model("a/one").unwrap());
+    assert_eq!(row["data"], found("", None)["data"][0]);
+    assert_eq!(listing.model("d/asleep"), None);
+    let query = default_query(Face::OpenRouter);
+    let (path, shown) = ("", |_: &str| Shown::default());
+    let view = View { path, text: "", query: &query, allowed: None, shown: &shown, now: 0 };
+    assert_eq!(read(&listing.count(&view)), json!({ "data": { "count": 2 } }));
+}

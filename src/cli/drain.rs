@@ -1,0 +1,113 @@
+//! `weir drain`: from what carries records to where they are kept.
+
+use super::progress;
+use crate::config::connection_string;
+use crate::ledger::Target;
+use crate::ledger::drain::{Drained, Drainer, Route};
+use secrecy::SecretString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Pause after an error: from the first to the second, doubling.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What carries the records
+    #[arg(long, value_enum)]
+    from: From,
+    /// Where they are kept
+    #[arg(long, value_enum)]
+    to: To,
+    /// File with the NATS servers; default: the systemd credential ledger-nats
+    #[arg(long, value_name = "FILE")]
+    nats: Option<PathBuf>,
+    /// Name of the JetStream stream
+    #[arg(long, default_value = "weir")]
+    stream: String,
+    /// File with the connection string; default: the systemd credential ledger-postgres
+    #[arg(long, value_name = "FILE")]
+    postgres: Option<PathBuf>,
+    /// Directory for rows that the database refuses for good
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dead_letters: PathBuf,
+    /// End when nothing is left, instead of waiting for more
+    #[arg(long)]
+    until_empty: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum From {
+    Nats,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum To {
+    Postgres,
+}
+
+/// Runs until it is ended, or until nothing is left. It may be ended at any moment.
+pub(super) fn run(args: &Args) -> ExitCode {
+    let (From::Nats, To::Postgres) = (args.from, args.to);
+    let urls = match secret(args.nats.as_deref(), "ledger-nats") {
+        Ok(urls) => urls,
+        Err(code) => return code,
+    };
+    let to = match secret(args.postgres.as_deref(), "ledger-postgres") {
+        Ok(url) => Target::Postgres(url),
+        Err(code) => return code,
+    };
+    let (stream, dead_letters) = (args.stream.clone(), args.dead_letters.clone());
+    match Drainer::new(Route { urls, stream, to, dead_letters }) {
+        Ok(mut drainer) => drain(&mut drainer, args.until_empty),
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The file that was named, else what systemd loaded under this name.
+fn secret(file: Option<&Path>, credential: &str) -> Result<SecretString, ExitCode> {
+    let loaded = || Some(Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join(credential));
+    let Some(path) = file.map(Path::to_owned).or_else(loaded) else {
+        let option = credential.trim_start_matches("ledger-");
+        say(&format!("say where to connect to: --{option} FILE, or the credential {credential}"));
+        return Err(ExitCode::FAILURE);
+    };
+    connection_string(&path).map_err(|why| super::failed(&path, &why))
+}
+
+fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
+    let bar = progress::rows(0);
+    let (mut pause, mut drained) = (BACKOFF.0, Drained::default());
+    loop {
+        match drainer.step() {
+            Ok(Some(now)) => (pause, drained) = (BACKOFF.0, now),
+            Ok(None) if until_empty => break,
+            Ok(None) => pause = BACKOFF.0,
+            Err(error) => {
+                bar.suspend(|| say(&format!("{error}; trying again")));
+                std::thread::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+        }
+        let done = drained.rows + drained.duplicates;
+        bar.set_length(done + drained.left);
+        bar.set_position(done);
+    }
+    bar.finish_and_clear();
+    let Drained { rows, duplicates, conflicts, dead, .. } = drained;
+    let summary = format!(
+        "{rows} rows, {duplicates} known already, {conflicts} known with other content, {dead} laid aside"
+    );
+    drop(writeln!(io::stdout(), "{summary}"));
+    if conflicts + dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Standard error may be closed: there is nobody to tell then.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "weir: {text}"));
+}

@@ -1,0 +1,167 @@
+//! What a choice holds: deltas and messages, their text, reasoning and tool calls.
+
+use super::super::kept::Kept;
+use super::super::mark::{DeltaHas, Lack, Mark};
+use super::{Part, Walk};
+use crate::meter::Delivered;
+
+/// Members of a content object that hold text a caller reads, or objects that do.
+const TEXT_KEYS: &[&[u8]] = &[
+    b"text",
+    b"content",
+    b"function",
+    b"arguments",
+    b"name",
+    b"thinking",
+    b"summary",
+    b"transcript",
+    b"custom",
+    b"input",
+];
+/// How deep content nests before its text is no longer counted.
+const TEXT_DEPTH: usize = 8;
+/// Where in `tool_calls` a call is: an item of the list.
+const CALL_DEPTH: usize = 1;
+
+impl Walk<'_, '_> {
+    /// A delta or a message: what in it is content.
+    pub(super) fn message(&mut self, part: Part) -> Option<()> {
+        let (index, at) = (self.marks.len(), self.cursor.at() + 1);
+        self.marks.put(Mark::Delta { at, has: DeltaHas::default() });
+        self.cursor.take(b'{')?;
+        self.reasoned = false;
+        let mut has = DeltaHas { content: part == Part::Message, ..DeltaHas::default() };
+        let mut kept = Kept::default();
+        let (mut reasoning, mut alias) = (false, None);
+        while let Some(key) = self.cursor.key()? {
+            if !self.is_kept(&key.name)? {
+                self.cursor.skip()?;
+                kept.cut(key.at, self.cursor.at(), self.marks);
+                continue;
+            }
+            kept.keep(key.at, self.marks);
+            has.role |= &*key.name == b"role";
+            has.content |= &*key.name == b"content";
+            match &*key.name {
+                b"content" | b"refusal" | b"function_call" | b"audio" | b"images" => {
+                    self.content()?;
+                }
+                b"tool_calls" => {
+                    self.calls = Some(part);
+                    self.content()?;
+                    self.calls = None;
+                }
+                b"reasoning" | b"reasoning_details" => {
+                    reasoning |= &*key.name == b"reasoning";
+                    self.reasoning()?;
+                }
+                b"reasoning_content" => {
+                    alias = Some(self.marks.len());
+                    self.marks.put(Mark::ReasoningKey { at: key.at, alone: true });
+                    self.reasoning()?;
+                }
+                _ => self.cursor.skip()?,
+            }
+            kept.ends(self.cursor.at());
+        }
+        has.any = kept.close(self.cursor.at().saturating_sub(1), self.marks);
+        if let Some(alias) = alias.filter(|_| reasoning) {
+            self.marks.not_alone(alias);
+        }
+        self.marks.delta_has(index, has);
+        Some(())
+    }
+
+    /// Whether strict clients take the member of a message whose value comes next: they know null of
+    /// few, and of roles only the assistant's.
+    fn is_kept(&mut self, name: &[u8]) -> Option<bool> {
+        Some(match name {
+            b"content" | b"refusal" | b"reasoning" => true,
+            b"role" => self.cursor.rest().starts_with(br#""assistant""#),
+            _ => !self.cursor.is_null()?,
+        })
+    }
+
+    pub(super) fn content(&mut self) -> Option<()> {
+        let mut delivered = std::mem::take(&mut self.seen.delivered);
+        let content = self.piece(&mut delivered)?;
+        self.seen.delivered = delivered;
+        self.seen.content |= content;
+        Some(())
+    }
+
+    /// Reads one piece of content, and notes where it is if it is a plain string.
+    fn piece(&mut self, delivered: &mut Delivered) -> Option<bool> {
+        let plain = self.cursor.peek()? == b'"';
+        let start = self.cursor.at() + 1;
+        let content = self.text(delivered, 0)?;
+        if content {
+            self.contents += 1;
+            self.seen.plain_text = plain.then(|| start..self.cursor.at() - 1);
+        }
+        Some(content)
+    }
+
+    /// Providers repeat reasoning under a second key: only the first that has any is counted.
+    fn reasoning(&mut self) -> Option<()> {
+        let mut delivered = Delivered::default();
+        let content = self.piece(&mut delivered)?;
+        if content && !std::mem::replace(&mut self.reasoned, true) {
+            self.seen.delivered.add(&delivered);
+        }
+        self.seen.content |= content;
+        Some(())
+    }
+
+    /// Reads content of any shape; whether any string in it is not empty.
+    fn text(&mut self, delivered: &mut Delivered, depth: usize) -> Option<bool> {
+        let mut content = false;
+        match self.cursor.peek()? {
+            b'"' => {
+                let text = self.cursor.string()?;
+                delivered.count(text.raw);
+                content = !text.raw.is_empty();
+            }
+            b'[' if depth < TEXT_DEPTH => {
+                self.cursor.take(b'[')?;
+                while self.cursor.item(b']')? {
+                    content |= self.text(delivered, depth + 1)?;
+                }
+            }
+            b'{' if depth < TEXT_DEPTH => content = self.object(delivered, depth)?,
+            _ => self.cursor.skip()?,
+        }
+        Some(content)
+    }
+
+    /// See [`Self::text`]. Of a tool call no null is kept.
+    fn object(&mut self, delivered: &mut Delivered, depth: usize) -> Option<bool> {
+        let (mut content, mut typed, mut kept) = (false, false, Kept::default());
+        self.cursor.take(b'{')?;
+        while let Some(key) = self.cursor.key()? {
+            if self.calls.is_some() && self.cursor.is_null()? {
+                self.cursor.skip()?;
+                kept.cut(key.at, self.cursor.at(), self.marks);
+                continue;
+            }
+            kept.keep(key.at, self.marks);
+            typed |= &*key.name == b"type";
+            let nested = matches!(self.cursor.peek()?, b'{' | b'[');
+            let filled = if TEXT_KEYS.contains(&&*key.name) || nested {
+                self.text(delivered, depth + 1)?
+            } else {
+                self.filled_string()?.is_some()
+            };
+            if filled && &*key.name == b"name" {
+                delivered.call();
+            }
+            content |= filled;
+            kept.ends(self.cursor.at());
+        }
+        let any = kept.close(self.cursor.at().saturating_sub(1), self.marks);
+        if self.calls == Some(Part::Message) && depth == CALL_DEPTH && !typed {
+            self.lacks(Lack::Type, any);
+        }
+        Some(content)
+    }
+}

@@ -1,0 +1,233 @@
+//! The NATS sink: a message for each record in a JetStream stream, for `weir drain` and whoever else
+//! listens.
+//!
+//! `<stream>.ledger.attempt.<node>` takes rows as JSON objects, `<stream>.ledger.price` price
+//! versions, both under ids by which the server drops repeats. That spares space and is not relied
+//! upon: it forgets ids after a while, and rows have their primary key. Behind each batch, once all of
+//! it is acknowledged, goes its cursor on `<stream>.cursor.<node>` in place of the one before; a stream
+//! keeps its order, so a cursor that is there means that all before it is.
+
+use super::{Batch, Position, Receipt, Sink, SinkError, columns};
+use crate::ledger::record::RecordKey;
+use crate::price::PriceVersion;
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::{Context, PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
+};
+use async_nats::jetstream::{self, ErrorCode};
+use async_nats::{Client, ConnectOptions, Event};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+
+/// Longest wait for a connection, for an answer, and for a whole batch.
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(10);
+const BATCH: Duration = Duration::from_secs(30);
+
+/// Where price versions go, behind the stream's name.
+pub(in crate::ledger) const PRICE: &str = ".ledger.price";
+
+pub(super) struct Nats {
+    runtime: Runtime,
+    context: Context,
+    stream: Stream,
+    name: String,
+    lost: Arc<Notify>,
+}
+
+impl Nats {
+    /// Connects and makes the stream where there is none.
+    pub(super) fn open(urls: &SecretString, name: &str) -> Result<Self, SinkError> {
+        let runtime = runtime()?;
+        let opened = async {
+            let (client, lost) = connect(urls).await?;
+            let context = jetstream::new(client);
+            let stream = stream(&context, name).await?;
+            Ok::<_, SinkError>((context, stream, lost))
+        };
+        let limited = async { tokio::time::timeout(BATCH, opened).await };
+        let (mut context, stream, lost) =
+            runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
+        context.set_timeout(ANSWER);
+        Ok(Self { runtime, context, stream, name: name.to_owned(), lost })
+    }
+
+    async fn publish(&self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
+        let mut waiting = Vec::with_capacity(batch.rows.len() + batch.prices.len());
+        for price in batch.prices {
+            let text = PriceVersion { hash: price.hash, unit: price.unit }.canonical();
+            let subject = format!("{}{PRICE}", self.name);
+            let id = hex::encode(price.hash);
+            waiting.push((false, self.send(subject, &id, text.into_bytes()).await?));
+        }
+        for row in batch.rows {
+            let RecordKey { node, epoch, seq } = row.key;
+            let node = hex::encode(node);
+            let mut line = Vec::with_capacity(1_500);
+            columns::put_json(&mut line, row);
+            let subject = format!("{}.ledger.attempt.{node}", self.name);
+            let id = format!("{node}-{epoch}-{seq}");
+            waiting.push((true, self.send(subject, &id, line).await?));
+        }
+        let mut receipt = Receipt::default();
+        for (is_row, acknowledgement) in waiting {
+            let repeated = acknowledgement.await.map_err(refused)?.duplicate;
+            receipt.duplicates += u64::from(is_row && repeated);
+            receipt.inserted += u64::from(is_row && !repeated);
+        }
+        Ok(receipt)
+    }
+
+    async fn send(
+        &self,
+        subject: String,
+        id: &str,
+        payload: Vec<u8>,
+    ) -> Result<PublishAckFuture, SinkError> {
+        let message = PublishMessage::build().payload(payload.into()).message_id(id);
+        self.context.send_publish(subject, message).await.map_err(refused)
+    }
+
+    async fn move_cursor(&self, node: [u8; 16], at: Position) -> Result<(), SinkError> {
+        let Position { epoch, segment, offset } = at;
+        let text = json!({"epoch": epoch, "segment": segment, "offset": offset}).to_string();
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Rollup", "sub");
+        let sent = self.context.publish_with_headers(self.cursor_of(node), headers, text.into());
+        sent.await.map_err(refused)?.await.map_err(refused)?;
+        Ok(())
+    }
+
+    fn cursor_of(&self, node: [u8; 16]) -> String {
+        format!("{}.cursor.{}", self.name, hex::encode(node))
+    }
+}
+
+impl Sink for Nats {
+    fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
+        let subject = self.cursor_of(node);
+        let found = self.runtime.block_on(self.stream.get_last_raw_message_by_subject(&subject));
+        let message = match found {
+            Ok(message) => message,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(said(error)),
+        };
+        let cursor: Value = serde_json::from_slice(&message.payload).map_err(said)?;
+        let number = |name: &str| cursor.get(name).and_then(Value::as_u64);
+        let at = || {
+            let (epoch, segment) = (number("epoch")?, number("segment")?);
+            Some(Position { epoch, segment, offset: number("offset")? })
+        };
+        at().map(Some).ok_or_else(|| SinkError::Nats(format!("{subject} holds no cursor")))
+    }
+
+    fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
+        let delivered = async {
+            let receipt = self.publish(batch).await?;
+            if let Some((node, at)) = batch.cursor {
+                self.move_cursor(node, at).await?;
+            }
+            Ok(receipt)
+        };
+        // The client connects again by itself, but what had no answer yet will never have one.
+        let unless_lost = async {
+            tokio::select! {
+                done = delivered => done,
+                () = self.lost.notified() => Err(said("the connection ended")),
+            }
+        };
+        let limited = async { tokio::time::timeout(BATCH, unless_lost).await };
+        self.runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))?
+    }
+}
+
+/// What rows and prices of a stream go to, and cursors do not.
+pub(in crate::ledger) fn records_of(stream: &str) -> String {
+    format!("{stream}.ledger.>")
+}
+
+/// With a thread of its own, which answers the server's pings while there is nothing to deliver.
+pub(in crate::ledger) fn runtime() -> Result<Runtime, SinkError> {
+    let mut builder = Builder::new_multi_thread();
+    Ok(builder.worker_threads(1).thread_name("weir-nats").enable_all().build()?)
+}
+
+/// Connects to the first of comma-separated servers that answers. Whoever waits at that moment is
+/// notified when a connection ends.
+pub(in crate::ledger) async fn connect(
+    urls: &SecretString,
+) -> Result<(Client, Arc<Notify>), SinkError> {
+    let urls: Vec<&str> = urls.expose_secret().split(',').collect();
+    let lost = Arc::new(Notify::new());
+    let notify = lost.clone();
+    let options = ConnectOptions::new().name("weir").connection_timeout(CONNECT);
+    let options = options.event_callback(move |event| {
+        if matches!(event, Event::Disconnected | Event::Closed) {
+            notify.notify_waiters();
+        }
+        std::future::ready(())
+    });
+    Ok((options.connect(urls).await.map_err(said)?, lost))
+}
+
+/// The stream, made where there is none: kept until drained, and full rather than forgetful.
+pub(in crate::ledger) async fn stream(context: &Context, name: &str) -> Result<Stream, SinkError> {
+    let wanted = Config {
+        name: name.to_owned(),
+        subjects: vec![format!("{name}.>")],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        num_replicas: 1,
+        ..Config::default()
+    };
+    let stream = context.get_or_create_stream(wanted).await.map_err(said)?;
+    match unfit(&stream.cached_info().config) {
+        Some(why) => Err(SinkError::Nats(format!("stream {name} {why}"))),
+        None => Ok(stream),
+    }
+}
+
+/// Why a stream made by someone else would lose records.
+fn unfit(config: &Config) -> Option<&'static str> {
+    let limited = config.max_bytes > 0 || config.max_messages > 0;
+    let forgets = config.max_messages_per_subject > 0 || !config.max_age.is_zero();
+    match config {
+        _ if forgets => Some("drops records by age or per subject: take those limits away"),
+        _ if limited && config.discard == DiscardPolicy::Old => {
+            Some("drops its oldest records when it is full: set its discard policy to new")
+        }
+        _ if config.retention == RetentionPolicy::Interest => {
+            Some("drops records nobody asks for: set its retention to workqueue or limits")
+        }
+        _ if config.no_ack => Some("acknowledges nothing: let it"),
+        _ if !config.allow_rollup => Some("does not allow roll-ups: set allow_rollup_hdrs"),
+        _ => None,
+    }
+}
+
+/// A message that is too large will be so for ever.
+fn refused(error: PublishError) -> SinkError {
+    let answer = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
+    let code = answer.map(jetstream::Error::error_code);
+    if error.kind() == PublishErrorKind::MaxPayloadExceeded
+        || code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
+    {
+        return SinkError::Poison(error.to_string());
+    }
+    said(error)
+}
+
+pub(in crate::ledger) fn said(error: impl Display) -> SinkError {
+    SinkError::Nats(error.to_string())
+}

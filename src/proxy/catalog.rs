@@ -1,0 +1,149 @@
+//! What callers read of the catalogue (contract 1.4, 1.5, 1.9). No key is needed but for `models/user`.
+
+use super::reply::Refusal;
+use super::request;
+use crate::access::Caller;
+use crate::api::endpoints::{self, Known};
+use crate::api::listing::{View, default_query};
+use crate::api::query::{Query, Shown};
+use crate::catalog::{Endpoint, Model};
+use crate::edge::clock::now_ms;
+use crate::error::Error;
+use crate::request::route::{self, Face, Read};
+use crate::selection::{self, Candidate, Constraint, Facts, Layers, Question};
+use crate::snapshot::{Pool, Snapshot, Target};
+use crate::state::State;
+use bytes::Bytes;
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use pingora_proxy::Session;
+use std::sync::Arc;
+
+/// A body, and how long it may be kept by whom.
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    pub(super) cache: &'static str,
+    /// Nobody else is answered with these bytes.
+    pub(super) made: bool,
+}
+
+/// What `Cache-Control` says of a body that is the same for everyone (contract 1.4).
+const PUBLIC: &str = "public, max-age=120, stale-while-revalidate=3600, stale-if-error=3600";
+/// And of one that is for the key that asked.
+const OWN: &str = "private, max-age=120";
+
+/// Answers from the snapshot; nothing is waited for.
+pub(super) fn read(
+    state: &State,
+    session: &Session,
+    face: Face,
+    read: Read,
+) -> Result<Answer, Refusal> {
+    let snapshot = state.snapshot.load();
+    let uri = &session.req_header().uri;
+    let asker = match read {
+        Read::UserModels => Some(request::caller(state, session).map_err(Refusal::closing)?),
+        _ => asker(state, session),
+    };
+    // OpenRouter's list is the same for all; OpenAI's is of what a key may use.
+    let user = asker.as_deref().filter(|_| read == Read::UserModels || face == Face::Faithful);
+    let lists = |query| {
+        let query = Query::read(query, uri.query().unwrap_or_default());
+        let query = query.map_err(|invalid| {
+            Refusal::kept(Error::caller(400, invalid.to_string()).param(invalid.name))
+        })?;
+        Ok(find(&snapshot, uri, user, &query, read))
+    };
+    let of_a_model = || {
+        let slug = route::of_a_model(uri.path()).map(|(_, slug)| percent_decode_str(slug));
+        let slug = slug.and_then(|slug| slug.decode_utf8().ok()).unwrap_or_default();
+        let missing = || Refusal::kept(Error::caller(404, format!("Model {slug} not found")));
+        snapshot.pool(&slug).ok_or_else(missing)
+    };
+    let to_key = asker.is_some();
+    let lists_all = uri.query().is_none() && user.is_none();
+    let body = match read {
+        Read::Models if lists_all => snapshot.listing.whole(face),
+        Read::Models | Read::UserModels | Read::Count => lists(default_query(face))?,
+        Read::EmbeddingModels => lists(Query::of(Some("embeddings")))?,
+        Read::Model => snapshot.listing.model(&of_a_model()?.model.slug).unwrap_or_default(),
+        Read::Endpoints => {
+            let pool = of_a_model()?;
+            let known: Vec<Known<'_>> = pool.known(now_ms()).collect();
+            endpoints::of_model(&pool.model, &known, to_key)
+        }
+        Read::ZdrEndpoints => snapshot.zero_retention(now_ms(), to_key),
+        Read::Providers => snapshot.providers.clone(),
+    };
+    let of_traffic = matches!(read, Read::Endpoints | Read::ZdrEndpoints);
+    let is_own = user.is_some() || of_traffic && to_key;
+    let lists = matches!(read, Read::Models | Read::UserModels | Read::EmbeddingModels);
+    let cache = if is_own { OWN } else { PUBLIC };
+    Ok(Answer { body, cache, made: lists && !(lists_all && read == Read::Models) })
+}
+
+/// Who asks, if a good key was sent along; a wrong one sees what no key sees.
+fn asker(state: &State, session: &Session) -> Option<Arc<Caller>> {
+    let headers = &session.req_header().headers;
+    let sent = headers.contains_key("authorization") || headers.contains_key("x-api-key");
+    sent.then(|| request::caller(state, session).ok()).flatten()
+}
+
+/// The list, or its length, for a query.
+fn find(
+    snapshot: &Snapshot,
+    uri: &http::Uri,
+    user: Option<&Caller>,
+    query: &Query,
+    read: Read,
+) -> Bytes {
+    let now = now_ms();
+    let shown =
+        |slug: &str| snapshot.pool(slug).map_or_else(Shown::default, |pool| shown(pool, now));
+    let allowed = |model: &Arc<Model>| match user.filter(|user| user.allows_model(&model.slug)) {
+        Some(user) => left(model, &user.constraint),
+        None => Vec::new(),
+    };
+    let view = View {
+        path: uri.path(),
+        text: uri.query().unwrap_or_default(),
+        query,
+        allowed: user.is_some().then_some(&allowed),
+        shown: &shown,
+        now: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),
+    };
+    match read {
+        Read::Count => snapshot.listing.count(&view),
+        _ => snapshot.listing.find(&view),
+    }
+}
+
+/// The endpoints that a request which wishes nothing could be sent to.
+fn left(model: &Model, constraint: &Constraint) -> Vec<Arc<Endpoint>> {
+    let candidate = |endpoint| Candidate { endpoint, facts: Facts::default() };
+    let candidates: Vec<_> = model.endpoints.iter().map(candidate).collect();
+    let plan = selection::plan(&candidates, &Question::of(Layers(&[constraint])), 0);
+    let mut places: Vec<usize> = plan.order().collect();
+    places.sort_unstable();
+    places.into_iter().filter_map(|place| model.endpoints.get(place).cloned()).collect()
+}
+
+/// What traffic has shown of a model. Endpoints of one provider count their tokens together.
+fn shown(pool: &Pool, now: u64) -> Shown {
+    let mut counted: Vec<*const _> = Vec::new();
+    let mut shown = Shown::default();
+    for Target { live, metrics, .. } in pool.targets.iter().map(|target| &**target) {
+        let report = live.report(now);
+        let latency = report.latency_30m.map(|[median, ..]| median);
+        let throughput = report.throughput_30m.map(|[median, ..]| median);
+        let success = report.tool_errors.map(|share| 1_000_u32.saturating_sub(share));
+        shown.latency = shown.latency.into_iter().chain(latency).min();
+        shown.throughput = shown.throughput.max(throughput);
+        shown.tool_success = shown.tool_success.max(success);
+        if !counted.contains(&Arc::as_ptr(metrics)) {
+            counted.push(Arc::as_ptr(metrics));
+            shown.tokens = shown.tokens.saturating_add(metrics.tokens());
+        }
+    }
+    shown
+}
