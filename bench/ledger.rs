@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir::ledger::record::Intent;
 use weir::ledger::{Durability, Ledger, Options, SpoolFull, Target};
-use weir::meter::{Delivered, Finish, Tally};
+use weir::meter::{Delivered, Estimator, Family, Finish, Tally};
 use weir::outcome::Outcome;
-use weir::price::PriceVersion;
+use weir::price::{Policy, PriceVersion, Terms};
 use weir::request::route::{Face, Operation};
 use weir::usage::{KINDS, Kind, Usage};
 
@@ -184,7 +184,7 @@ impl Callers {
     fn new() -> Self {
         let mut unit = [0; KINDS];
         unit.iter_mut().zip([150_000, 75_000]).for_each(|(price, pico)| *price = pico);
-        Self { price: Arc::new(PriceVersion::new(unit)) }
+        Self { price: Arc::new(PriceVersion::flat(unit)) }
     }
 
     /// One attempt as a small answer makes it. False: no slot is free.
@@ -211,11 +211,14 @@ impl Callers {
             upstream_model: "gpt-4o-mini-2024-07-18".into(),
             credential: "provider/default".into(),
             tier: Cow::Borrowed(""),
-            price: self.price.hash,
+            price: self.price.hash(),
             prompt_bytes: 2_000 + mix % 4_000,
             max_tokens: Some(1_024),
         };
-        let Some(claim) = ledger.claim(&intent, self.price.clone(), now_us) else { return false };
+        let version = self.price.clone();
+        let terms = Terms { version, started_us: now_us, policy: Policy::Insured, earlier: 0 };
+        let estimator = Estimator::of(Family::O200k);
+        let Some(claim) = ledger.claim(&intent, &terms, estimator) else { return false };
         claim.dispatched();
         claim.status(200);
         claim.first_content(350_000 + mix % 100_000);

@@ -140,6 +140,7 @@ impl World {
             last: &|key| self.live.conversations.find(key, 0),
             seed,
             dry: false,
+            now_us: 0,
         };
         let chosen = request.choose().unwrap();
         for reason in chosen.excluded() {

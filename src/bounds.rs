@@ -156,10 +156,16 @@ pub const CONVERSATIONS: usize = 65_536;
 
 /// Slots of the mapped file: attempts that can be open or unflushed at once.
 pub const SLOTS_DEFAULT: usize = 16_384;
-/// Most slots a file may be asked to have: 2.4 GB of them.
+/// Most slots a file may be asked to have: 3.4 GB of them.
 pub const SLOTS_MAX: usize = 1 << 20;
+/// Bytes of a price version's text in a slot.
+pub const PRICE_BYTES: usize = 1_024;
+/// Price versions kept read.
+pub const PRICES_KNOWN: usize = 1_024;
+/// Price versions of one endpoint.
+pub const PRICES: usize = 64;
 /// Most bytes of an intent in its slot.
-pub const INTENT_BYTES: usize = 1_536;
+pub const INTENT_BYTES: usize = 1_528;
 /// Recent generations kept readable in memory.
 pub const RECENT_GENERATIONS: usize = 16_384;
 /// Bytes of one spool segment before the next is begun.

@@ -40,6 +40,8 @@ pub struct Request<'a> {
     pub seed: u64,
     /// It is only explained: no rule counts it.
     pub dry: bool,
+    /// Unix microseconds.
+    pub now_us: u64,
 }
 
 /// The plan for one model.
@@ -128,6 +130,7 @@ impl<'a> Request<'a> {
         if let Some(defaults) = rules.defaults {
             question.ask = question.ask.or(&defaults.ask());
         }
+        question.now_us = self.now_us;
         question.ask.prefer = rules.prefer;
         question.ask.pinned = pin.only.as_deref().unwrap_or_default();
         let plan = selection::plan(&candidates, &question, seed);
@@ -146,7 +149,7 @@ pub fn question<'a>(
     body_bytes: usize,
 ) -> Question<'a> {
     let ask = Ask { service: envelope.service, ..preferences.ask() };
-    Question { constraints, ask: variants.apply(ask), needs: envelope.needs(body_bytes) }
+    Question { constraints, ask: variants.apply(ask), needs: envelope.needs(body_bytes), now_us: 0 }
 }
 
 impl Chosen<'_> {

@@ -1,5 +1,28 @@
 //! How a try ended. One closed set, shared by attempts (which decides), metrics (label) and ledger (row).
 
+/// Who made an attempt end without its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Caller,
+    Provider,
+    /// Whoever runs Weir: its credentials, its restarts.
+    Operator,
+    Weir,
+}
+
+impl Cause {
+    /// The label in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Provider => "provider",
+            Self::Operator => "operator",
+            Self::Weir => "weir",
+        }
+    }
+}
+
 /// End of a try. Those before [`Outcome::Ok`] never connected: no attempt, no row (design, vocabulary).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -82,6 +105,32 @@ impl Outcome {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.iter().find(|(outcome, _)| *outcome as u8 == code).map(|(outcome, _)| *outcome)
+    }
+
+    /// Who caused it; nobody where the answer was delivered.
+    #[must_use]
+    pub const fn cause(self) -> Option<Cause> {
+        Some(match self {
+            Self::Ok => return None,
+            Self::ClientFault | Self::ClientAbort => Cause::Caller,
+            Self::Credential | Self::Shutdown => Cause::Operator,
+            Self::Internal | Self::CrashRecovered => Cause::Weir,
+            Self::Refused
+            | Self::ConnectTimeout
+            | Self::Tls
+            | Self::Unresolved
+            | Self::Throttled
+            | Self::RateLimited
+            | Self::ServerError
+            | Self::Reset
+            | Self::Truncated
+            | Self::FirstContentTimeout
+            | Self::IdleTimeout
+            | Self::TotalTimeout
+            | Self::InBand
+            | Self::Empty
+            | Self::Malformed => Cause::Provider,
+        })
     }
 
     /// Whether the try reached the upstream, so that a record must exist.

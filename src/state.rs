@@ -6,7 +6,7 @@ use crate::bounds::LINGERING;
 use crate::certificate::Certificates;
 use crate::choose::{self, Explanation};
 use crate::config::Loaded;
-use crate::edge::clock::{self, now_ms};
+use crate::edge::clock::{self, now_ms, wall_us};
 use crate::edge::merge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
@@ -215,6 +215,7 @@ impl Status for State {
                 last: &|key| self.live.conversations.find(key, now),
                 seed: asked.seed,
                 dry: true,
+                now_us: wall_us(),
             };
             request.explain()
         }))

@@ -62,6 +62,12 @@ impl Kind {
     pub const COMPLETION: [Self; 4] =
         [Self::Output, Self::Reasoning, Self::OutputAudio, Self::OutputImage];
 
+    /// The label in metrics, price tables and the ledger.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        Self::ALL.get(self.index()).map_or("", |(_, label)| label)
+    }
+
     /// Position of this kind's counter.
     #[must_use]
     pub const fn index(self) -> usize {

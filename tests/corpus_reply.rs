@@ -12,6 +12,8 @@
     reason = "a test: helpers outside its functions may fail too"
 )]
 
+#[path = "streams/estimated.rs"]
+mod estimated;
 #[path = "streams/replay.rs"]
 mod replay;
 

@@ -3,8 +3,9 @@
 use super::models::architecture;
 use super::pricing::pricing;
 use crate::catalog::{Endpoint, Model, Parameters, Tier};
+use crate::edge::clock::wall_us;
 use crate::endpoint::Report;
-use crate::price::PriceVersion;
+use crate::price::Rates;
 use crate::selection::{Facts, Grade, PERCENTILES};
 use crate::usage::Kind;
 use bytes::Bytes;
@@ -64,7 +65,7 @@ fn row(known: &Known<'_>, to_key: bool) -> Value {
         "uptime_last_1d": report.uptime_1d.map(percent),
         "latency_last_30m": null,
         "throughput_last_30m": null,
-        "supports_implicit_caching": caches_by_itself(&endpoint.price),
+        "supports_implicit_caching": caches_by_itself(endpoint.price.at(wall_us()).base()),
         "supports_tool_choice":
             { "auto": chooses, "function": chooses, "none": chooses, "required": chooses },
         "native_tools": {},
@@ -130,7 +131,7 @@ const fn status(facts: &Facts) -> i8 {
 }
 
 /// Whether prompts are cached without being asked to: reading is cheaper, and writing costs no more.
-fn caches_by_itself(price: &PriceVersion) -> bool {
+fn caches_by_itself(price: &Rates) -> bool {
     let input = price.price(Kind::Input);
     price.price(Kind::CacheRead) < input && price.price(Kind::CacheWrite5m) <= input
 }

@@ -1,8 +1,8 @@
 //! Catalogue entries and ledger rows for this room's tests.
 
 use crate::catalog::{
-    About, BaseUrl, Credential, DataPolicy, Endpoint, HttpVersions, Modalities, Model, Parameters,
-    Probe, Provider, Timeouts,
+    About, BaseUrl, Credential, DataPolicy, Disconnect, Endpoint, HttpVersions, Modalities, Model,
+    Parameters, Probe, Provider, Timeouts,
 };
 use crate::dialect::Dialect;
 use crate::ledger::record::{Intent, Record, RecordKey, Source};
@@ -39,7 +39,7 @@ pub(super) fn provider(slug: &str, credential: bool) -> Provider {
         credentials: credential.then(|| Arc::new(credentials)).into_iter().collect(),
         keyless: false,
         injects_usage: true,
-        drains: false,
+        disconnect: Disconnect::Cancel,
         about: About::default(),
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn endpoint<const N: usize>(
         quantization: None,
         context_length: 65_536,
         max_completion_tokens: None,
-        price: Arc::new(PriceVersion { hash: [0; 32], unit: unit.0 }),
+        price: PriceVersion::flat(unit.0).into(),
         supported_parameters: ["temperature", "max_tokens", slug].map(str::to_owned).to_vec(),
         parameters: Parameters::default(),
         input: Modalities::TEXT,

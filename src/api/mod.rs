@@ -1,5 +1,6 @@
 //! Bodies of the contract's routes that Weir answers itself.
 
+pub mod activity;
 pub mod endpoints;
 #[cfg(test)]
 mod fixture;

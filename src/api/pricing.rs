@@ -1,6 +1,7 @@
 //! Prices as the contract shows them: decimal strings of dollars per token or unit (section 1.4).
 
 use crate::catalog::Endpoint;
+use crate::edge::clock::wall_us;
 use crate::price::per_token_string;
 use crate::usage::Kind;
 use serde_json::{Map, Value};
@@ -39,9 +40,10 @@ const PRICES: [PriceKey; 13] = [
     like("input_audio_cache", Kind::InputAudioCached, Kind::Input, false),
 ];
 
-/// The `pricing` object of an endpoint.
+/// The `pricing` object of an endpoint, as it holds now.
 pub(super) fn pricing(endpoint: &Endpoint) -> Map<String, Value> {
-    let price = |kind: Kind| endpoint.price.price(kind);
+    let now = endpoint.price.at(wall_us());
+    let price = |kind: Kind| now.base().price(kind);
     let mut shown = Map::new();
     shown.insert("image".to_owned(), "0".into());
     for key in &PRICES {
@@ -57,6 +59,6 @@ pub(super) fn pricing(endpoint: &Endpoint) -> Map<String, Value> {
 
 /// What an input and an output token cost together, by which endpoints and models are compared.
 pub(super) fn token_price(endpoint: &Endpoint) -> u64 {
-    let price = &endpoint.price;
+    let price = endpoint.price.at(wall_us()).base();
     price.price(Kind::Input).saturating_add(price.price(Kind::Output))
 }

@@ -3,6 +3,7 @@
 use super::models::Offer;
 use super::pricing::token_price;
 use crate::catalog::Endpoint;
+use crate::edge::clock::wall_us;
 use crate::price::parse_ceiling;
 use crate::selection::names;
 use crate::usage::Kind;
@@ -216,7 +217,8 @@ impl Query {
                 && self.region.as_ref().is_none_or(|it| provider.region.as_ref() == Some(it))
         };
         let age_days = now.saturating_sub(model.created) / 86_400;
-        let price = |kind| cheapest.price.price(kind);
+        let rates = cheapest.price.at(wall_us()).base();
+        let price = |kind| rates.price(kind);
         self.output.as_ref().is_none_or(gives)
             && self.input.iter().all(|it| model.input_modalities.contains(it))
             && self.parameters.iter().all(honours)

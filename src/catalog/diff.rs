@@ -1,7 +1,7 @@
 //! What a second catalogue changes of a first: providers, models, endpoints and prices.
 
 use super::{Catalog, Endpoint, Model, Provider};
-use crate::price::{PRICES, Pico, PriceVersion, format_usd};
+use crate::price::{PRICES, Pico, Rates, format_usd};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -98,19 +98,21 @@ fn no_prices<T>(_: Option<&T>, _: &T) -> Vec<String> {
     Vec::new()
 }
 
-/// Prices in dollars as configuration writes them: for a million tokens, or each.
+/// Prices in dollars as configuration writes them: for a million tokens, or each; of several dates the
+/// last.
 fn prices(old: Option<&Endpoint>, new: &Endpoint) -> Vec<String> {
+    let last = |it: &Endpoint| *it.price.at(u64::MAX).base();
     let mut said = Vec::new();
     for price in PRICES {
-        let dollars = |version: &PriceVersion, kind| {
-            format_usd(Pico::from(version.price(kind)).saturating_mul(Pico::from(price.per)))
+        let dollars = |rates: &Rates, kind| {
+            format_usd(Pico::from(rates.price(kind)).saturating_mul(Pico::from(price.per)))
         };
         // A price that only repeats the one it falls back to says nothing.
         let repeats = |it: &Endpoint| {
-            price.or.is_some_and(|or| it.price.price(or) == it.price.price(price.kind))
+            price.or.is_some_and(|or| last(it).price(or) == last(it).price(price.kind))
         };
-        let is = dollars(&new.price, price.kind);
-        match old.map(|old| (dollars(&old.price, price.kind), repeats(old) && repeats(new))) {
+        let is = dollars(&last(new), price.kind);
+        match old.map(|old| (dollars(&last(old), price.kind), repeats(old) && repeats(new))) {
             Some((was, false)) if was != is => said.push(format!("{} {was} -> {is}", price.key)),
             None if !repeats(new) && is != "0" => said.push(format!("{} {is}", price.key)),
             _ => {}

@@ -9,7 +9,7 @@ pub use capability::{Modalities, Parameters, QUANTIZATIONS, Tier};
 pub use diff::{Change, Fate, diff};
 
 use crate::dialect::Dialect;
-use crate::price::PriceVersion;
+use crate::price::{PriceVersion, Schedule};
 use crate::request::preferences::ProviderPreferences;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, HashMap};
@@ -77,6 +77,29 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
+/// What becomes of an attempt whose caller leaves (I13): cancelled, or read to its end for the usage
+/// that its provider bills either way (contract 4.6 says who does).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Disconnect {
+    #[default]
+    Cancel,
+    /// A body in one piece is read to its end: no provider stops billing one.
+    CancelStreams,
+    Drain,
+}
+
+impl Disconnect {
+    /// Whether an attempt is read to its end.
+    #[must_use]
+    pub const fn drains(self, streamed: bool) -> bool {
+        match self {
+            Self::Cancel => false,
+            Self::CancelStreams => !streamed,
+            Self::Drain => true,
+        }
+    }
+}
+
 /// One secret for a provider, with its own cooldown.
 #[derive(Debug)]
 pub struct Credential {
@@ -111,8 +134,8 @@ pub struct Provider {
     pub keyless: bool,
     /// Whether `stream_options.include_usage` may be injected.
     pub injects_usage: bool,
-    /// Whether an attempt is read to its end when its caller leaves (I13), and not cancelled.
-    pub drains: bool,
+    /// What becomes of an attempt whose caller leaves.
+    pub disconnect: Disconnect,
     pub about: About,
 }
 
@@ -142,7 +165,7 @@ pub struct Endpoint {
     pub quantization: Option<Arc<str>>,
     pub context_length: u64,
     pub max_completion_tokens: Option<u64>,
-    pub price: Arc<PriceVersion>,
+    pub price: Schedule,
     pub supported_parameters: Vec<String>,
     /// The same as a set.
     pub parameters: Parameters,
@@ -298,8 +321,9 @@ impl Catalog {
     /// The price versions in use, each once, by hash: what a ledger must know before a row names it.
     #[must_use]
     pub fn price_versions(&self) -> Vec<Arc<PriceVersion>> {
+        let versions = self.endpoints().flat_map(|endpoint| endpoint.price.versions());
         let unique: BTreeMap<_, _> =
-            self.endpoints().map(|e| (e.price.hash, Arc::clone(&e.price))).collect();
+            versions.map(|version| (version.hash(), Arc::clone(version))).collect();
         unique.into_values().collect()
     }
 }

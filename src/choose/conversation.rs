@@ -2,6 +2,7 @@
 
 use crate::bounds::SESSION_ID_BYTES;
 use crate::endpoint::Stickiness;
+use crate::price::Rates;
 use crate::request::envelope::Envelope;
 use crate::snapshot::Target;
 use crate::usage::{Kind, Usage};
@@ -82,8 +83,8 @@ fn ends(text: &[u8]) -> (usize, &[u8], &[u8]) {
 
 /// Whether a prompt that is cached there is cheaper.
 pub(super) fn rewards(target: &Target) -> bool {
-    let price = &target.endpoint.price;
-    price.price(Kind::CacheRead) < price.price(Kind::Input)
+    let cheaper = |rates: &Rates| rates.price(Kind::CacheRead) < rates.price(Kind::Input);
+    target.endpoint.price.versions().any(|version| cheaper(version.base()))
 }
 
 #[cfg(test)]

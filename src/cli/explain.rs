@@ -3,6 +3,7 @@
 use super::check;
 use crate::choose::{Explanation, Request};
 use crate::config::{self, Loaded};
+use crate::edge::clock::wall_us;
 use crate::metrics::Metrics;
 use crate::selection::Facts;
 use crate::snapshot::{Live, Snapshot};
@@ -76,6 +77,7 @@ fn explain(args: &Args, loaded: Loaded, body: &[u8]) -> Result<Explanation, Stri
             last: &|_| None,
             seed: args.seed,
             dry: true,
+            now_us: wall_us(),
         };
         request.explain()
     }))

@@ -16,7 +16,8 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read every row and every segment of the spool; exit code 1 if anything is wrong
+    /// Compute every row anew from itself and the price table, and read every segment of the spool; exit
+    /// code 1 if anything is wrong
     Verify(Place),
     /// Print every row
     Export(Export),
@@ -78,9 +79,16 @@ fn verify(
             spool.segments, spool.rows, spool.lost, spool.torn_bytes, spool.foreign
         )?;
     }
-    let (rows, wrong) = review::wrong(sqlite, || bar.inc(1))?;
-    whole &= wrong.is_empty();
-    writeln!(out, "sqlite {rows} rows, {} wrong", wrong.len())?;
-    wrong.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    let found = review::check(sqlite, || bar.inc(1))?;
+    whole &= found.wrong.is_empty();
+    writeln!(
+        out,
+        "sqlite {} rows, {} wrong, {} price versions, {} quarantined",
+        found.rows,
+        found.wrong.len(),
+        found.prices,
+        found.quarantined
+    )?;
+    found.wrong.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     Ok(whole)
 }

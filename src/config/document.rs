@@ -97,6 +97,11 @@ impl<'a> Section<'a> {
         self.entry(key).is_some()
     }
 
+    /// Whether the key's value is an array.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.entry(key).is_some_and(|entry| entry.value.get_ref().is_array())
+    }
+
     /// Number of keys written in the table, known or not.
     pub(super) fn size(&self) -> usize {
         self.own.table.map_or(0, DeTable::len)

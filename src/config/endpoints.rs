@@ -1,13 +1,12 @@
 //! The endpoints of a model: which provider serves it, under what name and at what price.
 
 use super::document::{Section, suggest};
+use super::prices::Versions;
 use super::providers::{self, State};
-use super::value::{self, Amount, each_of, positive};
+use super::value::{self, each_of, positive};
 use crate::bounds;
 use crate::catalog::{DECLARABLE, Dormant, Endpoint, Modalities, Provider, QUANTIZATIONS, Tier};
-use crate::price::{PRICES, PriceVersion, complete, parse_usd};
-use crate::usage::Kind;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 pub(super) const ENDPOINT: &[&str] = &[
@@ -25,24 +24,6 @@ pub(super) const ENDPOINT: &[&str] = &[
     "timeouts",
     "disabled",
 ];
-/// As [`crate::price::PRICES`]; a test keeps them equal.
-pub(super) const PRICE: &[&str] = &[
-    "input",
-    "output",
-    "cache_read",
-    "cache_write_5m",
-    "cache_write_1h",
-    "input_audio",
-    "input_audio_cached",
-    "input_image",
-    "input_video",
-    "reasoning",
-    "output_audio",
-    "output_image",
-    "request",
-    "search",
-];
-
 /// What an endpoint has from its model.
 pub(super) struct Of<'a> {
     pub slug: &'a Arc<str>,
@@ -57,7 +38,7 @@ pub(super) struct Of<'a> {
 pub(super) struct Endpoints<'a> {
     /// `None` if the providers could not be read: then nothing is said about references to them.
     providers: Option<&'a BTreeMap<String, State>>,
-    prices: HashMap<[u8; 32], Arc<PriceVersion>>,
+    prices: Versions,
     /// Endpoints per dormant provider.
     waiting: BTreeMap<&'a str, usize>,
     /// Tags of all endpoints, dormant ones too.
@@ -66,7 +47,12 @@ pub(super) struct Endpoints<'a> {
 
 impl<'a> Endpoints<'a> {
     pub(super) fn of(providers: Option<&'a BTreeMap<String, State>>) -> Self {
-        Self { providers, prices: HashMap::new(), waiting: BTreeMap::new(), tags: BTreeSet::new() }
+        Self {
+            providers,
+            prices: Versions::default(),
+            waiting: BTreeMap::new(),
+            tags: BTreeSet::new(),
+        }
     }
 
     /// The dormant providers, with what waits for them.
@@ -141,7 +127,7 @@ impl<'a> Endpoints<'a> {
         let context_length =
             part.checked("context_length", positive).unwrap_or(model.context_length);
         let max_completion_tokens = part.checked("max_completion_tokens", positive);
-        let price = self.price(part);
+        let price = self.prices.read(part);
         let supported_parameters: Vec<String> =
             part.or("supported_parameters", model.parameters.to_vec());
         let tier = part.choice("tier", &Tier::ALL);
@@ -171,31 +157,6 @@ impl<'a> Endpoints<'a> {
             declares: declares.unwrap_or_default(),
             timeouts,
         })
-    }
-
-    /// The price version of an endpoint; equal ones are one.
-    fn price(&mut self, part: &Section<'_>) -> Option<Arc<PriceVersion>> {
-        if !part.has("price") {
-            let message = "missing; expected { input = \"0.05\", output = \"0.08\" } in dollars \
-                           per million tokens";
-            part.problem("price", message);
-            return None;
-        }
-        let table = part.table("price", PRICE);
-        let mut given = Vec::new();
-        for price in PRICES {
-            let exact =
-                |Amount(text)| parse_usd(&text, price.per).map_err(|error| error.to_string());
-            // A price that nothing else stands in for must be said, or tokens would be given away.
-            let amount = match price.kind {
-                Kind::Input | Kind::Output => table.demanded(price.key, exact),
-                _ => table.checked(price.key, exact),
-            };
-            given.extend(amount.map(|pico| (price.kind, pico)));
-        }
-        let version = PriceVersion::new(complete(&given));
-        let shared = self.prices.entry(version.hash).or_insert_with(|| Arc::new(version));
-        Some(Arc::clone(shared))
     }
 }
 

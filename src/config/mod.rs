@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod models;
 mod policy;
+mod prices;
 pub mod problem;
 mod providers;
 mod secret;

@@ -82,8 +82,12 @@ fn a_key_replaces_the_catalogues_and_the_others_stay() {
     assert!(catalog.find("small").is_none(), "aliases are one key");
     let north = &small.endpoints[0];
     assert_eq!((&*north.upstream_model, &*north.tag), ("n-small", "north"));
-    assert_eq!(north.price.price(Kind::Input), 7_000_000);
-    assert_eq!(north.price.price(Kind::CacheRead), 7_000_000, "a price is replaced as a whole");
+    assert_eq!(north.price.at(0).base().price(Kind::Input), 7_000_000);
+    assert_eq!(
+        north.price.at(0).base().price(Kind::CacheRead),
+        7_000_000,
+        "a price is replaced as a whole"
+    );
     assert_eq!(north.provider.region.as_deref(), Some("us"));
     assert_eq!((&*north.provider.name, north.provider.policy.retains), ("North", false));
     assert_eq!(tags(&catalog, "acme/small"), ["north", "north/fast", "south"]);
@@ -175,7 +179,7 @@ fn the_shipped_catalogue_joins_what_many_providers_serve() {
         assert!(providers.len() >= least, "{slug}: {providers:?}");
     }
     for endpoint in catalog.endpoints() {
-        assert!(endpoint.price.price(Kind::Input) > 0, "{} is free", endpoint.id);
+        assert!(endpoint.price.at(0).base().price(Kind::Input) > 0, "{} is free", endpoint.id);
         assert!(endpoint.provider.base_url.tls, "{} is not https", endpoint.provider.slug);
     }
     assert_eq!(&*catalog.find("gpt-4o-mini").unwrap().slug, "openai/gpt-4o-mini");

@@ -4,7 +4,8 @@ use super::document::Section;
 use super::secret::{self, Environment, Resolved};
 use super::{listen, value};
 use crate::catalog::{
-    About, BaseUrl, Credential, DataPolicy, HttpVersions, Probe, Provider, Timeouts, is_private,
+    About, BaseUrl, Credential, DataPolicy, Disconnect, HttpVersions, Probe, Provider, Timeouts,
+    is_private,
 };
 use crate::dialect::Dialect;
 use std::collections::{BTreeMap, HashSet};
@@ -43,7 +44,11 @@ pub(super) const TIMEOUTS: &[&str] = &["connect", "first_content", "idle", "tota
 pub(super) const CREDENTIAL: &[&str] = &["name", "secret"];
 
 const DIALECTS: [(&str, Dialect); 1] = [("openai-chat", Dialect::OpenAiChat)];
-const DISCONNECT: [(&str, bool); 2] = [("cancel", false), ("drain", true)];
+const DISCONNECT: [(&str, Disconnect); 3] = [
+    ("cancel", Disconnect::Cancel),
+    ("cancel-streams", Disconnect::CancelStreams),
+    ("drain", Disconnect::Drain),
+];
 const HTTP: [(&str, HttpVersions); 3] =
     [("h1", HttpVersions::H1), ("h2", HttpVersions::H2), ("either", HttpVersions::Either)];
 
@@ -88,7 +93,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
     let timeouts = timeouts(section, DEFAULT_TIMEOUTS);
     let injects_usage = section.or("injects_usage", true);
     let about = about(section);
-    let drains = section.choice("disconnect", &DISCONNECT).unwrap_or(false);
+    let disconnect = section.choice("disconnect", &DISCONNECT).unwrap_or_default();
     let Some(base_url) = base_url else { return State::Wrong };
     let server_name = server_name(section, &base_url);
     check_network(section, &base_url, private_addresses, keyless);
@@ -112,7 +117,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
         credentials,
         keyless,
         injects_usage,
-        drains,
+        disconnect,
         about,
     }))
 }

@@ -7,6 +7,7 @@ use super::policy;
 use super::secret::{self, Environment, Resolved};
 use super::value::{self, Bytes, Pause};
 use crate::ledger::{Durability, SpoolFull, Target};
+use crate::price::Policy;
 use crate::selection::Constraint;
 use crate::{bounds, host};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ pub struct LedgerSettings {
     pub spool_bytes: u64,
     /// What becomes of requests once it has.
     pub spool_full: SpoolFull,
+    /// What callers pay of what attempts cost.
+    pub charge: Policy,
 }
 
 /// The form of log lines.
@@ -69,8 +72,17 @@ pub(super) const KEYS: &[&str] = &[
     "ledger",
     "policy",
 ];
-pub(super) const LEDGER: &[&str] =
-    &["slots", "durability", "sqlite", "postgres", "jsonl", "nats", "spool_bytes", "spool_full"];
+pub(super) const LEDGER: &[&str] = &[
+    "slots",
+    "durability",
+    "sqlite",
+    "postgres",
+    "jsonl",
+    "nats",
+    "spool_bytes",
+    "spool_full",
+    "charge",
+];
 
 pub(super) const JSONL: &[&str] = &["directory", "rotate"];
 pub(super) const NATS: &[&str] = &["urls", "stream"];
@@ -174,6 +186,7 @@ fn ledger(
         spool_bytes: section
             .checked("spool_bytes", |Bytes(count)| between(count, least, 1 << 40))
             .map_or(4 << 30, |count| count as u64),
+        charge: section.choice("charge", &Policy::ALL).unwrap_or_default(),
         spool_full: section.choice("spool_full", &SpoolFull::ALL).unwrap_or_default(),
     }
 }

@@ -64,8 +64,8 @@ fn shipped_configuration_with_secrets_serves_everything() {
     let tagged = |tag: &str| llama.endpoints.iter().find(|it| &*it.tag == tag).unwrap();
     let groq = tagged("groq");
     assert_eq!(&*groq.id, "meta-llama/llama-3.3-70b-instruct@groq");
-    assert_eq!(groq.price.price(Kind::Input), 590_000);
-    assert_eq!(groq.price.price(Kind::Reasoning), 790_000);
+    assert_eq!(groq.price.at(0).base().price(Kind::Input), 590_000);
+    assert_eq!(groq.price.at(0).base().price(Kind::Reasoning), 790_000);
     assert_eq!(groq.timeouts.first_content, Duration::from_secs(30));
     assert_eq!(groq.timeouts.total, Duration::from_secs(600));
     assert!(!groq.policy.trains, "the operator's word lies over the catalogue");
@@ -124,7 +124,8 @@ fn every_key_stands_in_the_shipped_files() {
                 models::ROOT,
                 models::KEYS,
                 endpoints::ENDPOINT,
-                endpoints::PRICE,
+                prices::PRICE,
+                prices::OVERRIDE,
                 choosing::ROUTER,
                 choosing::PRESET,
                 choosing::PROVIDER,
@@ -143,8 +144,7 @@ fn every_key_stands_in_the_shipped_files() {
 }
 
 #[test]
-fn the_price_keys_are_those_of_the_price_table() {
-    assert_eq!(endpoints::PRICE, crate::price::PRICES.map(|price| price.key));
+fn the_ceilings_are_those_of_the_price_room() {
     assert_eq!(policy::MAX_PRICE, crate::price::CEILINGS.map(|(key, ..)| key));
 }
 

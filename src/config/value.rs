@@ -90,6 +90,38 @@ impl Value for Amount {
     }
 }
 
+/// A day or an instant, written as TOML writes them; Unix microseconds.
+pub(super) struct Moment(pub u64);
+
+impl Value for Moment {
+    const EXPECTED: &'static str =
+        "a date such as 2026-09-01 (midnight in UTC), or a time such as 2026-09-01T16:00:00Z";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let DeValue::Datetime(written) = value else { return None };
+        let text = match (written.date, written.time, written.offset) {
+            (Some(date), None, None) => format!("{date}T00:00:00Z"),
+            _ => written.to_string(),
+        };
+        let at: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(at.as_microsecond()).ok().map(Self)
+    }
+}
+
+/// A time of day; minutes since midnight.
+pub(super) struct Clock(pub u16);
+
+impl Value for Clock {
+    const EXPECTED: &'static str = "a time of the day in UTC such as \"16:30\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let (hours, minutes) = value.as_str()?.split_once(':')?;
+        let part = |text: &str, below: u16| {
+            let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u16>().ok().filter(|number| digits && *number < below)
+        };
+        Some(Self(part(hours, 24)? * 60 + part(minutes, 60)?))
+    }
+}
+
 /// A table, as the JSON a request would write it in.
 pub(super) struct Json(pub String);
 
@@ -217,6 +249,30 @@ mod tests {
             "99999999999999999999s",
         ] {
             assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn moments_are_days_or_instants_and_never_of_an_unknown_zone() {
+        let read = |text: &str| {
+            let toml = format!("at = {text}");
+            let table = toml::de::DeTable::parse(&toml).unwrap();
+            Moment::read(table.get_ref()["at"].get_ref()).map(|Moment(us)| us / 1_000_000)
+        };
+        assert_eq!(read("2026-09-01"), Some(1_788_220_800));
+        assert_eq!(read("2026-09-01T00:00:00Z"), Some(1_788_220_800));
+        assert_eq!(read("2026-09-01T02:00:00+02:00"), Some(1_788_220_800));
+        for wrong in ["2026-09-01T00:00:00", "10:00:00", "1969-01-01", "\"2026-09-01\"", "7"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_of_day_have_one_form() {
+        let read = |text: &str| Clock::read(&DeValue::String(text.into())).map(|Clock(m)| m);
+        assert_eq!((read("00:00"), read("16:30"), read("23:59")), (Some(0), Some(990), Some(1439)));
+        for wrong in ["", "1630", "24:00", "16:60", "1:00", "+1:00", "16:3", "16:30:00"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

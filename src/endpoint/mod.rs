@@ -3,6 +3,7 @@
 //! Written at the end of each attempt, read as [`Facts`] by selection. Atomics only, no lock and no
 //! clock: `now_ms` is milliseconds since a monotonic start the caller chooses once.
 
+mod calibration;
 mod credential;
 mod histogram;
 mod registry;
@@ -14,6 +15,7 @@ mod throttle;
 mod uptime;
 mod window;
 
+pub use calibration::Calibration;
 pub use credential::CredentialLive;
 pub use registry::Registry;
 pub use saved::Saved;
@@ -61,6 +63,7 @@ pub struct Live {
     well_from: AtomicU64,
     /// Only an endpoint that was ever used has them.
     statistics: OnceLock<Box<Statistics>>,
+    pub calibration: Calibration,
 }
 
 impl Default for Live {
@@ -75,6 +78,7 @@ impl Default for Live {
             recent: Window::new(RECENT_MS / 10),
             well_from: AtomicU64::new(0),
             statistics: OnceLock::new(),
+            calibration: Calibration::default(),
         }
     }
 }

@@ -19,10 +19,9 @@ pub use metadata::{Place, Routing};
 
 use crate::dialect::{Dialect, Observer};
 use crate::error::Error;
-use crate::meter::{Account, Delivered, Tally};
-use crate::price::PriceVersion;
+use crate::meter::{Account, Delivered, Estimator, Evidence, Finish, Tally};
+use crate::price::Terms;
 use crate::request::route::{Face, Operation};
-use crate::usage::Usage;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -44,10 +43,12 @@ pub struct Reply {
     pub provider: Arc<str>,
     /// Weir added `stream_options.include_usage`.
     pub injected_usage: bool,
-    pub price: Arc<PriceVersion>,
+    pub terms: Terms,
+    /// Bytes of the caller's text.
     pub prompt_bytes: u64,
     /// `openrouter_metadata` as JSON, where it is asked for; on `/api/v1` only.
     pub routing: Option<Arc<str>>,
+    pub estimator: Estimator,
 }
 
 /// What came of one read.
@@ -90,6 +91,21 @@ struct Core {
     observer: Observer,
     /// Unix seconds, as the upstream last gave it.
     created: u64,
+}
+
+impl Core {
+    fn evidence(&self) -> Evidence<'_> {
+        let account = &self.account;
+        Evidence {
+            reported: account.reported(),
+            delivered: account.delivered(),
+            content: account.has_content(),
+            complete: account.has_finished(),
+            prompt_bytes: self.reply.prompt_bytes,
+            operation: self.reply.operation,
+            estimator: self.reply.estimator,
+        }
+    }
 }
 
 impl Relay {
@@ -161,10 +177,17 @@ impl Relay {
         self.core.account.delivered()
     }
 
-    /// Usage as last reported.
+    /// What is known so far of what it used.
     #[must_use]
-    pub fn reported(&self) -> Option<&Usage> {
-        self.core.account.reported()
+    pub fn evidence(&self) -> Evidence<'_> {
+        let evidence = self.core.evidence();
+        Evidence { complete: evidence.complete || self.is_terminal(), ..evidence }
+    }
+
+    /// Why it ended, if it said so.
+    #[must_use]
+    pub fn finish(&self) -> Option<Finish> {
+        self.core.account.finish()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Core, Reply, usage};
 use crate::dialect::{Lack, Mark, finish};
-use crate::meter::estimate;
+use crate::meter::{self, Evidence};
 use crate::request::route::Operation;
 use bytes::BytesMut;
 
@@ -137,11 +137,11 @@ fn finish_reason(old: &[u8], has_native: bool, out: &mut BytesMut) {
 /// The usage object: as reported, else the estimate.
 pub(super) fn usage_object(core: &Core) -> String {
     let reply = &core.reply;
-    let usage =
-        core.account.reported().copied().unwrap_or_else(|| {
-            estimate(core.account.delivered(), reply.prompt_bytes, reply.operation)
-        });
-    usage::object(&usage, &reply.price, reply.operation)
+    // It stands in a reply that has come to its end.
+    let known = Evidence { complete: true, content: true, ..core.evidence() };
+    let (_, usage) = known.settle();
+    let failed = meter::failed(None, core.account.finish(), &usage, reply.operation);
+    usage::object(&usage, &reply.terms, reply.operation, failed)
 }
 
 /// Tells how the request was routed, where that is asked for.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::bounds::{EVENT_BYTES, HELD_BYTES, USAGE_TAIL_BYTES, WHOLE_REPLY_BYTES};
-use crate::meter::{Finish, estimate};
-use crate::usage::{KINDS, Kind};
+use crate::meter::Family;
+use crate::price::{Policy, PriceVersion};
+use crate::usage::{KINDS, Kind, Usage};
 use proptest::prelude::*;
 
 mod strict;
@@ -50,6 +51,8 @@ struct Result {
     terminal: bool,
 }
 
+const ESTIMATOR: Estimator = Estimator::of(Family::Other);
+
 fn reply(face: Face, streamed: bool) -> Reply {
     Reply {
         face,
@@ -61,9 +64,15 @@ fn reply(face: Face, streamed: bool) -> Reply {
         model: "a/m".into(),
         provider: "P".into(),
         injected_usage: false,
-        price: Arc::new(PriceVersion { hash: [0; 32], unit: [150_000; KINDS] }),
+        terms: Terms {
+            version: Arc::new(PriceVersion::flat([150_000; KINDS])),
+            started_us: 0,
+            policy: Policy::Insured,
+            earlier: 0,
+        },
         routing: None,
         prompt_bytes: 100,
+        estimator: ESTIMATOR,
     }
 }
 
@@ -406,7 +415,7 @@ fn an_openrouter_stream_always_ends_with_usage_and_done() {
         let events: Vec<&str> = result.out.trim_end().split("\n\n").collect();
         let usage: serde_json::Value =
             serde_json::from_str(&events[events.len() - 2][6..]).unwrap();
-        let expected = estimate(&result.sheet.delivered, 100, Operation::Chat);
+        let expected = ESTIMATOR.estimate(&result.sheet.delivered, 100, Operation::Chat);
         assert_eq!(usage["usage"]["completion_tokens"], expected.completion());
         assert_eq!(usage["usage"]["prompt_tokens"], expected.prompt());
     }

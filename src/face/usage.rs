@@ -1,17 +1,20 @@
 //! The usage object of the contract (section 4.2), exact to the pico-dollar.
 
-use crate::price::{PriceVersion, format_usd};
+use crate::price::{Terms, format_usd};
 use crate::request::route::Operation;
 use crate::usage::{KINDS, Kind, Usage};
 use std::fmt::Write;
 
-/// The usage object of a reply on `/api/v1`.
-pub(super) fn object(usage: &Usage, price: &PriceVersion, operation: Operation) -> String {
+/// The usage object of a delivered reply on `/api/v1`; its `cost` is what the caller pays, which may be
+/// nothing for a reply that `failed`.
+pub(super) fn object(usage: &Usage, terms: &Terms, operation: Operation, failed: bool) -> String {
     let sum =
         |kinds: &[Kind]| kinds.iter().map(|kind| usage.get(*kind)).fold(0, u64::saturating_add);
     let (prompt, completion) = (usage.prompt(), usage.completion());
     let total = prompt.saturating_add(completion);
-    let cost = format_usd(price.cost(usage));
+    let rates = terms.rates(usage);
+    let charge = terms.policy.charge(rates.cost(usage), true, failed);
+    let cost = format_usd(terms.earlier.saturating_add(charge));
     let mut text = String::with_capacity(512);
     if operation == Operation::Embedding {
         let _ =
@@ -33,8 +36,8 @@ pub(super) fn object(usage: &Usage, price: &PriceVersion, operation: Operation) 
     let _ = write!(
         text,
         r#""cost_details":{{"upstream_inference_cost":null,"upstream_inference_prompt_cost":{},"upstream_inference_completions_cost":{}}},"#,
-        format_usd(price.cost(&only(usage, &Kind::PROMPT))),
-        format_usd(price.cost(&only(usage, &Kind::COMPLETION))),
+        format_usd(rates.cost(&only(usage, &Kind::PROMPT))),
+        format_usd(rates.cost(&only(usage, &Kind::COMPLETION))),
     );
     let _ = write!(
         text,
@@ -57,6 +60,8 @@ fn only(usage: &Usage, kinds: &[Kind]) -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::price::{Policy, PriceVersion, Rates};
+    use std::sync::Arc;
 
     #[test]
     fn decimals_are_exact_and_plain() {
@@ -82,7 +87,7 @@ mod tests {
         for (price, (kind, _)) in (1_000u64..).zip(Kind::ALL.iter().take(12)) {
             unit[kind.index()] = price;
         }
-        let price = PriceVersion { hash: [0; 32], unit };
+        let price = Rates::new(unit);
         let mut usage = Usage::ZERO;
         for (kind, _) in Kind::ALL.iter().take(12) {
             usage.set(*kind, 7);
@@ -94,10 +99,15 @@ mod tests {
 
     #[test]
     fn every_field_clients_require_is_there() {
-        let price = PriceVersion { hash: [0; 32], unit: [150_000; KINDS] };
+        let version = Arc::new(PriceVersion::flat([150_000; KINDS]));
+        let mut terms = Terms { version, started_us: 0, policy: Policy::Insured, earlier: 0 };
         let usage =
             Usage::ZERO.with(Kind::Input, 22).with(Kind::Output, 2).with(Kind::Reasoning, 6);
-        insta::assert_snapshot!(object(&usage, &price, Operation::Chat), @r#"{"prompt_tokens":22,"completion_tokens":8,"total_tokens":30,"cost":0.0000045,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.0000033,"upstream_inference_completions_cost":0.0000012},"completion_tokens_details":{"reasoning_tokens":6,"image_tokens":0,"audio_tokens":0}}"#);
-        insta::assert_snapshot!(object(&usage, &price, Operation::Embedding), @r#"{"prompt_tokens":22,"total_tokens":30,"cost":0.0000045}"#);
+        insta::assert_snapshot!(object(&usage, &terms, Operation::Chat, false), @r#"{"prompt_tokens":22,"completion_tokens":8,"total_tokens":30,"cost":0.0000045,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.0000033,"upstream_inference_completions_cost":0.0000012},"completion_tokens_details":{"reasoning_tokens":6,"image_tokens":0,"audio_tokens":0}}"#);
+        insta::assert_snapshot!(object(&usage, &terms, Operation::Embedding, false), @r#"{"prompt_tokens":22,"total_tokens":30,"cost":0.0000045}"#);
+        assert!(object(&usage, &terms, Operation::Chat, true).contains(r#""cost":0,"#));
+        terms.earlier = 1_000_000;
+        let text = object(&usage, &terms, Operation::Chat, false);
+        assert!(text.contains(r#""cost":0.0000055,"#), "earlier attempts are charged too: {text}");
     }
 }

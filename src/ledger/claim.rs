@@ -4,10 +4,10 @@ use super::depth::{Gate, add};
 use super::durability::{Durability, SpoolFull};
 use super::record::{Intent, flag};
 use super::shared::{Shared, now_us};
-use super::slot::{self, DISPATCHED, Identity, SEALED, Slot};
-use crate::meter::{Delivered, Finish, Tally};
+use super::slot::{self, Basis, DISPATCHED, Identity, SEALED, Slot};
+use crate::meter::{Delivered, Estimator, Finish, Tally};
 use crate::outcome::Outcome;
-use crate::price::{Pico, PriceVersion};
+use crate::price::Terms;
 use crate::usage::Usage;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +19,6 @@ use std::time::Duration;
 pub struct Claim {
     shared: Arc<Shared>,
     index: u32,
-    price: Arc<PriceVersion>,
     /// The slot is this claim's to write: never for one that is served unbilled, and no longer once
     /// it is sealed.
     open: AtomicBool,
@@ -29,19 +28,21 @@ impl Claim {
     pub(super) fn new(
         shared: &Arc<Shared>,
         intent: &Intent<'_>,
-        price: Arc<PriceVersion>,
-        now_us: u64,
+        terms: &Terms,
+        estimator: Estimator,
     ) -> Option<Self> {
         let unbilled = shared.options.spool_full == SpoolFull::ServeUnbilled;
         let (shared, open) = (shared.clone(), AtomicBool::new(false));
-        let mut claim = Self { shared, index: u32::MAX, price, open };
+        let mut claim = Self { shared, index: u32::MAX, open };
         if unbilled && claim.shared.gate() == Gate::Full {
             add(&claim.shared.counters.unbilled, 1);
             return Some(claim);
         }
         let (index, seq) = claim.shared.take()?;
-        let identity = Identity { epoch: claim.shared.writer.epoch, seq, started_us: now_us };
-        claim.shared.slot(index)?.claim(identity, intent, &claim.price.unit);
+        let identity =
+            Identity { epoch: claim.shared.writer.epoch, seq, started_us: terms.started_us };
+        let basis = Basis { policy: terms.policy, estimator };
+        claim.shared.slot(index)?.claim(identity, intent, terms.version.text(), basis);
         claim.index = index;
         *claim.open.get_mut() = true;
         Some(claim)
@@ -80,6 +81,11 @@ impl Claim {
         self.with(|slot| slot.state.store(DISPATCHED, Release));
     }
 
+    /// The prompt has pictures, sound or files.
+    pub fn media(&self) {
+        self.with(|slot| slot.mark(u64::from(flag::MEDIA)));
+    }
+
     /// The upstream's HTTP status.
     pub fn status(&self, status: u16) {
         self.with(|slot| slot.status.store(u64::from(status), Relaxed));
@@ -116,13 +122,6 @@ impl Claim {
             slot.duration_us.store(duration_us, Relaxed);
             slot.ended_us.store(now_us, Relaxed);
         });
-    }
-
-    /// Cost of the usage reported so far, 0 without one.
-    #[must_use]
-    pub fn reported_cost(&self) -> Pico {
-        let usage = self.slot().and_then(Slot::reported);
-        usage.map_or(0, |usage| self.price.cost(&usage))
     }
 }
 

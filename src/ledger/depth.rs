@@ -97,6 +97,14 @@ pub(super) fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Shared {
+    /// Rows in the spool that the database may lack.
+    pub(super) fn behind(&self) -> u64 {
+        let [database, ..] = &self.counters.passed;
+        // In this order, so that a row is rather counted twice than not at all.
+        let passed = database.load(Relaxed);
+        self.counters.appended.load(Relaxed).saturating_sub(passed)
+    }
+
     pub(super) fn depth(&self) -> Depth {
         let counters = &self.counters;
         let get = |counter: &AtomicU64| counter.load(Relaxed);

@@ -6,9 +6,7 @@
 
 use super::record::Record;
 use super::sink::columns::NAMES;
-use super::sink::{
-    Batch, Price, Receipt, Sink, SinkError, Target, dead_letter, nats, poison, stored,
-};
+use super::sink::{Batch, Receipt, Sink, SinkError, Target, dead_letter, nats, poison, stored};
 use crate::bounds::SINK_BATCH;
 use crate::price::PriceVersion;
 use async_nats::Client;
@@ -180,7 +178,7 @@ fn store(
 
 enum Carried {
     Row(Box<Record>),
-    Price(Price),
+    Price(PriceVersion),
 }
 
 /// What a message carries, or why that cannot be read.
@@ -188,7 +186,7 @@ fn read(message: &Message) -> Result<Carried, String> {
     if message.subject.ends_with(nats::PRICE) {
         let text = std::str::from_utf8(&message.payload).map_err(|error| error.to_string())?;
         let price = PriceVersion::parse(text).map_err(|error| error.to_string())?;
-        return Ok(Carried::Price(Price { hash: price.hash, unit: price.unit }));
+        return Ok(Carried::Price(price));
     }
     let object: Map<String, Value> =
         serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;

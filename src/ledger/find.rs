@@ -1,6 +1,7 @@
 //! Looking a generation up where it is: in slots, in memory, in the sink.
 
 use super::codec;
+use super::prices::Prices;
 use super::record::{Record, flag};
 use super::settle::settle;
 use super::shared::Shared;
@@ -16,7 +17,7 @@ const STATES: usize = 4;
 impl Shared {
     pub(super) fn find(&self, generation_id: &str) -> Found {
         let mut rows = Vec::new();
-        for image in self.images(generation_hash(generation_id)) {
+        for image in self.images(Some(generation_hash(generation_id))) {
             let Some(intent) = intent::get(&mut codec::Reader(&image.intent)) else { continue };
             if intent.generation_id != generation_id {
                 continue;
@@ -25,7 +26,8 @@ impl Shared {
                 let terminal = image.flags & flag::TERMINAL != 0;
                 return Found::InFlight { terminal, workspace: intent.workspace.into_owned() };
             }
-            rows.extend(settle(self.writer.node, &image));
+            let settled = settle(self.writer.node, &image, &mut Prices::default());
+            rows.extend(settled.map(|(record, _)| record));
         }
         self.recent.lock().find(self.writer.node, generation_id, &mut rows);
         let last = rows.iter().map(|row| usize::from(row.intent.attempt)).max().unwrap_or(0);
@@ -36,8 +38,8 @@ impl Shared {
         if rows.is_empty() { Found::Unknown } else { Found::Rows(rows) }
     }
 
-    /// Copies of the live slots whose generation has this hash.
-    fn images(&self, hash: u64) -> impl Iterator<Item = Image> {
+    /// Copies of the live slots, of all or of those whose generation has this hash.
+    pub(super) fn images(&self, hash: Option<u64>) -> impl Iterator<Item = Image> {
         let used = self.high.load(Relaxed) as usize;
         self.map.slots().iter().take(used).filter_map(move |slot| stable_image(slot, hash))
     }
@@ -61,11 +63,11 @@ impl Shared {
 ///
 /// A slot that is sealed meanwhile is copied again: its record is in no other place yet. One that is
 /// released meanwhile can be found in memory, where its record went before.
-fn stable_image(slot: &Slot, hash: u64) -> Option<Image> {
+fn stable_image(slot: &Slot, hash: Option<u64>) -> Option<Image> {
     for _ in 0..STATES {
         let state = slot.state.load(Acquire);
         let live = matches!(state, CLAIMED | DISPATCHED | SEALED);
-        if !live || slot.generation.load(Relaxed) != hash {
+        if !live || hash.is_some_and(|hash| slot.generation.load(Relaxed) != hash) {
             return None;
         }
         let image = slot.image();

@@ -5,13 +5,12 @@
 //! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing.
 
 use super::depth::{Gate, add};
-use super::record::Record;
+use super::prices::{Priced, Prices};
 use super::saved::Saver;
 use super::settle::settle;
 use super::shared::{Shared, Stop, now_us};
 use super::spool::Spool;
 use crate::bounds::SINK_BATCH;
-use crate::usage::KINDS;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,7 +24,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Flusher {
     shared: Arc<Shared>,
     spool: Spool,
-    batch: Vec<(Record, [u64; KINDS])>,
+    batch: Vec<Priced>,
+    prices: Prices,
     /// Slots of `batch`.
     indices: Vec<u32>,
     /// Slots whose records are appended and not yet synced.
@@ -45,6 +45,7 @@ impl Flusher {
             shared,
             spool,
             batch: vec![],
+            prices: Prices::default(),
             indices: vec![],
             appended: vec![],
             unsynced: None,
@@ -120,9 +121,8 @@ impl Flusher {
         while self.batch.len() < SINK_BATCH {
             let Some(index) = self.shared.sealed.pop() else { break };
             let image = self.shared.slot(index).and_then(super::slot::Slot::image);
-            match image
-                .and_then(|image| Some((settle(self.shared.writer.node, &image)?, image.unit)))
-            {
+            let node = self.shared.writer.node;
+            match image.and_then(|image| settle(node, &image, &mut self.prices)) {
                 Some(row) => {
                     self.batch.push(row);
                     self.indices.push(index);

@@ -9,6 +9,7 @@
 //! what [`Durability`] says: slots are mapped, and what they say of open attempts is saved beside them. A
 //! slot is free again only when its record is synced, so that a failed sync loses nothing either (F63).
 
+mod activity;
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
@@ -28,6 +29,7 @@ mod intent;
 pub mod invoice;
 mod map;
 mod names;
+mod prices;
 mod reading;
 mod recent;
 pub mod record;
@@ -48,13 +50,15 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use activity::{Activity, ActivityError, Place, Total, Wanted};
 pub use claim::Claim;
 pub use depth::{Depth, Gate};
 pub use durability::{Durability, SpoolFull};
 pub use sink::{SinkError, Target};
 
 use crate::bounds::SINKS;
-use crate::price::PriceVersion;
+use crate::meter::Estimator;
+use crate::price::Terms;
 use directory::Directory;
 use parking_lot::Mutex;
 use record::{Intent, Record};
@@ -182,13 +186,8 @@ impl Ledger {
     /// full or writing failed; the caller answers 503. Takes no lock, allocates nothing. With
     /// [`SpoolFull::ServeUnbilled`] a full spool gives a claim that leaves no record.
     #[must_use]
-    pub fn claim(
-        &self,
-        intent: &Intent<'_>,
-        price: Arc<PriceVersion>,
-        now_us: u64,
-    ) -> Option<Claim> {
-        Claim::new(&self.shared, intent, price, now_us)
+    pub fn claim(&self, intent: &Intent<'_>, terms: &Terms, estimator: Estimator) -> Option<Claim> {
+        Claim::new(&self.shared, intent, terms, estimator)
     }
 
     /// What is known of a generation, from slots, memory and sink in this order: readable from its
@@ -196,6 +195,14 @@ impl Ledger {
     #[must_use]
     pub fn find(&self, generation_id: &str) -> Found {
         self.shared.find(generation_id)
+    }
+
+    /// What a workspace has used, up to this moment. Not for the hot path: it searches the database.
+    ///
+    /// # Errors
+    /// The database is too far behind, busy, or cannot be read.
+    pub fn activity(&self, wanted: &Wanted) -> Result<Activity, ActivityError> {
+        self.shared.activity(wanted)
     }
 
     /// Whether new attempts are admitted; [`Gate::Failed`] asks for a restart of the process (F63).

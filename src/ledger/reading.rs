@@ -6,7 +6,8 @@ use super::record::Record;
 use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
 use super::segments::Segment;
-use super::sink::{Position, Price};
+use super::sink::Position;
+use crate::price::PriceVersion;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -56,7 +57,7 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Step {
     pub(super) rows: Vec<Record>,
-    pub(super) prices: Vec<Price>,
+    pub(super) prices: Vec<PriceVersion>,
     /// Rows that had been delivered before.
     pub(super) skipped: u64,
     /// Rows lost to damage.
@@ -245,8 +246,9 @@ fn rows_before(segment: &Segment) -> io::Result<Option<u64>> {
     })
 }
 
-fn price(payload: &[u8]) -> Option<Price> {
+fn price(payload: &[u8]) -> Option<PriceVersion> {
     let mut reader = Reader(payload);
-    let price = Price { hash: reader.array()?, unit: reader.sparse()? };
-    reader.0.is_empty().then_some(price)
+    let hash: [u8; 32] = reader.array()?;
+    let version = PriceVersion::parse(std::str::from_utf8(reader.0).ok()?).ok()?;
+    (version.hash() == hash).then_some(version)
 }

@@ -41,15 +41,23 @@ impl Recent {
         self.rows.push_back(Encoded { own: own.into(), names });
     }
 
+    /// The newest `count` rows.
+    pub(super) fn newest(&self, node: [u8; 16], count: usize) -> Vec<Record> {
+        let rows = self.rows.iter().rev().take(count);
+        rows.filter_map(|row| read(node, row)).collect()
+    }
+
     /// Adds the rows of one generation to `found`.
     pub(super) fn find(&self, node: [u8; 16], generation_id: &str, found: &mut Vec<Record>) {
         let hash = generation_hash(generation_id);
         let candidates = self.hashes.iter().zip(&self.rows).filter(|(own, _)| **own == hash);
-        let rows = candidates.filter_map(|(_, row)| {
-            row::get_own(node, &row.own, row.names.each_ref().map(|name| &**name))
-        });
+        let rows = candidates.filter_map(|(_, row)| read(node, row));
         found.extend(rows.filter(|row| row.intent.generation_id == generation_id));
     }
+}
+
+fn read(node: [u8; 16], row: &Encoded) -> Option<Record> {
+    row::get_own(node, &row.own, row.names.each_ref().map(|name| &**name))
 }
 
 #[cfg(test)]

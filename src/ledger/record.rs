@@ -41,32 +41,12 @@ pub struct Intent<'a> {
     pub credential: Cow<'a, str>,
     pub tier: Cow<'a, str>,
     pub price: [u8; 32],
-    /// Bytes of the caller's body: what the prompt's estimate works from.
+    /// Bytes of the caller's text, pictures and the like left out: what the prompt's estimate works from.
     pub prompt_bytes: u64,
     pub max_tokens: Option<u64>,
 }
 
-/// Where a record's usage came from (I14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub enum Source {
-    #[default]
-    None = 0,
-    Reported = 1,
-    Estimated = 2,
-}
-
-impl Source {
-    /// Every source with its label.
-    pub const ALL: [(Self, &'static str); 3] =
-        [(Self::None, "none"), (Self::Reported, "reported"), (Self::Estimated, "estimated")];
-
-    /// The label in the ledger.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(source, _)| *source == self).map_or("none", |(_, name)| name)
-    }
-}
+pub use crate::meter::Source;
 
 /// One terminal record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +66,7 @@ pub struct Record {
     pub first_content_us: Option<u64>,
     pub duration_us: u64,
     pub source: Source,
-    /// Name of the estimator, empty unless estimated.
+    /// Text of a [`crate::meter::Estimator`], empty unless some of the usage is estimated.
     pub estimator: Cow<'static, str>,
     pub usage: Usage,
     pub delivered: [u64; CLASSES],
@@ -95,7 +75,7 @@ pub struct Record {
     pub cost: Pico,
     /// What the caller pays for this attempt, by `policy`.
     pub charge: Pico,
-    /// `delivered`: the attempt whose content reached the caller is charged its cost.
+    /// Word of a [`crate::price::Policy`].
     pub policy: Cow<'static, str>,
     /// Anything suspicious: implausible usage, crash recovered (bit set, see `flag`).
     pub flags: u32,
@@ -117,4 +97,11 @@ pub mod flag {
     pub const CUT_INTENT: u32 = 32;
     /// A count or an amount did not fit and was saturated.
     pub const SATURATED: u32 = 64;
+    /// A report was refused, clamped, or claims more than bytes explain (I15): look at it before
+    /// billing it.
+    pub const QUARANTINED: u32 = 128;
+    /// The prompt has pictures, sound or files, whose tokens its bytes do not bound.
+    pub const MEDIA: u32 = 256;
+    /// A whole answer came to no tokens, or to no cost where it has a price (I18).
+    pub const ZERO: u32 = 512;
 }

@@ -3,7 +3,8 @@
 use super::depth::add;
 use super::directory::{Directory, Writer, quarantine, sync_directory};
 use super::map::{Map, SLOT_BYTES};
-use super::record::{Record, flag};
+use super::prices::{Priced, Prices};
+use super::record::flag;
 use super::saved::{self, furthest, residence};
 use super::segments::Segments;
 use super::settle::settle;
@@ -14,7 +15,6 @@ use super::spool::Spool;
 use super::{OpenError, Options};
 use crate::bounds::{SEGMENT_BYTES, SEGMENT_BYTES_LEAST, SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
-use crate::usage::KINDS;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -27,7 +27,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSLOT");
 /// What slots of earlier epochs came to.
 #[derive(Default)]
 struct Found {
-    rows: Vec<(Record, [u64; KINDS])>,
+    rows: Vec<Priced>,
     cut: u64,
     lost: u64,
 }
@@ -141,7 +141,7 @@ fn after_a_cut(map: Option<&Map>, options: &Options, writer: Writer) -> Found {
     if let Ok(reader) = Reader::open(&options.sqlite) {
         found.rows.retain(|(record, _)| !reader.has(&record.key).unwrap_or(false));
     }
-    let cut = |(record, _): &&(Record, _)| record.outcome == Outcome::CrashRecovered;
+    let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
     found.cut = found.rows.iter().filter(cut).count() as u64;
     found
 }
@@ -149,12 +149,12 @@ fn after_a_cut(map: Option<&Map>, options: &Options, writer: Writer) -> Found {
 /// Settles slots that hold an attempt. They keep saying the same until they are freed, so that a
 /// recovery that is itself killed is repeated with the same result.
 fn slots(used: Vec<&Slot>, alive_us: u64, writer: Writer) -> Found {
-    let mut found = Found::default();
+    let (mut found, mut prices) = (Found::default(), Prices::default());
     for slot in used {
         if slot.state.load(Relaxed) == DISPATCHED {
             found.cut += u64::from(close(slot, alive_us) == Outcome::CrashRecovered as u64);
         }
-        let row = slot.image().and_then(|image| Some((settle(writer.node, &image)?, image.unit)));
+        let row = slot.image().and_then(|image| settle(writer.node, &image, &mut prices));
         match row {
             Some(row) => found.rows.push(row),
             None => found.lost += 1,

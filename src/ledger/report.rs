@@ -33,34 +33,38 @@ pub struct Row {
     pub charge: Pico,
 }
 
+/// Columns of all prompt-side and of all completion-side tokens.
+pub(super) const PROMPT: &str = "input + cache_read + cache_write_5m + cache_write_1h + input_audio
+    + input_audio_cached + input_image + input_video";
+pub(super) const COMPLETION: &str = "output + reasoning + output_audio + output_image";
+/// Microseconds at which an attempt counts as used (I8): its end, unless the clock jumped meanwhile.
+const BILLED_US: &str = "iif(flags & 16, started_us + duration_us, ended_us)";
+/// The same in UTC days since 1970.
+pub(super) const DAY_NUMBER: &str =
+    "(iif(flags & 16, started_us + duration_us, ended_us) / 86400000000)";
+const _: () = assert!(flag::CLOCK_JUMP == 16);
+
 /// Totals by `by`, in order of label.
 ///
 /// # Errors
 /// The database is absent, locked for longer than a moment, or damaged.
 pub fn usage(sqlite: &Path, by: By) -> Result<Vec<Row>, SinkError> {
     let reader = Reader::open(sqlite)?;
-    let prompt = "input + cache_read + cache_write_5m + cache_write_1h + input_audio
-                  + input_audio_cached + input_image + input_video";
-    let completion = "output + reasoning + output_audio + output_image";
-    let sums = [prompt, completion, "cost_pico", "charge_pico"].map(halves).join(", ");
+    let sums = [PROMPT, COMPLETION, "cost_pico", "charge_pico"].map(halves).join(", ");
     let label = label(by);
     let mut statement = reader.connection().prepare(&format!(
         "SELECT {label}, count(*), count(DISTINCT generation_id), {sums}
          FROM attempt GROUP BY 1 ORDER BY 1"
     ))?;
     let rows = statement.query_map([], |row| {
-        let sum = |at: usize| -> rusqlite::Result<i128> {
-            let (high, low): (i64, i64) = (row.get(at)?, row.get(at + 1)?);
-            Ok((i128::from(high) << 32) + i128::from(low))
-        };
         Ok(Row {
             label: row.get(0)?,
             attempts: row.get(1)?,
             generations: row.get(2)?,
-            prompt: sum(3)?,
-            completion: sum(5)?,
-            cost: sum(7)?,
-            charge: sum(9)?,
+            prompt: sum(row, 3)?,
+            completion: sum(row, 5)?,
+            cost: sum(row, 7)?,
+            charge: sum(row, 9)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -82,11 +86,14 @@ pub(super) fn label(by: By) -> String {
         By::Workspace => "workspace".to_owned(),
         By::Model => "model".to_owned(),
         By::Provider => "provider".to_owned(),
-        By::Day => format!(
-            "date(iif(flags & {}, started_us + duration_us, ended_us) / 1000000, 'unixepoch')",
-            flag::CLOCK_JUMP
-        ),
+        By::Day => format!("date({BILLED_US} / 1000000, 'unixepoch')"),
     }
+}
+
+/// The sum whose [`halves`] stand at `at` and behind it.
+pub(super) fn sum(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<i128> {
+    let (high, low): (i64, i64) = (row.get(at)?, row.get(at + 1)?);
+    Ok((i128::from(high) << 32) + i128::from(low))
 }
 
 /// A plain table with a line of totals, money in dollars to the last digit.

@@ -4,12 +4,13 @@
 
 use super::directory;
 use super::reading::{Opened, Reading};
-use super::record::{Record, RecordKey, flag};
+use super::record::{Record, RecordKey, Source, flag};
 use super::segments::Segments;
 use super::sink::columns::{self, Cell, NAMES};
 use super::sink::{SinkError, sqlite::Reader};
 use crate::bounds::SINK_BATCH;
-use crate::price::{Pico, PriceVersion};
+use crate::meter::{self, Delivered, Estimator};
+use crate::price::{Pico, Policy, PriceVersion};
 use crate::usage::Kind;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -84,28 +85,41 @@ pub fn rows(sqlite: &Path) -> Result<u64, SinkError> {
     Reader::open(sqlite)?.count()
 }
 
-/// What is wrong with a database, a line each: damage, rows whose cost does not follow from
-/// themselves and their price, charges that do not follow from their policy. `seen` is called for each
-/// row.
+/// What a database holds, and what is wrong with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub rows: u64,
+    /// Price versions.
+    pub prices: u64,
+    /// Rows to be looked at before they are billed.
+    pub quarantined: u64,
+    /// A line each: damage; texts of prices that are not their own; rows whose cost, charge or estimate
+    /// does not follow from themselves and their price.
+    pub wrong: Vec<String>,
+}
+
+/// Computes every row anew from itself and the price table. `seen` is called for each row.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn wrong(sqlite: &Path, mut seen: impl FnMut()) -> Result<(u64, Vec<String>), ReviewError> {
+pub fn check(sqlite: &Path, mut seen: impl FnMut()) -> Result<Checked, ReviewError> {
     let reader = Reader::open(sqlite)?;
-    let mut wrong = reader.check()?;
-    let texts = reader.prices()?;
-    let prices: HashMap<_, _> = texts
-        .iter()
-        .filter_map(|(hash, text)| Some((*hash, PriceVersion::parse(text).ok()?)))
-        .filter(|(hash, price)| price.hash == *hash)
-        .collect();
-    let mut rows = 0;
+    let mut found = Checked { wrong: reader.check()?, ..Checked::default() };
+    let mut prices = HashMap::new();
+    for (hash, text) in reader.prices()? {
+        found.prices += 1;
+        match PriceVersion::parse(&text).ok().filter(|price| price.hash() == hash) {
+            Some(price) => drop(prices.insert(hash, price)),
+            None => found.wrong.push(format!("price {}: its text is changed", hex::encode(hash))),
+        }
+    }
     reader.each(|row| {
-        rows += 1;
+        found.rows += 1;
         seen();
-        wrong.extend(judge(&row, &prices).map(|why| format!("{}: {why}", name(&row.key))));
+        found.quarantined += u64::from(row.flags & flag::QUARANTINED != 0);
+        found.wrong.extend(judge(&row, &prices).map(|why| format!("{}: {why}", name(&row.key))));
     })?;
-    Ok((rows, wrong))
+    Ok(found)
 }
 
 fn judge(row: &Record, prices: &HashMap<[u8; 32], PriceVersion>) -> Option<&'static str> {
@@ -115,11 +129,22 @@ fn judge(row: &Record, prices: &HashMap<[u8; 32], PriceVersion>) -> Option<&'sta
     let Some(price) = prices.get(&row.intent.price) else {
         return Some("its price version is not in the database");
     };
-    if price.cost(&row.usage) != row.cost {
+    if price.cost(&row.usage, row.started_us) != row.cost {
         return Some("its cost is not that of its usage at its price");
     }
-    let due = if row.committed { row.cost } else { 0 };
-    (row.charge != due).then_some("its charge does not follow from its policy")
+    let failed = meter::failed(Some(row.outcome), row.finish, &row.usage, row.intent.operation);
+    let Some(policy) = Policy::named(&row.policy) else {
+        return Some("its charge policy is not known");
+    };
+    if policy.charge(row.cost, row.committed, failed) != row.charge {
+        return Some("its charge does not follow from its policy");
+    }
+    // Of an estimator that is known no more, the result stands.
+    let estimator = Estimator::parse(&row.estimator).filter(|_| row.source == Source::Estimated)?;
+    let intent = &row.intent;
+    let estimate =
+        estimator.estimate(&Delivered(row.delivered), intent.prompt_bytes, intent.operation);
+    (estimate != row.usage).then_some("its usage is not what its estimator makes of it")
 }
 
 fn name(key: &RecordKey) -> String {
@@ -279,7 +304,8 @@ mod tests {
         let ledger = Ledger::open(options.clone()).unwrap();
         (0..5).for_each(|n| testing::complete(&ledger, &format!("gen-{n}"), 1));
         assert!(ledger.shutdown(Duration::from_secs(10)));
-        assert_eq!(wrong(&options.sqlite, || ()).unwrap(), (5, vec![]));
+        let sound = Checked { rows: 5, prices: 1, ..Checked::default() };
+        assert_eq!(check(&options.sqlite, || ()).unwrap(), sound);
         assert_eq!(rows(&options.sqlite).unwrap(), 5);
         let epoch = newest_epoch(&options.directory, &options.sqlite).unwrap();
         assert_eq!((epoch.rows, epoch.undelivered, epoch.differing), (5, 0, 0));
@@ -295,8 +321,11 @@ mod tests {
         let database = rusqlite::Connection::open(&options.sqlite).unwrap();
         database.execute("UPDATE attempt SET output = output + 1 WHERE seq = 2", []).unwrap();
         database.execute("UPDATE attempt SET charge_pico = 0 WHERE seq = 3", []).unwrap();
-        let (_, found) = wrong(&options.sqlite, || ()).unwrap();
+        let found = check(&options.sqlite, || ()).unwrap().wrong;
         assert!(found.len() == 2 && found[0].ends_with("at its price"), "{found:?}");
+        database.execute("UPDATE price SET text = text || ' '", []).unwrap();
+        let found = check(&options.sqlite, || ()).unwrap().wrong;
+        assert!(found.len() == 6 && found[0].ends_with("its text is changed"), "{found:?}");
     }
 
     #[test]

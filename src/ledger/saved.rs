@@ -122,7 +122,7 @@ pub(super) fn furthest<'a>(mapped: &'a [Slot], saved: &'a [Slot]) -> Vec<&'a Slo
     let used = |slot: &&Slot| matches!(slot.state.load(Relaxed), DISPATCHED | SEALED);
     let key = |slot: &Slot| (slot.epoch.load(Relaxed), slot.seq.load(Relaxed));
     let reach = |slot: &Slot| {
-        slot.image().map(|image| (image.state, image.reported.is_some(), image.delivered))
+        slot.image().map(|image| (image.state, image.reported.is_some(), image.delivered.0))
     };
     let mut found = BTreeMap::new();
     for slot in mapped.iter().chain(saved).filter(used) {
@@ -161,7 +161,8 @@ mod tests {
         let slot = Slot::empty();
         let identity = Identity { epoch: 4, seq, started_us: testing::NOW_US };
         let intent = testing::intent(&format!("gen-{seq}"), 1);
-        slot.claim(identity, &intent, &testing::price().unit);
+        let basis = testing::basis();
+        slot.claim(identity, &intent, testing::price().text(), basis);
         slot.report(&Usage::ZERO.with(Kind::Input, input));
         slot.state.store(DISPATCHED, Release);
         slot

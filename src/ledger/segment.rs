@@ -8,7 +8,7 @@
 use super::codec::Reader;
 
 /// Version of segment and row format.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 pub(super) const HEADER_BYTES: usize = 64;
 /// Most bytes after a frame's CRC: an intent, a row's own fields, and room to grow.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 10;
@@ -19,7 +19,7 @@ const PREFIX_BYTES: usize = 8;
 
 /// What a frame holds.
 pub(super) const ROW: u8 = 1;
-/// A price version: hash, then its unit prices.
+/// A price version: its hash, then its text.
 pub(super) const PRICE: u8 = 2;
 /// The writer closed the segment here.
 pub(super) const END: u8 = 3;
@@ -218,10 +218,10 @@ mod tests {
         bytes[20] ^= 1;
         assert_eq!(Header::decode(&bytes), Err(BadHeader::Damaged));
         let mut newer = header.encode();
-        newer[8] = 3;
+        newer[8] = VERSION as u8 + 1;
         let crc = crc32c::crc32c(&newer[..60]).to_le_bytes();
         newer[60..].copy_from_slice(&crc);
-        assert_eq!(Header::decode(&newer), Err(BadHeader::Newer(3)));
+        assert_eq!(Header::decode(&newer), Err(BadHeader::Newer(VERSION + 1)));
         assert_eq!(Header::decode(&newer[..63]), Err(BadHeader::Damaged));
     }
 

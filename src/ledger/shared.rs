@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) observer: OnceLock<Observer>,
     /// Opened by the first search that needs it.
     pub(super) reader: Mutex<Option<Reader>>,
+    /// The same for searches that take long.
+    pub(super) searcher: Mutex<Option<Reader>>,
     seq: AtomicU64,
     /// Slots at and above it were never used.
     pub(super) high: AtomicU32,
@@ -77,6 +79,7 @@ impl Shared {
             commits: Commits::default(),
             observer: OnceLock::new(),
             reader: Mutex::new(None),
+            searcher: Mutex::new(None),
             seq: AtomicU64::new(0),
             high: AtomicU32::new(0),
             gate: AtomicU8::new(Gate::Open as u8),

@@ -4,11 +4,12 @@
 //! that was never dispatched leaves nothing. A process may be killed between any two stores, so
 //! whatever takes several stores is written aside first and then switched to by one store.
 
-use super::codec::Fixed;
+use super::codec::{Fixed, Put};
 use super::intent;
 use super::record::Intent;
-use crate::bounds::INTENT_BYTES;
-use crate::meter::CLASSES;
+use crate::bounds::{INTENT_BYTES, PRICE_BYTES};
+use crate::meter::{CLASSES, Delivered, Estimator};
+use crate::price::Policy;
 use crate::usage::{KINDS, Usage};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -22,7 +23,7 @@ pub(super) const SEALED: u64 = 3;
 pub(super) const COMMITTED: u64 = 1 << 32;
 
 /// Format of the slot below; any change to it is a new version.
-pub(super) const SLOT_VERSION: u64 = 2;
+pub(super) const SLOT_VERSION: u64 = 3;
 
 /// Plain words without padding; `map` lends mapped memory as this.
 #[repr(C)]
@@ -46,16 +47,22 @@ pub(super) struct Slot {
     /// Which usage is valid: 0 none, 1 or 2; CRC32C of attempt and usage in the high half, because
     /// a power cut may leave a part of either.
     usage_side: AtomicU64,
-    /// Length of the intent, and CRC32C of identity, prices and intent in the high half.
+    /// Length of what is told, and CRC32C of identity, basis and that in the high half.
     check: AtomicU64,
+    /// Charge policy in the low byte, estimator above it, in the high 16 bits the length of the price.
+    basis: AtomicU64,
     usage: [[AtomicU64; KINDS]; 2],
     delivered: [AtomicU64; CLASSES],
-    /// The attempt's price version: a slot can be settled without any table.
-    unit: [AtomicU64; KINDS],
     native_finish: Text<8>,
     upstream_id: Text<16>,
-    intent: [AtomicU64; INTENT_BYTES / 8],
+    /// The text of the attempt's price version, so that a slot can be settled without any table, and
+    /// behind it the intent.
+    told: [AtomicU64; TOLD_BYTES / 8],
 }
+
+/// Most bytes of price and intent.
+const TOLD_BYTES: usize = PRICE_BYTES + INTENT_BYTES;
+const PRICE_SHIFT: u32 = 48;
 
 /// A short text: its length is stored last, so that a half-written text reads as none.
 #[repr(C)]
@@ -107,6 +114,24 @@ pub(super) struct Identity {
     pub(super) started_us: u64,
 }
 
+/// By what an attempt will be settled, as it stood when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Basis {
+    pub(super) policy: Policy,
+    pub(super) estimator: Estimator,
+}
+
+impl Basis {
+    fn code(self) -> u64 {
+        self.policy as u64 | self.estimator.code() << 8
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        let policy = Policy::from_code(code & 0xff)?;
+        Some(Self { policy, estimator: Estimator::from_code(code >> 8)? })
+    }
+}
+
 /// All that a slot says, copied out of it.
 #[derive(Debug, Clone)]
 pub(super) struct Image {
@@ -121,17 +146,19 @@ pub(super) struct Image {
     pub(super) flags: u32,
     pub(super) committed: bool,
     pub(super) reported: Option<Usage>,
-    pub(super) delivered: [u64; CLASSES],
-    pub(super) unit: [u64; KINDS],
+    pub(super) delivered: Delivered,
     pub(super) native_finish: String,
     pub(super) upstream_id: String,
     /// As [`intent::put`] wrote it.
     pub(super) intent: Vec<u8>,
+    /// Text of the price version.
+    pub(super) price: String,
+    pub(super) basis: Basis,
 }
 
 impl Slot {
     /// Words of a slot without its intent.
-    const FIXED: usize = (size_of::<Self>() - INTENT_BYTES) / 8;
+    const FIXED: usize = (size_of::<Self>() - TOLD_BYTES) / 8;
 
     pub(super) fn empty() -> Self {
         let zero = AtomicU64::default;
@@ -150,16 +177,16 @@ impl Slot {
             marks: zero(),
             usage_side: zero(),
             check: zero(),
+            basis: zero(),
             usage: [zeros(), zeros()],
             delivered: zeros(),
-            unit: zeros(),
             native_finish: Text { len: zero(), words: zeros() },
             upstream_id: Text { len: zero(), words: zeros() },
-            intent: zeros(),
+            told: zeros(),
         }
     }
 
-    /// Every word, in the order of the file; those of the intent last.
+    /// Every word, in the order of the file; those of what is told last.
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
         let plain = [
             &self.state,
@@ -176,21 +203,22 @@ impl Slot {
             &self.marks,
             &self.usage_side,
             &self.check,
+            &self.basis,
         ];
         let texts = std::iter::once(&self.native_finish.len)
             .chain(&self.native_finish.words)
             .chain(std::iter::once(&self.upstream_id.len))
             .chain(&self.upstream_id.words);
-        let counts = self.usage.as_flattened().iter().chain(&self.delivered).chain(&self.unit);
-        plain.into_iter().chain(counts).chain(texts).chain(&self.intent)
+        let counts = self.usage.as_flattened().iter().chain(&self.delivered);
+        plain.into_iter().chain(counts).chain(texts).chain(&self.told)
     }
 
-    /// Appends what the slot says, as far as its intent reaches: a length, and so many words.
+    /// Appends what the slot says, as far as what is told reaches: a length, and so many words.
     pub(super) fn copy(&self, into: &mut Vec<u64>) {
         let at = into.len();
         into.push(0);
-        let intent = usize::try_from(self.check.load(Relaxed) & 0xffff_ffff).unwrap_or(0);
-        let length = Self::FIXED + intent.div_ceil(8);
+        let told = usize::try_from(self.check.load(Relaxed) & 0xffff_ffff).unwrap_or(0);
+        let length = Self::FIXED + told.div_ceil(8);
         into.extend(self.words().take(length).map(|word| word.load(Relaxed)));
         let copied = into.len() - at - 1;
         if let Some(room) = into.get_mut(at) {
@@ -209,7 +237,7 @@ impl Slot {
     }
 
     /// Prepares a free slot for one attempt. The caller owns it alone until it is claimed here.
-    pub(super) fn claim(&self, identity: Identity, intent: &Intent<'_>, unit: &[u64; KINDS]) {
+    pub(super) fn claim(&self, identity: Identity, intent: &Intent<'_>, price: &str, basis: Basis) {
         for word in [
             &self.ended_us,
             &self.duration_us,
@@ -224,7 +252,8 @@ impl Slot {
             word.store(0, Relaxed);
         }
         self.delivered.iter().for_each(|word| word.store(0, Relaxed));
-        let mut bytes = Fixed::<INTENT_BYTES>::new();
+        let mut bytes = Fixed::<TOLD_BYTES>::new();
+        bytes.put(price.as_bytes());
         let cut = intent::put(&mut bytes, intent);
         let bytes = bytes.as_slice();
         self.marks.store(if cut { u64::from(super::record::flag::CUT_INTENT) } else { 0 }, Relaxed);
@@ -232,9 +261,10 @@ impl Slot {
         self.seq.store(identity.seq, Relaxed);
         self.started_us.store(identity.started_us, Relaxed);
         self.generation.store(generation_hash(&intent.generation_id), Relaxed);
-        self.unit.iter().zip(unit).for_each(|(word, price)| word.store(*price, Relaxed));
-        store_bytes(&self.intent, bytes);
-        self.check.store(check(identity, unit, bytes), Relaxed);
+        store_bytes(&self.told, bytes);
+        let basis = basis.code() | (price.len() as u64) << PRICE_SHIFT;
+        self.basis.store(basis, Relaxed);
+        self.check.store(check(identity, basis, bytes), Relaxed);
         self.state.store(CLAIMED, Release);
     }
 
@@ -293,13 +323,15 @@ impl Slot {
             seq: self.seq.load(Relaxed),
             started_us: self.started_us.load(Relaxed),
         };
-        let unit = self.unit.each_ref().map(|word| word.load(Relaxed));
         let stored = self.check.load(Relaxed);
-        let mut intent = Vec::new();
-        load_bytes(&self.intent, stored & 0xffff_ffff, &mut intent);
-        if check(identity, &unit, &intent) != stored {
+        let mut told = Vec::new();
+        load_bytes(&self.told, stored & 0xffff_ffff, &mut told);
+        let basis = self.basis.load(Relaxed);
+        if check(identity, basis, &told) != stored {
             return None;
         }
+        let price = usize::from((basis >> PRICE_SHIFT) as u16);
+        let (price, intent) = told.split_at_checked(price)?;
         let marks = self.marks.load(Relaxed);
         Some(Image {
             state,
@@ -313,24 +345,21 @@ impl Slot {
             flags: marks as u32,
             committed: marks & COMMITTED != 0,
             reported: self.reported(),
-            delivered: self.delivered.each_ref().map(|word| word.load(Relaxed)),
-            unit,
+            delivered: Delivered(self.delivered.each_ref().map(|word| word.load(Relaxed))),
             native_finish: self.native_finish.load(),
             upstream_id: self.upstream_id.load(),
-            intent,
+            price: str::from_utf8(price).ok()?.to_owned(),
+            intent: intent.to_vec(),
+            basis: Basis::from_code(basis & !(u64::MAX << PRICE_SHIFT))?,
         })
     }
 }
 
-/// Length of the intent in the low half, CRC32C in the high half.
-fn check(identity: Identity, unit: &[u64; KINDS], intent: &[u8]) -> u64 {
-    let mut head = [[0; 8]; KINDS + 3];
-    let words = [identity.epoch, identity.seq, identity.started_us];
-    head.iter_mut()
-        .zip(words.iter().chain(unit))
-        .for_each(|(room, word)| *room = word.to_le_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(head.as_flattened()), intent);
-    u64::from(crc) << 32 | intent.len() as u64
+/// Length of what is told in the low half, CRC32C in the high half.
+fn check(identity: Identity, basis: u64, told: &[u8]) -> u64 {
+    let head = [identity.epoch, identity.seq, identity.started_us, basis].map(u64::to_le_bytes);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(head.as_flattened()), told);
+    u64::from(crc) << 32 | told.len() as u64
 }
 
 /// FNV-1a of a generation's id: finds candidates, which are then compared in full.

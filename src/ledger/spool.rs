@@ -3,10 +3,9 @@
 use super::codec::Put;
 use super::directory::{Writer, sync_directory};
 use super::names::{Given, Pair};
-use super::record::Record;
+use super::prices::Priced;
 use super::segments::{Segment, Segments};
 use super::{row, segment};
-use crate::usage::KINDS;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -67,19 +66,19 @@ impl Spool {
     ///
     /// # Errors
     /// The write failed. `StorageFull` and `QuotaExceeded` may be tried again; nothing else may.
-    pub(super) fn append(&mut self, batch: &[(Record, [u64; KINDS])]) -> io::Result<()> {
+    pub(super) fn append(&mut self, batch: &[Priced]) -> io::Result<()> {
         let Self { buffer, rows, current, .. } = self;
         buffer.clear();
         rows.clear();
         current.names.at(current.bytes);
         let mut index = current.index;
         let mut fresh = Vec::new();
-        for (record, unit) in batch {
+        for (record, price) in batch {
             let hash = record.intent.price;
             if !current.prices.contains(&hash) && !fresh.contains(&hash) {
                 segment::put_frame(buffer, index, segment::PRICE, |out| {
                     out.put(&hash);
-                    out.sparse(unit);
+                    out.put(price.text().as_bytes());
                 });
                 fresh.push(hash);
             }

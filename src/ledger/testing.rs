@@ -1,12 +1,13 @@
 //! Values for the ledger's own tests.
 
+use super::prices::Prices;
 use super::record::{Intent, Record, RecordKey, Source};
 use super::settle::{self, settle};
-use super::slot::{Identity, Image, SEALED};
+use super::slot::{Basis, Identity, Image, SEALED};
 use super::{Claim, Durability, Ledger, Options, SpoolFull, intent};
-use crate::meter::{CLASSES, Delivered, Finish, Tally};
+use crate::meter::{CLASSES, Delivered, Estimator, Family, Finish, Tally};
 use crate::outcome::Outcome;
-use crate::price::PriceVersion;
+use crate::price::{Policy, PriceVersion, Terms};
 use crate::request::route::{Face, Operation};
 use crate::usage::{KINDS, Kind, Usage};
 use proptest::prelude::*;
@@ -49,7 +50,7 @@ pub(super) fn intent(generation: &str, attempt: u8) -> Intent<'static> {
         upstream_model: "Llama-3".into(),
         credential: "deepinfra/main".into(),
         tier: "".into(),
-        price: price().hash,
+        price: price().hash(),
         prompt_bytes: 100,
         max_tokens: Some(512),
     }
@@ -59,7 +60,17 @@ pub(super) fn intent(generation: &str, attempt: u8) -> Intent<'static> {
 pub(super) fn price() -> Arc<PriceVersion> {
     let mut unit = [0; KINDS];
     unit.iter_mut().zip(1..).take(Kind::ALL.len()).for_each(|(price, n)| *price = n);
-    Arc::new(PriceVersion::new(unit))
+    Arc::new(PriceVersion::flat(unit))
+}
+
+pub(super) const ESTIMATOR: Estimator = Estimator::of(Family::Other);
+
+pub(super) fn terms() -> Terms {
+    Terms { version: price(), started_us: NOW_US, policy: Policy::Insured, earlier: 0 }
+}
+
+pub(super) fn basis() -> Basis {
+    Basis { policy: Policy::Insured, estimator: ESTIMATOR }
 }
 
 pub(super) fn image(of: &Intent<'_>) -> Image {
@@ -77,11 +88,12 @@ pub(super) fn image(of: &Intent<'_>) -> Image {
         flags: 0,
         committed: false,
         reported: None,
-        delivered: [0; CLASSES],
-        unit: price().unit,
+        delivered: Delivered::default(),
         native_finish: "stop".to_owned(),
         upstream_id: "chatcmpl-1".to_owned(),
         intent: bytes,
+        price: price().text().to_owned(),
+        basis: basis(),
     }
 }
 
@@ -90,7 +102,7 @@ pub(super) fn record(seq: u64) -> Record {
     image.identity.seq = seq;
     image.committed = true;
     image.reported = Some(Usage::ZERO.with(Kind::Input, seq).with(Kind::Output, 2));
-    settle([7; 16], &image).unwrap()
+    settle([7; 16], &image, &mut Prices::default()).unwrap().0
 }
 
 /// Any record that a settlement can make.
@@ -115,14 +127,14 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                 ended_us: n[3],
                 first_content_us: some.0.then_some(n[5]),
                 duration_us: n[4],
-                source: Source::ALL[finish as usize % 3].0,
+                source: Source::ALL[finish as usize % 4].0,
                 estimator: Cow::Borrowed("e1"),
                 usage: Usage(usage),
                 delivered,
                 committed: some.0,
                 cost: i128::from(money[0]) * 3,
                 charge: i128::from(money[1]),
-                policy: Cow::Borrowed(settle::POLICY),
+                policy: Cow::Borrowed(Policy::Insured.as_str()),
                 flags: some.2,
             }
         },
@@ -146,7 +158,7 @@ pub(super) fn complete(ledger: &Ledger, generation: &str, attempt: u8) {
 }
 
 pub(super) fn dispatched(ledger: &Ledger, generation: &str, attempt: u8) -> Claim {
-    let claim = ledger.claim(&intent(generation, attempt), price(), NOW_US).unwrap();
+    let claim = ledger.claim(&intent(generation, attempt), &terms(), ESTIMATOR).unwrap();
     claim.dispatched();
     claim
 }

@@ -1,6 +1,8 @@
 use super::index_list::IndexList;
 use super::record::{Source, flag};
-use super::testing::{NOW_US, complete, crash, dispatched, intent, options, price, until};
+use super::testing::{
+    ESTIMATOR, NOW_US, complete, crash, dispatched, intent, options, price, terms, until,
+};
 use super::*;
 use crate::meter::{CLASSES, Delivered, Tally};
 use crate::outcome::Outcome;
@@ -49,7 +51,7 @@ fn an_attempt_goes_from_slot_to_sink_and_is_found_all_the_way() {
 fn a_claim_that_was_never_dispatched_leaves_nothing() {
     let place = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(options(place.path())).unwrap();
-    drop(ledger.claim(&intent("gen-1", 1), price(), NOW_US).unwrap());
+    drop(ledger.claim(&intent("gen-1", 1), &terms(), ESTIMATOR).unwrap());
     assert_eq!((ledger.find("gen-1"), ledger.depth().slots_used), (Found::Unknown, 0));
     assert!(ledger.shutdown(Duration::from_secs(10)));
 }
@@ -68,7 +70,7 @@ fn what_is_open_when_the_process_ends_is_recovered_once() {
     let whole = dispatched(&ledger, "gen-whole", 1);
     (&whole).reported(&Usage::ZERO.with(Kind::Output, 9));
     whole.terminal();
-    let _idle = ledger.claim(&intent("gen-idle", 1), price(), NOW_US).unwrap();
+    let _idle = ledger.claim(&intent("gen-idle", 1), &terms(), ESTIMATOR).unwrap();
     complete(&ledger, "gen-done", 1);
     let done = rows(ledger.find("gen-done"));
 
@@ -79,20 +81,16 @@ fn what_is_open_when_the_process_ends_is_recovered_once() {
     let complete = &rows(again.find("gen-whole"))[0];
     assert_eq!((complete.outcome, complete.source), (Outcome::Ok, Source::Reported));
     assert_eq!(complete.flags, flag::TERMINAL | flag::CRASH_RECOVERED);
-    let want = [
-        ("gen-bare", Source::None),
-        ("gen-cut", Source::Estimated),
-        ("gen-told", Source::Reported),
-    ];
+    let want =
+        [("gen-bare", Source::None), ("gen-cut", Source::Estimated), ("gen-told", Source::Partial)];
     for (generation, source) in want {
         let found = rows(again.find(generation));
         let [row] = &found[..] else { panic!("one row expected: {found:?}") };
         assert_eq!((row.outcome, row.source), (Outcome::CrashRecovered, source));
         assert_eq!(row.usage == Usage::ZERO, source == Source::None);
-        assert_eq!(row.cost, price().cost(&row.usage));
+        assert_eq!(row.cost, price().cost(&row.usage, row.started_us));
         assert_ne!(row.flags & flag::CRASH_RECOVERED, 0);
-        assert_eq!(row.charge, if row.committed { row.cost } else { 0 });
-        assert_eq!(row.key.epoch, 1);
+        assert_eq!((row.charge, row.key.epoch), (0, 1), "no caller pays for what a crash cut");
     }
     assert_eq!((again.depth().crash_recovered, again.depth().rows_lost), (3, 0));
     assert!(again.shutdown(Duration::from_secs(10)));
@@ -144,7 +142,7 @@ fn f74_a_panic_seals_its_slot_as_internal() {
 fn slots_are_claimed_to_the_last_and_not_beyond() {
     let place = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(Options { slots: 2, ..options(place.path()) }).unwrap();
-    let claim = || ledger.claim(&intent("gen-1", 1), price(), NOW_US);
+    let claim = || ledger.claim(&intent("gen-1", 1), &terms(), ESTIMATOR);
     let (one, two) = (claim(), claim());
     assert!(one.is_some() && two.is_some() && claim().is_none());
     drop(one);
@@ -184,12 +182,12 @@ fn f71_rows_wait_for_a_locked_sink() {
 fn what_the_hot_path_costs() {
     let place = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(Options { slots: 16_384, ..options(place.path()) }).unwrap();
-    let (intent, price) = (intent("gen-1", 1), price());
+    let (intent, terms) = (intent("gen-1", 1), terms());
     let mut best = f64::MAX;
     for _ in 0..20 {
         let start = Instant::now();
         for _ in 0..200 {
-            let claim = ledger.claim(&intent, price.clone(), NOW_US).unwrap();
+            let claim = ledger.claim(&intent, &terms, ESTIMATOR).unwrap();
             claim.dispatched();
             claim.ended(NOW_US, 1);
         }
@@ -243,7 +241,7 @@ fn texts_beyond_their_share_of_the_slot_are_cut_and_flagged() {
     let ledger = Ledger::open(options(place.path())).unwrap();
     let mut long = intent("gen-long", 1);
     long.app = "é".repeat(1_000).into();
-    let claim = ledger.claim(&long, price(), NOW_US).unwrap();
+    let claim = ledger.claim(&long, &terms(), ESTIMATOR).unwrap();
     claim.dispatched();
     let mut tally = &claim;
     tally.upstream_id(&"i".repeat(129));
@@ -252,7 +250,7 @@ fn texts_beyond_their_share_of_the_slot_are_cut_and_flagged() {
     drop(claim);
     let found = rows(ledger.find("gen-long"));
     let row = &found[0];
-    assert_eq!(row.flags, flag::CUT_INTENT | flag::SUSPECT_USAGE);
+    assert_eq!(row.flags, flag::CUT_INTENT | flag::SUSPECT_USAGE | flag::QUARANTINED);
     assert_eq!(row.intent.app, "é".repeat(64));
     assert_eq!((row.upstream_id.len(), row.native_finish.as_str()), (128, "é".repeat(32).as_str()));
     assert_eq!((row.outcome, row.finish), (Outcome::Internal, Some(crate::meter::Finish::Length)));

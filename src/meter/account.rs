@@ -1,6 +1,6 @@
 //! What one attempt's reply has said so far, put into its tally as it comes.
 
-use super::{Delivered, Tally};
+use super::{Delivered, Finish, Tally};
 use crate::dialect::{Observation, Report, finish};
 use crate::usage::Usage;
 
@@ -11,7 +11,7 @@ pub struct Account {
     untold: bool,
     reported: Option<Usage>,
     named: bool,
-    finished: bool,
+    finish: Option<Finish>,
     content: bool,
 }
 
@@ -27,9 +27,10 @@ impl Account {
             self.report(report, tally);
         }
         if let Some(reason) = seen.finish {
-            self.finished = true;
+            let finish = finish::normalise(&reason.decode());
+            self.finish = Some(finish);
             let native = seen.native_finish.unwrap_or(reason).decode();
-            tally.finish(finish::normalise(&reason.decode()), &native);
+            tally.finish(finish, &native);
         }
         if !self.named
             && let Some(id) = seen.id
@@ -88,9 +89,15 @@ impl Account {
         self.content
     }
 
+    /// The finish reason seen last.
+    #[must_use]
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
     /// A finish reason was seen.
     #[must_use]
     pub fn has_finished(&self) -> bool {
-        self.finished
+        self.finish.is_some()
     }
 }

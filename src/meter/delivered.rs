@@ -17,6 +17,8 @@ const TWO: u8 = 4;
 const THREE: u8 = 5;
 const FOUR: u8 = 6;
 const CALL: u8 = 7;
+/// Bytes around the name and the arguments of a call, generously.
+const CALL_BYTES: u64 = 64;
 /// Bytes that begin no character: UTF-8 continuations. Not kept.
 const NONE: u8 = 8;
 
@@ -63,6 +65,13 @@ impl Delivered {
         for (cell, more) in self.0.iter_mut().zip(other.0) {
             *cell = cell.saturating_add(more);
         }
+    }
+
+    /// Bytes of UTF-8, of a call of a tool what it takes to frame it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let weighed = self.0.iter().zip([1, 1, 1, 1, 2, 3, 4, CALL_BYTES]);
+        weighed.fold(0, |sum, (count, bytes)| sum.saturating_add(count.saturating_mul(bytes)))
     }
 
     /// Whether nothing was counted.

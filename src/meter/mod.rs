@@ -5,12 +5,14 @@ mod delivered;
 mod estimate;
 mod event;
 mod framer;
+mod settlement;
 
 pub use account::Account;
 pub use delivered::{CLASSES, Delivered};
-pub use estimate::{ESTIMATOR, estimate, prompt_tokens};
+pub use estimate::{ESTIMATOR, Estimator, Family, prompt_tokens};
 pub use event::{Event, EventReader};
 pub use framer::{Block, Framer, Part};
+pub use settlement::{Evidence, Source, failed, is_plausible};
 
 use crate::usage::Usage;
 

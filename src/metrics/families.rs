@@ -72,9 +72,13 @@ families! {
     IN_BAND_ERROR: Counter "weir_inband_error_total" ["phase"]
         "Error events inside a 200: as the first event, or after content.";
     USAGE_ESTIMATED: Counter "weir_usage_estimated_total" []
-        "Attempts whose usage is an estimate because the upstream reported none.";
+        "Attempts of whose usage some is an estimate because the upstream did not report it.";
     USAGE_SUSPECT: Counter "weir_usage_suspect_total" []
         "Attempts whose reported usage was implausible.";
+    USAGE_QUARANTINED: Counter "weir_usage_quarantined_total" []
+        "Attempts to look at before they are billed: a report refused, clamped, or beyond what bytes explain.";
+    USAGE_ZERO: Counter "weir_usage_zero_total" []
+        "Whole answers that came to no tokens, or to no cost where they have a price. Anything but 0 is an alarm.";
     USAGE_PARSE_ERRORS: Counter "weir_usage_parse_errors_total" []
         "Usage objects or events that could not be read.";
     STALE_CONN: Counter "weir_stale_conn_total" []

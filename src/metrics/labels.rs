@@ -263,7 +263,8 @@ impl Label for Face {
 
 impl Label for Target {
     fn values() -> impl Iterator<Item = &'static str> {
-        ["chat", "completion", "embedding", "models", "generation", "preflight"].into_iter()
+        ["chat", "completion", "embedding", "models", "generation", "preflight", "activity"]
+            .into_iter()
     }
     fn index(self) -> usize {
         match self {
@@ -271,6 +272,7 @@ impl Label for Target {
             Self::Catalog(_) => 3,
             Self::Generation => 4,
             Self::Preflight => 5,
+            Self::Activity => 6,
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct Metrics {
     pub in_band_error: Counters<Phase>,
     pub usage_estimated: IntCounter,
     pub usage_suspect: IntCounter,
+    pub usage_quarantined: IntCounter,
+    pub usage_zero: IntCounter,
     pub usage_parse_errors: IntCounter,
     pub stale_conn: IntCounter,
     pub post_done: IntCounter,
@@ -120,6 +122,8 @@ impl Metrics {
             in_band_error: Counters::resolve(&new.counters(&f::IN_BAND_ERROR)?, &[])?,
             usage_estimated: new.counter(&f::USAGE_ESTIMATED)?,
             usage_suspect: new.counter(&f::USAGE_SUSPECT)?,
+            usage_quarantined: new.counter(&f::USAGE_QUARANTINED)?,
+            usage_zero: new.counter(&f::USAGE_ZERO)?,
             usage_parse_errors: new.counter(&f::USAGE_PARSE_ERRORS)?,
             stale_conn: new.counter(&f::STALE_CONN)?,
             post_done: new.counter(&f::POST_DONE)?,
@@ -211,8 +215,11 @@ impl Metrics {
             }
         }
         let flagged = |bit: u32| u64::from(record.flags & bit != 0);
-        self.usage_estimated.inc_by(u64::from(record.source == Source::Estimated));
+        let estimated = matches!(record.source, Source::Estimated | Source::Partial);
+        self.usage_estimated.inc_by(u64::from(estimated));
         self.usage_suspect.inc_by(flagged(flag::SUSPECT_USAGE));
+        self.usage_quarantined.inc_by(flagged(flag::QUARANTINED));
+        self.usage_zero.inc_by(flagged(flag::ZERO));
         self.usage_parse_errors.inc_by(flagged(flag::UNREADABLE_USAGE));
     }
 

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 /// Decimal places of a pico-dollar.
 const PLACES: u32 = 12;
+/// All of a price, in millionths.
+const WHOLE: u32 = 1_000_000;
 
 /// Why a text is not an amount that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +17,8 @@ pub enum AmountError {
     TooFine(u32),
     #[error("is larger than any price that can be kept")]
     TooLarge,
+    #[error("less the discount is no whole number of pico-dollars: write the reduced price itself")]
+    Inexact,
 }
 
 /// Reads plain decimal dollars for `per` units (1, or 1 000 000 for token prices) as pico-dollars
@@ -40,6 +44,19 @@ pub fn parse_usd(text: &str, per: u64) -> Result<u64, AmountError> {
     let padding = places as usize - fraction.len();
     let digits = format!("{whole}{fraction}{}", "0".repeat(padding));
     digits.parse().map_err(|_| AmountError::TooLarge)
+}
+
+/// A price less a discount in millionths. Never rounds.
+///
+/// # Errors
+/// If the result is not a whole number of pico-dollars per unit.
+pub fn reduced(pico: u64, discount: u32) -> Result<u64, AmountError> {
+    let kept = u128::from(WHOLE.saturating_sub(discount));
+    let product = u128::from(pico) * kept;
+    if !product.is_multiple_of(u128::from(WHOLE)) {
+        return Err(AmountError::Inexact);
+    }
+    u64::try_from(product / u128::from(WHOLE)).map_err(|_| AmountError::TooLarge)
 }
 
 /// Pico-dollars as plain decimal dollars: exact, no exponent, no trailing zeros (`0.0000045`, `0`).
@@ -90,6 +107,15 @@ mod tests {
         {
             assert_eq!(parse_usd(wrong, 1), Err(AmountError::NotDecimal), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_discount_is_exact_or_refused() {
+        assert_eq!(reduced(50_000, 150_000), Ok(42_500));
+        assert_eq!(reduced(7, 0), Ok(7));
+        assert_eq!(reduced(7, WHOLE), Ok(0));
+        assert_eq!(reduced(7, 500_000), Err(AmountError::Inexact));
+        assert_eq!(reduced(u64::MAX - 615, 0), Ok(u64::MAX - 615));
     }
 
     #[test]

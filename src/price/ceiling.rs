@@ -1,6 +1,6 @@
 //! Price ceilings: the most an endpoint may ask per unit.
 
-use super::PriceVersion;
+use super::Rates;
 use crate::usage::Kind;
 
 /// Prices that `max_price` can bound (contract 2.3): key, kind, and units the dollars are for. Weir
@@ -51,13 +51,9 @@ impl PriceCeiling {
 
     /// The first key whose price is over its bound, of the kinds that `concerns` this request.
     #[must_use]
-    pub fn exceeded(
-        &self,
-        price: &PriceVersion,
-        concerns: impl Fn(Kind) -> bool,
-    ) -> Option<&'static str> {
+    pub fn exceeded(&self, rates: &Rates, concerns: impl Fn(Kind) -> bool) -> Option<&'static str> {
         let over = |((_, kind, _), most): &(&(&str, Kind, u64), &u64)| {
-            concerns(*kind) && price.price(*kind) > **most
+            concerns(*kind) && rates.price(*kind) > **most
         };
         CEILINGS.iter().zip(&self.0).find(over).map(|((key, ..), _)| *key)
     }
@@ -139,7 +135,7 @@ mod tests {
             let mut unit = [0; crate::usage::KINDS];
             unit[Kind::Input.index()] = input;
             unit[Kind::Output.index()] = output;
-            PriceVersion::new(unit)
+            Rates::new(unit)
         };
         assert_eq!(both.exceeded(&price(7, 5), |_| true), None);
         assert_eq!(both.exceeded(&price(8, 5), |_| true), Some("prompt"));

@@ -55,6 +55,22 @@ pub fn complete(given: &[(Kind, u64)]) -> [u64; KINDS] {
     unit
 }
 
+/// What an override changes: the prices it gives, and those that fall back to one of them and are not
+/// `given` beside it.
+#[must_use]
+pub fn implied(given: &[(Kind, u64)], own: &[(Kind, u64)]) -> Vec<(Kind, u64)> {
+    let mut changed: Vec<(Kind, u64)> = Vec::new();
+    for price in PRICES {
+        let of = |list: &[(Kind, u64)], kind| list.iter().find(|each| each.0 == kind).copied();
+        let inherited = || {
+            let (_, pico) = of(&changed, price.or?)?;
+            of(given, price.kind).is_none().then_some((price.kind, pico))
+        };
+        changed.extend(of(own, price.kind).or_else(inherited));
+    }
+    changed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +104,15 @@ mod tests {
     fn a_given_zero_stays_zero() {
         let unit = complete(&[(Kind::Input, 2), (Kind::CacheRead, 0)]);
         assert_eq!(unit[Kind::CacheRead.index()], 0);
+    }
+
+    #[test]
+    fn an_override_changes_what_falls_back_to_it_and_nothing_that_was_given() {
+        let given = [(Kind::Input, 2), (Kind::Output, 8), (Kind::CacheRead, 1)];
+        let changed = implied(&given, &[(Kind::Input, 4)]);
+        let of = |kind| changed.iter().find(|each| each.0 == kind).map(|each| each.1);
+        assert_eq!((of(Kind::Input), of(Kind::InputAudioCached)), (Some(4), Some(4)));
+        assert_eq!((of(Kind::CacheRead), of(Kind::Output), of(Kind::Requests)), (None, None, None));
+        assert_eq!(implied(&given, &[(Kind::CacheRead, 0)]), [(Kind::CacheRead, 0)]);
     }
 }

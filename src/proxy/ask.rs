@@ -57,6 +57,7 @@ impl Ask<'_> {
             last: &|key| self.state.live.conversations.find(key, now),
             seed: rand::rng().next_u64(),
             dry: false,
+            now_us: wall_us(),
         };
         let chosen = request.choose()?;
         for reason in chosen.excluded() {

@@ -6,10 +6,10 @@ use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Sample, Scope};
 use crate::face::Relay;
 use crate::ledger::Claim;
-use crate::meter::estimate;
+use crate::meter::{self, Estimator, Evidence, Source};
 use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
-use crate::price::Pico;
+use crate::price::{Pico, Terms};
 use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::upstream::credential::Key;
@@ -39,9 +39,11 @@ pub(super) struct Attempt {
     /// `None` for a keyless provider.
     pub(super) credential: Option<Arc<Key>>,
     pub(super) claim: Claim,
+    pub(super) terms: Terms,
+    pub(super) estimator: Estimator,
     pub(super) body: Bytes,
     pub(super) operation: Operation,
-    /// Bytes of the caller's body.
+    /// Bytes of the caller's text.
     pub(super) prompt_bytes: u64,
     pub(super) injected_usage: bool,
     /// The request offers tools.
@@ -147,9 +149,7 @@ impl Attempt {
             self.claim.outcome(outcome);
             self.claim.ended(wall_us(), self.elapsed_us());
             self.target.metrics.in_flight.dec();
-            ended.usage = self.usage();
-            ended.charge =
-                if self.committed { self.target.endpoint.price.cost(&ended.usage) } else { 0 };
+            (ended.usage, ended.charge) = self.account(outcome);
         }
         if self.dispatched.is_some() || !outcome.dispatched() {
             self.tell(outcome, &ended.usage);
@@ -157,18 +157,20 @@ impl Attempt {
         ended
     }
 
-    /// Usage as the record will say: as reported, or estimated if content was delivered.
-    fn usage(&self) -> Usage {
-        match &self.flow {
-            Flow::Reply(relay) => match relay.reported() {
-                Some(usage) => *usage,
-                None if self.committed => {
-                    estimate(relay.delivered(), self.prompt_bytes, self.operation)
-                }
-                None => Usage::ZERO,
-            },
-            Flow::Awaiting | Flow::Pass | Flow::Wrap(_) => Usage::ZERO,
+    /// Usage and charge as the record will say. A complete report corrects later estimates.
+    fn account(&self, outcome: Outcome) -> (Usage, Pico) {
+        let Flow::Reply(relay) = &self.flow else { return (Usage::ZERO, 0) };
+        let evidence = Evidence {
+            content: self.committed || !relay.delivered().is_empty(),
+            ..relay.evidence()
+        };
+        let (source, usage) = evidence.settle();
+        if (source, outcome) == (Source::Reported, Outcome::Ok) {
+            self.target.live.calibration.learn(&evidence, &usage);
         }
+        let failed = meter::failed(Some(outcome), relay.finish(), &usage, self.operation);
+        let cost = self.terms.cost(&usage);
+        (usage, self.terms.policy.charge(cost, self.committed, failed))
     }
 
     /// Live state learns of the end, each at its scope (design, cooldown scope).

@@ -10,6 +10,7 @@ use crate::face::{Named, Place, Routing};
 use crate::log::Access;
 use crate::metrics::Ending;
 use crate::outcome::Outcome;
+use crate::price::Pico;
 use crate::request::envelope::Envelope;
 use crate::request::held_bytes::Held;
 use crate::request::route::{self, Face, Operation};
@@ -27,7 +28,7 @@ use std::time::Instant;
 pub(super) struct Exchange {
     pub(super) state: Arc<State>,
     /// Kept from start to end: a reload does not touch a running request.
-    pub(super) _snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) caller: Arc<Caller>,
     pub(super) face: Face,
     pub(super) operation: Operation,
@@ -62,6 +63,8 @@ pub(super) struct Exchange {
     pub(super) received: Instant,
     /// What went wrong in Weir itself, shown instead of the attempts' verdict.
     pub(super) refusal: Option<Error>,
+    /// What the attempts that have ended are charged, pico-dollars.
+    pub(super) charged: Pico,
     /// The last attempt, once it has ended.
     pub(super) ended: Option<Ended>,
     /// The status the caller was answered with, be it in the last event of a stream that had begun
@@ -94,6 +97,7 @@ impl Exchange {
     pub(super) fn end_attempt(&mut self) {
         if let Some(mut attempt) = self.attempt.take() {
             let ended = attempt.settle();
+            self.charged = self.charged.saturating_add(ended.charge);
             if let (Outcome::Ok, Some(conversation)) = (ended.outcome, &self.conversation) {
                 let table = &self.state.live.conversations;
                 conversation.keep(table, &ended.target, &ended.usage, now_ms());
@@ -161,7 +165,7 @@ impl Drop for Exchange {
             status: self.answered,
             ending,
             tokens: (usage.prompt(), usage.completion()),
-            charge: ended.map_or(0, |ended| ended.charge),
+            charge: self.charged,
             first_token_ms: ended.and_then(|ended| ended.first_content_us).map(|us| us / 1_000),
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         });

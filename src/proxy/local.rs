@@ -4,8 +4,9 @@ use super::catalog::Answer;
 use super::reply::{self, Refusal};
 use super::{catalog, request};
 use crate::api;
+use crate::edge::clock::wall_us;
 use crate::error::Error;
-use crate::ledger::Found;
+use crate::ledger::{Found, Ledger};
 use crate::request::route::{Face, Target};
 use crate::state::State;
 use bytes::Bytes;
@@ -19,7 +20,7 @@ const STEP: Duration = Duration::from_millis(2);
 /// How long one look into the ledger may take.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
-/// Answers what is read of the catalogue, `generation` and preflights.
+/// Answers what is read of the catalogue, `generation`, `activity` and preflights.
 pub(super) async fn answer(
     state: &Arc<State>,
     session: &mut Session,
@@ -30,6 +31,10 @@ pub(super) async fn answer(
         Target::Catalog(read) => {
             let Answer { body, cache, made } = catalog::read(state, session, face, read)?;
             reply::json(session, body, Some(cache), made, &state.lingering).await
+        }
+        Target::Activity => {
+            let found = activity(state, session).await?;
+            reply::json(session, found, None, false, &state.lingering).await
         }
         _ => {
             let found = generation(state, session).await?;
@@ -52,14 +57,8 @@ async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refu
         .ok_or_else(|| Refusal::kept(Error::caller(400, "Query parameter id is missing")))?
         .to_owned();
     for _ in 0..STEPS {
-        let (ledger, wanted) = (Arc::clone(&state.ledger), id.clone());
-        let reading = tokio::task::spawn_blocking(move || ledger.find(&wanted));
-        // It waits for a thread, and the host may have none left (F80).
-        let found = tokio::time::timeout(READ_LIMIT, reading)
-            .await
-            .map_err(|_| Refusal::kept(Error::weir(503, "The ledger could not be read in time")))?
-            .map_err(|_| Refusal::kept(Error::weir(500, "The ledger could not be read")))?;
-        match found {
+        let wanted = id.clone();
+        match read(state, move |ledger| ledger.find(&wanted)).await? {
             Found::Rows(rows) if rows.iter().all(|r| r.intent.workspace == *caller.workspace) => {
                 return api::generation::render(&rows).ok_or_else(|| absent(&id));
             }
@@ -68,6 +67,37 @@ async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refu
         }
     }
     Err(absent(&id))
+}
+
+/// `GET activity` (contract 1.9), up to this moment, of the caller's workspace.
+async fn activity(state: &Arc<State>, session: &Session) -> Result<Bytes, Refusal> {
+    let caller = request::caller(state, session).map_err(Refusal::closing)?;
+    let query = session.req_header().uri.query().unwrap_or_default();
+    let today = wall_us() / 86_400_000_000;
+    let wanted = api::activity::wanted(query, &caller.workspace, today)
+        .map_err(|why| Refusal::kept(Error::caller(400, why)))?;
+    match read(state, move |ledger| ledger.activity(&wanted)).await? {
+        Ok(activity) => Ok(api::activity::render(&activity)),
+        Err(error) => {
+            tracing::warn!(%error, "activity could not be told");
+            let behind = Error::weir(503, "The ledger is not ready to be searched");
+            Err(Refusal::kept(behind.retry_after(Some(1))))
+        }
+    }
+}
+
+/// What a look into the ledger finds, on a thread that may block.
+async fn read<T: Send + 'static>(
+    state: &State,
+    look: impl FnOnce(&Ledger) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let ledger = Arc::clone(&state.ledger);
+    let reading = tokio::task::spawn_blocking(move || look(&ledger));
+    // It waits for a thread, and the host may have none left (F80).
+    tokio::time::timeout(READ_LIMIT, reading)
+        .await
+        .map_err(|_| Refusal::kept(Error::weir(503, "The ledger could not be read in time")))?
+        .map_err(|_| Refusal::kept(Error::weir(500, "The ledger could not be read")))
 }
 
 fn absent(id: &str) -> Refusal {

@@ -96,7 +96,7 @@ pub(super) async fn filter(
     Ok(Some(Box::new(Exchange {
         last_bytes: None,
         state: Arc::clone(state),
-        _snapshot: snapshot,
+        snapshot,
         caller,
         face,
         operation,
@@ -121,6 +121,7 @@ pub(super) async fn filter(
         received,
         refusal: None,
         ended: None,
+        charged: 0,
         answered: 0,
     })))
 }

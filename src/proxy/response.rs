@@ -61,8 +61,9 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             model: Arc::clone(&attempt.target.endpoint.model),
             provider: Arc::clone(&attempt.target.endpoint.provider.name),
             injected_usage: attempt.injected_usage,
-            price: Arc::clone(&attempt.target.endpoint.price),
-            prompt_bytes: exchange.body.len() as u64,
+            terms: attempt.terms.clone(),
+            prompt_bytes: attempt.prompt_bytes,
+            estimator: attempt.estimator,
             routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
         }))),
         Verdict::Fail(outcome) => {

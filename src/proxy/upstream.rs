@@ -7,7 +7,9 @@ use crate::edge::clock::{now_ms, wall_us};
 use crate::edge::merge;
 use crate::error::Error;
 use crate::ledger::record::Intent;
+use crate::meter::{Estimator, Family};
 use crate::outcome::Outcome;
+use crate::price::Terms;
 use crate::request::rewrite::{Edit, TierEdit, rewrite};
 use crate::selection::{self, Service};
 use crate::snapshot::Target;
@@ -113,15 +115,24 @@ fn begin(
         hashed_user: exchange.generation.user.as_deref(),
     };
     let body = rewrite(&exchange.body, &exchange.envelope, &edit);
-    let intent = intent(exchange, &target, credential.as_deref());
-    let price = Arc::clone(&target.endpoint.price);
-    let Some(claim) = state.ledger.claim(&intent, price, wall_us()) else {
+    let started_us = wall_us();
+    let version = Arc::clone(target.endpoint.price.at(started_us));
+    let policy = exchange.snapshot.settings.ledger.charge;
+    let terms = Terms { version, started_us, policy, earlier: exchange.charged };
+    let family = Family::of(&target.endpoint.upstream_model);
+    let estimator = target.live.calibration.correct(Estimator::of(family));
+    let intent = intent(exchange, &target, credential.as_deref(), &terms);
+    let Some(claim) = state.ledger.claim(&intent, &terms, estimator) else {
         let full = "The ledger cannot take another request now";
         exchange.refusal = Some(Error::weir(503, full).retry_after(Some(1)));
         return Err(given_up("no ledger slot is free"));
     };
+    if exchange.envelope.has_media() {
+        claim.media();
+    }
     exchange.clock.stop();
-    exchange.clock.drain(target.endpoint.provider.drains);
+    let disconnect = target.endpoint.provider.disconnect;
+    exchange.clock.drain(disconnect.drains(exchange.envelope.stream));
     exchange.attempt = Some(Attempt {
         injected_usage: injects && exchange.envelope.lacks_usage(),
         _in_flight: target.live.enter(),
@@ -129,10 +140,12 @@ fn begin(
         address,
         credential,
         claim,
+        terms,
+        estimator,
         body,
         operation: exchange.operation,
         tools: exchange.envelope.has_tools,
-        prompt_bytes: exchange.body.len() as u64,
+        prompt_bytes: exchange.envelope.text_bytes(exchange.body.len()),
         flow: Flow::Awaiting,
         scrub: Scrub::default(),
         dispatched: None,
@@ -181,6 +194,7 @@ fn intent<'a>(
     exchange: &'a Exchange,
     target: &'a Target,
     credential: Option<&'a Key>,
+    terms: &Terms,
 ) -> Intent<'a> {
     let endpoint = &target.endpoint;
     let session = exchange.generation.session.as_deref();
@@ -202,8 +216,8 @@ fn intent<'a>(
         upstream_model: Cow::Borrowed(&endpoint.upstream_model),
         credential: Cow::Borrowed(credential.map_or("", |credential| &credential.id)),
         tier: Cow::Borrowed(endpoint.tier.map_or("", Tier::as_str)),
-        price: endpoint.price.hash,
-        prompt_bytes: exchange.body.len() as u64,
+        price: terms.version.hash(),
+        prompt_bytes: exchange.envelope.text_bytes(exchange.body.len()),
         max_tokens: exchange.envelope.max_tokens,
     }
 }

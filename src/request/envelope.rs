@@ -93,7 +93,7 @@ impl Envelope {
     /// What an endpoint must fit, of a body of so many bytes.
     #[must_use]
     pub fn needs(&self, body_bytes: usize) -> Needs {
-        let text = body_bytes.saturating_sub(self.conversation.other_bytes) as u64;
+        let text = self.text_bytes(body_bytes);
         Needs {
             least_tokens: text / LONGEST_TOKEN,
             likely_tokens: meter::prompt_tokens(text),
@@ -103,6 +103,18 @@ impl Envelope {
             output: self.output,
             tools: self.has_tools,
         }
+    }
+
+    /// Bytes of a body of so many that are not of pictures, sound or files.
+    #[must_use]
+    pub fn text_bytes(&self, body_bytes: usize) -> u64 {
+        body_bytes.saturating_sub(self.conversation.other_bytes) as u64
+    }
+
+    /// Whether the prompt has pictures, sound or files.
+    #[must_use]
+    pub fn has_media(&self) -> bool {
+        !self.conversation.input.without(Modalities::TEXT).is_empty()
     }
 
     /// How many fields that only other gateways obey were sent, to be counted (S14).

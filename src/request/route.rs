@@ -51,6 +51,8 @@ pub enum Target {
     Catalog(Read),
     /// `GET generation`, OpenRouter's face only.
     Generation,
+    /// `GET activity`, OpenRouter's face only.
+    Activity,
     /// `OPTIONS` of any path: a browser asks before it sends the request itself.
     Preflight,
 }
@@ -86,7 +88,7 @@ pub enum Miss {
 }
 
 /// Every path Weir serves, whole and exact; nothing is normalised.
-const ROUTES: [(&str, &str, Face, Target); 14] = [
+const ROUTES: [(&str, &str, Face, Target); 15] = [
     ("/api/v1/chat/completions", POST, Face::OpenRouter, Target::Inference(Operation::Chat)),
     ("/api/v1/completions", POST, Face::OpenRouter, Target::Inference(Operation::Completion)),
     ("/api/v1/embeddings", POST, Face::OpenRouter, Target::Inference(Operation::Embedding)),
@@ -97,6 +99,7 @@ const ROUTES: [(&str, &str, Face, Target); 14] = [
     ("/api/v1/endpoints/zdr", GET, Face::OpenRouter, Target::Catalog(Read::ZdrEndpoints)),
     ("/api/v1/providers", GET, Face::OpenRouter, Target::Catalog(Read::Providers)),
     ("/api/v1/generation", GET, Face::OpenRouter, Target::Generation),
+    ("/api/v1/activity", GET, Face::OpenRouter, Target::Activity),
     ("/v1/chat/completions", POST, Face::Faithful, Target::Inference(Operation::Chat)),
     ("/v1/completions", POST, Face::Faithful, Target::Inference(Operation::Completion)),
     ("/v1/embeddings", POST, Face::Faithful, Target::Inference(Operation::Embedding)),
@@ -158,6 +161,7 @@ mod tests {
                 Target::Catalog(Read::Providers) => "/providers",
                 Target::Catalog(Read::Model | Read::Endpoints) => unreachable!("of a model"),
                 Target::Generation => "/generation",
+                Target::Activity => "/activity",
                 Target::Preflight => unreachable!("no path of its own"),
             };
             assert_eq!(tail, Some(expected));

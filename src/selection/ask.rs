@@ -95,13 +95,15 @@ pub struct Question<'a> {
     pub constraints: Layers<'a>,
     pub ask: Ask<'a>,
     pub needs: Needs,
+    /// Unix microseconds: prices depend on it.
+    pub now_us: u64,
 }
 
 impl<'a> Question<'a> {
     /// A request that wishes and needs nothing.
     #[must_use]
     pub fn of(constraints: Layers<'a>) -> Self {
-        Self { constraints, ask: Ask::default(), needs: Needs::default() }
+        Self { constraints, ask: Ask::default(), needs: Needs::default(), now_us: 0 }
     }
 
     /// Whether only the first of the plan may be tried: an asked order without fallbacks is a list of

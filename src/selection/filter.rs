@@ -101,7 +101,8 @@ impl<'a> Policy<'a> {
             Kind::InputAudio => input.has(Modalities::AUDIO),
             _ => true,
         };
-        if self.max_price.is_some_and(|most| most.exceeded(&endpoint.price, concerns).is_some()) {
+        let rates = || endpoint.price.rates(question.now_us, question.needs.likely_tokens);
+        if self.max_price.is_some_and(|most| most.exceeded(&rates(), concerns).is_some()) {
             return Some(Exclusion::MaxPrice);
         }
         (self.distillable && !endpoint.distillable).then_some(Exclusion::Distillable)

@@ -1,8 +1,8 @@
 //! Endpoints for tests of this room and of those that plan with it.
 
 use crate::catalog::{
-    About, BaseUrl, DataPolicy, Endpoint, HttpVersions, Modalities, Parameters, Probe, Provider,
-    Timeouts,
+    About, BaseUrl, DataPolicy, Disconnect, Endpoint, HttpVersions, Modalities, Parameters, Probe,
+    Provider, Timeouts,
 };
 use crate::dialect::Dialect;
 use crate::price::PriceVersion;
@@ -40,7 +40,7 @@ pub(crate) fn provider(slug: &str) -> Provider {
         credentials: Vec::new(),
         keyless: true,
         injects_usage: true,
-        drains: false,
+        disconnect: Disconnect::Cancel,
         about: About::default(),
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn endpoint_with(
         quantization: None,
         context_length: 8_192,
         max_completion_tokens: None,
-        price: Arc::new(PriceVersion { hash: [0; 32], unit }),
+        price: PriceVersion::flat(unit).into(),
         supported_parameters: Vec::new(),
         parameters: Parameters::default(),
         input: Modalities::TEXT,

@@ -113,7 +113,7 @@ pub(super) fn arrange(
 
 /// Fills in all of a score but its tier.
 fn rate(score: &mut Score, candidate: &Candidate<'_>, question: &Question<'_>) {
-    let Question { ask, needs, .. } = question;
+    let Question { ask, needs, now_us, .. } = question;
     let (endpoint, facts) = (candidate.endpoint, &candidate.facts);
     score.position = ask.position(endpoint);
     // An asked place is kept whatever happens; the rest are demoted while they have trouble.
@@ -131,7 +131,8 @@ fn rate(score: &mut Score, candidate: &Candidate<'_>, question: &Question<'_>) {
     let warm = facts.warm && ask.order.is_empty() && score.demotion < Demotion::CUTOFF;
     score.cold = u8::from(!warm);
     score.preferred = ask.preference(endpoint);
-    score.price = endpoint.price.expected(needs.likely_tokens, needs.output_tokens, facts.warm);
+    let rates = endpoint.price.rates(*now_us, needs.likely_tokens);
+    score.price = rates.expected(needs.likely_tokens, needs.output_tokens, facts.warm);
     score.in_flight = facts.in_flight;
     score.metric = match ask.sort() {
         Some(Sort::Throughput) => u64::from(u32::MAX - throughput(facts)),

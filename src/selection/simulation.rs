@@ -10,7 +10,7 @@ use crate::catalog::Endpoint;
 use crate::endpoint::{Live, Sample, Stickiness, fingerprint};
 use crate::outcome::Outcome;
 use crate::price::PriceVersion;
-use crate::usage::Kind;
+use crate::usage::{KINDS, Kind};
 use std::sync::Arc;
 
 const ENDPOINTS: usize = 20;
@@ -63,10 +63,10 @@ impl World {
             1 => host.slow = !host.slow,
             2 => host.failing = false,
             _ => {
-                let mut unit = host.endpoint.price.unit;
+                let mut unit = [0; KINDS];
                 unit[Kind::Input.index()] = price;
                 let endpoint = Arc::get_mut(&mut host.endpoint).expect("no plan is kept");
-                endpoint.price = Arc::new(PriceVersion::new(unit));
+                endpoint.price = PriceVersion::flat(unit).into();
             }
         }
     }
@@ -205,9 +205,10 @@ fn converse(sticks: bool, dies_at: Option<usize>, seed: u64) -> (Vec<usize>, usi
     for nth in 0..4 {
         let mut endpoint = fixture::endpoint(&format!("p{nth}"), 1_000);
         let edited = Arc::get_mut(&mut endpoint).expect("it is new");
-        let mut unit = edited.price.unit;
+        let mut unit = [0; KINDS];
+        unit[Kind::Input.index()] = 1_000;
         unit[Kind::CacheRead.index()] = 100;
-        edited.price = Arc::new(PriceVersion::new(unit));
+        edited.price = PriceVersion::flat(unit).into();
         hosts.push(endpoint);
     }
     let (table, key) = (Stickiness::new(64), 42);

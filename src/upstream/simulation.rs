@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::selection::{
     Candidate, Exclusion, Facts, Layers, Plan, Question, SplitMix64, fixture, plan,
 };
+use crate::usage::Kind;
 use std::sync::Arc;
 
 const SECONDS: u64 = 120;
@@ -200,7 +201,7 @@ fn outages_are_routed_around_and_forgotten() {
             assert_eq!(plan.excluded, [], "seed {seed}");
             assert!(world.models[model].iter().all(|s| !s.live.facts(later).outage));
         }
-        let free = |s: &Simulated| s.endpoint.price.unit[0] == 0;
+        let free = |s: &Simulated| s.endpoint.price.at(0).base().price(Kind::Input) == 0;
         let served: Vec<_> = (0..500).filter_map(|_| world.request(later)).collect();
         assert!(served.len() > 480, "seed {seed}: served {} of 500", served.len());
         if world.models[0].iter().any(free) {

@@ -9,6 +9,7 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 # Input and output in dollars per million tokens. Each endpoint is a thousand times dearer than the
@@ -65,7 +66,9 @@ class Deployment:
 def _value(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return value.isoformat() if isinstance(value, date) else json.dumps(value)
 
 
 def _table(header: str, entries: dict) -> str:

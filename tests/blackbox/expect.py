@@ -71,6 +71,11 @@ def free(found: dict) -> None:
     assert found.tokens == {} and found["cost"] == 0 and found["charge"] == 0, dict(found)
 
 
+def insured(found: dict, cost: int) -> None:
+    """An attempt that failed its caller after content: it costs, and nobody is charged."""
+    assert (found["cost"], found["charge"]) == (cost, 0), dict(found)
+
+
 def paid(found: dict, cost: int) -> None:
     """An attempt whose content reached the caller: charge equals cost."""
     assert (found["cost"], found["charge"]) == (cost, cost), dict(found)

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-SUSPECT, UNREADABLE, TERMINAL = 2, 4, 8
+SUSPECT, UNREADABLE, TERMINAL, QUARANTINED, ZERO = 2, 4, 8, 128, 512
 
 
 class Row(dict):

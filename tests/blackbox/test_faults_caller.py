@@ -59,7 +59,7 @@ def test_F43_usage_reported_before_the_caller_left_is_kept(run):
         raw.read_until(b"word")
         raw.reset()
     (row,) = weir.rows(id, 1)
-    expect.row(row, "a", "client_abort", "reported", output=USAGE["completion_tokens"])
+    expect.row(row, "a", "client_abort", "partial", output=USAGE["completion_tokens"])
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
@@ -84,6 +84,18 @@ def test_F43_a_provider_that_is_drained_is_read_to_its_usage(run, path, leave, e
     weir.settles(1, "client_abort_total", phase="before_content" if early else "after_content")
     weir.settles(1, "requests_total", outcome="client_abort")
     expect.whole(weir.ask(path=path))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_F42_only_a_stream_is_cancelled_where_whole_bodies_are_billed(run, stream):
+    weir = run("a", a={"first_content": "9s", "extra": {"disconnect": "cancel-streams"}})
+    with weir.asking({"a": {"head_delay": 0.8}}, stream=stream) as (id, raw):
+        weir.chaos.truth.wait("request", id=id)
+        raw.close()
+    (row,) = weir.rows(id, 1)
+    tokens = (0, 0) if stream else (expect.INPUT, expect.OUTPUT)
+    expect.row(row, "a", "client_abort", "none" if stream else "reported", input=tokens[0], output=tokens[1])
+    assert row["charge"] == 0 and (row["cost"] > 0) != stream
 
 
 @pytest.mark.parametrize("step", [{"status": 500, "head_delay": 0.4}, {"cut": {"event": 2, "how": "stall"}, "first_delay": 0.4}],

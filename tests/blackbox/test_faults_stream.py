@@ -29,7 +29,7 @@ def test_F24_F26_a_cut_after_content_is_an_error_event(run, path, how):
     expect.row(row, "a", "truncated", "estimated", status=200)
     estimated(row, len(FIRST_TWO.encode()))
     assert row["committed"] and not row["flags"] & TERMINAL
-    expect.paid(row, weir.deployment.cost("a", row["input"], row["output"]))
+    expect.insured(row, weir.deployment.cost("a", row["input"], row["output"]))
     weir.settles(1, "attempts_total", provider="a", outcome="truncated")
     weir.settles(1, "requests_total", outcome="cut")
     weir.settles(1, "usage_estimated_total")
@@ -41,7 +41,7 @@ def test_F24_a_cut_keeps_the_usage_reported_before_it(run):
     answer = weir.ask({"a": step})
     expect.cut(answer, 502, FIRST_TWO)
     (row,) = answer.rows(1)
-    expect.row(row, "a", "truncated", "reported", input=expect.INPUT, output=expect.OUTPUT)
+    expect.row(row, "a", "truncated", "partial", input=expect.INPUT, output=expect.OUTPUT)
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)

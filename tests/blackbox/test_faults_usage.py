@@ -143,11 +143,19 @@ def test_kinds_are_disjoint(run):
 
 @pytest.mark.parametrize("usage_at", ["chunk", "choice"])
 def test_stream_and_body_leave_the_same_row(run, usage_at):
-    """I19: equal but for the mode."""
+    """I19: equal but for the mode, and for what tells one request from another."""
     weir = run("a")
-    streamed = weir.ask({"a": {"usage_at": usage_at}})
-    whole = weir.ask(stream=False)
-    same = ["outcome", "source", "input", "output", "cost", "charge", "model", "provider", "finish"]
-    (left,), (right,) = streamed.rows(1), whole.rows(1)
-    assert {key: left[key] for key in same} == {key: right[key] for key in same}
-    assert (left["streamed"], right["streamed"]) == (1, 0)
+    usage = {
+        "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150,
+        "prompt_tokens_details": {"cached_tokens": 40}, "completion_tokens_details": {"reasoning_tokens": 20},
+    }
+    for step in ({"usage_at": usage_at, "usage": usage}, {"usage_at": "none", "usage": None}):
+        # Bodies of one length, because a prompt is estimated by it.
+        asked = [weir.ask({"a": step}, stream=True, seed=10), weir.ask({"a": step}, stream=False, seed=1)]
+        rows = [answer.rows(1)[0] for answer in asked]
+        own = {"seq", "generation_id", "session", "streamed", "started_us", "ended_us", "first_content_us",
+               "duration_us", "upstream_id"}
+        left, right = ({key: row[key] for key in row if key not in own} for row in rows)
+        assert left == right
+        assert left["source"] == ("estimated" if step["usage"] is None else "reported")
+        assert [row["streamed"] for row in rows] == [1, 0]

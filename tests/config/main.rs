@@ -103,7 +103,7 @@ fn the_good_configuration_is_accepted_and_described() {
     let output = check(directory.path());
     let text = text(&output);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("ok: 2 models, 4 endpoints, 3 providers, 1 key"), "{text}");
+    assert!(text.contains("ok: 2 models, 5 endpoints, 3 providers, 1 key"), "{text}");
     assert!(text.contains("dormant   asleep (1 endpoint): environment variable"), "{text}");
     assert!(!text.contains(CANARY), "{text}");
 }

@@ -4,7 +4,7 @@ use crate::case;
 use std::sync::Arc;
 use std::time::Duration;
 use weir::catalog::{
-    About, BaseUrl, DataPolicy, Endpoint, HttpVersions, Probe, Provider, Tier, Timeouts,
+    About, BaseUrl, DataPolicy, Disconnect, Endpoint, HttpVersions, Probe, Provider, Tier, Timeouts,
 };
 use weir::dialect::Dialect;
 use weir::price::{PriceVersion, complete, parse_usd};
@@ -67,7 +67,7 @@ fn price(case: &case::Endpoint) -> PriceVersion {
     given.extend(
         others.into_iter().filter_map(|(kind, text)| Some((kind, million(text.as_deref()?)))),
     );
-    PriceVersion::new(complete(&given))
+    PriceVersion::flat(complete(&given))
 }
 
 fn endpoint(case: &case::Endpoint) -> Endpoint {
@@ -90,7 +90,7 @@ fn endpoint(case: &case::Endpoint) -> Endpoint {
         credentials: Vec::new(),
         keyless: !case.dormant,
         injects_usage: true,
-        drains: false,
+        disconnect: Disconnect::Cancel,
         about: About::default(),
     };
     let tier = |word: &String| Tier::ALL.iter().find(|(known, _)| known == word).unwrap().1;
@@ -103,7 +103,7 @@ fn endpoint(case: &case::Endpoint) -> Endpoint {
         quantization: case.quantization.as_deref().map(Into::into),
         context_length: case.context_length,
         max_completion_tokens: case.max_completion_tokens,
-        price: Arc::new(price(case)),
+        price: price(case).into(),
         supported_parameters: case.parameters.clone(),
         parameters: case.parameters.iter().map(String::as_str).collect(),
         input: case.input.iter().map(String::as_str).collect(),

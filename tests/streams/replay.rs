@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use weir::dialect::Dialect;
 use weir::face::{Relay, Reply};
-use weir::meter::{Delivered, Finish, Tally};
-use weir::price::PriceVersion;
+use weir::meter::{Delivered, Estimator, Family, Finish, Tally};
+use weir::price::{Policy, PriceVersion, Terms};
 use weir::request::route::{Face, Operation};
 use weir::usage::{KINDS, Usage};
 
@@ -67,9 +67,15 @@ pub(crate) fn relay(mode: Mode, operation: Operation, streamed: bool) -> Relay {
         model: "author/model".into(),
         provider: "Provider".into(),
         injected_usage: mode.1,
-        price: Arc::new(PriceVersion { hash: [0; 32], unit: [7; KINDS] }),
+        terms: Terms {
+            version: Arc::new(PriceVersion::flat([7; KINDS])),
+            started_us: 0,
+            policy: Policy::Insured,
+            earlier: 0,
+        },
         routing: None,
         prompt_bytes: 100,
+        estimator: Estimator::of(Family::Other),
     })
 }
 

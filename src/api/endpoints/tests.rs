@@ -108,7 +108,7 @@ fn what_retains_is_not_among_zero_retention() {
 fn caching_that_costs_to_write_must_be_asked_for() {
     let price = |write| {
         let unit = crate::price::complete(&[(Kind::Input, 4), (Kind::CacheRead, 1), write]);
-        PriceVersion::new(unit)
+        Rates::new(unit)
     };
     assert!(caches_by_itself(&price((Kind::CacheWrite5m, 4))));
     assert!(!caches_by_itself(&price((Kind::CacheWrite5m, 5))));

@@ -7,7 +7,7 @@ use rusqlite::{Result, Statement};
 use std::io::{self, Write};
 
 /// Columns of `attempt`; the usage kinds stand at their label.
-pub(in crate::ledger) const NAMES: [&str; 56] = [
+pub(in crate::ledger) const NAMES: [&str; 57] = [
     "node",
     "epoch",
     "seq",
@@ -32,6 +32,7 @@ pub(in crate::ledger) const NAMES: [&str; 56] = [
     "prompt_bytes",
     "max_tokens",
     "outcome",
+    "cause",
     "status",
     "finish",
     "native_finish",
@@ -119,6 +120,7 @@ fn walk(record: &Record, put: &mut dyn FnMut(Cell<'_>)) {
     use Cell::{Bool, Int, Null, Text};
     walk_intent(record, put);
     put(Text(record.outcome.as_str()));
+    put(record.outcome.cause().map_or(Null, |cause| Text(cause.as_str())));
     put(Int(record.status.into()));
     put(record.finish.map_or(Null, |finish| Text(label(&FINISHES, &finish))));
     put(Text(&record.native_finish));

@@ -10,7 +10,7 @@ pub(super) mod sqlite;
 pub(super) mod stored;
 
 use super::record::Record;
-use crate::usage::KINDS;
+use crate::price::PriceVersion;
 use secrecy::SecretString;
 use std::io;
 use std::ops::AddAssign;
@@ -62,18 +62,11 @@ pub(super) struct Position {
     pub(super) offset: u64,
 }
 
-/// A price version that rows name by its hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Price {
-    pub(super) hash: [u8; 32],
-    pub(super) unit: [u64; KINDS],
-}
-
 /// What one transaction writes.
 #[derive(Clone, Copy)]
 pub(super) struct Batch<'a> {
     pub(super) rows: &'a [Record],
-    pub(super) prices: &'a [Price],
+    pub(super) prices: &'a [PriceVersion],
     /// The node whose records are then delivered up to there; `None` leaves the cursor.
     pub(super) cursor: Option<([u8; 16], Position)>,
 }

@@ -9,7 +9,6 @@
 
 use super::{Batch, Position, Receipt, Sink, SinkError, columns};
 use crate::ledger::record::RecordKey;
-use crate::price::PriceVersion;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{Context, PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -63,10 +62,9 @@ impl Nats {
     async fn publish(&self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
         let mut waiting = Vec::with_capacity(batch.rows.len() + batch.prices.len());
         for price in batch.prices {
-            let text = PriceVersion { hash: price.hash, unit: price.unit }.canonical();
             let subject = format!("{}{PRICE}", self.name);
-            let id = hex::encode(price.hash);
-            waiting.push((false, self.send(subject, &id, text.into_bytes()).await?));
+            let id = hex::encode(price.hash());
+            waiting.push((false, self.send(subject, &id, price.text().into()).await?));
         }
         for row in batch.rows {
             let RecordKey { node, epoch, seq } = row.key;

@@ -5,9 +5,8 @@
 //! first row of it comes. Everything runs on the delivering thread, which owns the runtime.
 
 use super::columns::{self, Cell, NAMES};
-use super::{Batch, Position, Price, Receipt, Sink, SinkError};
+use super::{Batch, Position, Receipt, Sink, SinkError};
 use crate::ledger::record::Record;
-use crate::price::PriceVersion;
 use crate::usage::KINDS;
 use bytes::{Bytes, BytesMut};
 use futures::SinkExt;
@@ -34,7 +33,7 @@ const BATCH: Duration = Duration::from_secs(30);
 const STATEMENT: &str = "20s";
 
 /// Each brings the schema from the version of its index to the next; append only.
-const MIGRATIONS: [&str; 1] = [include_str!("postgres_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("postgres_1.sql"), include_str!("postgres_2.sql")];
 
 pub(super) struct Postgres {
     runtime: Runtime,
@@ -170,10 +169,9 @@ async fn deliver(
         partition(&transaction, *first).await?;
     }
     let receipt = rows(&transaction, batch.rows).await?;
-    for Price { hash, unit } in batch.prices {
-        let text = PriceVersion { hash: *hash, unit: *unit }.canonical();
+    for price in batch.prices {
         let sql = "INSERT INTO weir.price (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        transaction.execute(sql, &[&&hash[..], &text]).await?;
+        transaction.execute(sql, &[&&price.hash()[..], &price.text()]).await?;
     }
     if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
         let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\")

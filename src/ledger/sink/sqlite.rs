@@ -6,7 +6,6 @@
 use super::columns::{self, Cell, NAMES};
 use super::{Batch, Position, Receipt, Sink, SinkError, stored};
 use crate::ledger::record::{Record, RecordKey, flag};
-use crate::price::PriceVersion;
 use rusqlite::types::ValueRef;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
@@ -25,7 +24,7 @@ const LOG_PAGES: u32 = 4_096;
 const CACHE_KIB: i32 = 8 << 10;
 
 /// Each brings the database from the version of its index to the next; append only.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 pub(in crate::ledger) struct Sqlite {
     connection: Connection,
@@ -103,12 +102,11 @@ impl Sink for Sqlite {
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let receipt = insert(&transaction, batch.rows, &self.insert, &self.select)?;
         for price in batch.prices {
-            let text = PriceVersion { hash: price.hash, unit: price.unit }.canonical();
             transaction
                 .prepare_cached(
                     "INSERT INTO price (hash, text) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 )?
-                .execute(params![&price.hash[..], text])?;
+                .execute(params![&price.hash()[..], price.text()])?;
         }
         if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
             transaction
@@ -236,7 +234,8 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{sink::Price, testing};
+    use crate::ledger::testing;
+    use crate::price::PriceVersion;
     use proptest::prelude::*;
 
     const NODE: [u8; 16] = [7; 16];
@@ -250,9 +249,10 @@ mod tests {
 
     fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
         let version = testing::price();
-        let price = Price { hash: version.hash, unit: version.unit };
         let cursor = Position { epoch: 1, segment: 2, offset };
-        sqlite.deliver(&Batch { rows, prices: &[price], cursor: Some((NODE, cursor)) }).unwrap()
+        sqlite
+            .deliver(&Batch { rows, prices: &[(*version).clone()], cursor: Some((NODE, cursor)) })
+            .unwrap()
     }
 
     #[test]
@@ -304,9 +304,41 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_the_first_schema_is_brought_up_to_date() {
+        let (_place, path, mut sqlite) = open();
+        let mut rows: Vec<_> = (1..=2).map(testing::record).collect();
+        rows[1].outcome = crate::outcome::Outcome::Shutdown;
+        deliver(&mut sqlite, &rows, 1);
+        let back = "DROP INDEX attempt_workspace; ALTER TABLE attempt DROP COLUMN cause;
+                    UPDATE meta SET value = 1";
+        sqlite.connection.execute_batch(back).unwrap();
+        drop(sqlite);
+        let mut sqlite = Sqlite::open(&path).unwrap();
+        assert_eq!(deliver(&mut sqlite, &rows, 2).duplicates, 2);
+        let sql = "SELECT cause FROM attempt ORDER BY seq";
+        let mut statement = sqlite.connection.prepare(sql).unwrap();
+        let causes = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+        let causes: Vec<_> = causes.map(Result::unwrap).collect();
+        assert_eq!(causes, [None, Some("operator".to_owned())]);
+    }
+
+    #[test]
+    fn the_migrations_blame_whom_outcomes_do() {
+        use crate::outcome::{Cause, Outcome};
+        for sql in [MIGRATIONS[1], include_str!("postgres_2.sql")] {
+            for (outcome, label) in Outcome::ALL.iter().filter(|(it, _)| it.dispatched()) {
+                let cause = outcome.cause().filter(|cause| *cause != Cause::Provider);
+                let told = cause.map(|cause| format!("'{label}' THEN '{}'", cause.as_str()));
+                let named = sql.contains(&format!("'{label}' THEN"));
+                assert!(told.map_or(!named, |told| sql.contains(&told)), "{label}");
+            }
+        }
+    }
+
+    #[test]
     fn a_newer_schema_is_refused_by_name() {
         let (_place, path, sqlite) = open();
         sqlite.connection.execute("UPDATE meta SET value = 99", []).unwrap();
-        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 1 })));
+        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 2 })));
     }
 }

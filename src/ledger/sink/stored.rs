@@ -104,7 +104,11 @@ pub(in crate::ledger) fn read<'a>(cell: &'a dyn Fn(usize) -> Option<Cell<'a>>) -
         key,
         intent,
         outcome: t.named(&Outcome::ALL)?,
-        status: t.int()?,
+        status: {
+            // The cause follows from the outcome; it is for those who ask the database.
+            t.at += 1;
+            t.int()?
+        },
         finish: t.named_maybe(&FINISHES)?,
         native_finish: t.str()?.to_owned(),
         upstream_id: t.str()?.to_owned(),
