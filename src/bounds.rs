@@ -97,6 +97,8 @@ pub const EXPRESSION_BYTES: usize = 2 << 10;
 /// Most brackets and operators in one: each may nest, and what nests is worked out by recursion, which takes
 /// up to 30 kB of stack a level.
 pub const EXPRESSION_NESTING: usize = 24;
+/// Stack of the thread that reads one, bytes: its grammar goes a dozen calls deeper with each level.
+pub const EXPRESSION_STACK: usize = 64 << 20;
 /// Most tags of a key.
 pub const TAGS_PER_KEY: usize = 16;
 

@@ -262,7 +262,7 @@ fn a_remedy_lists_names_in_order() {
     let keys = "[[key]]\nname = \"a\"\nonly = [\"nobody\"]\n";
     let directory = write(["", "", models, keys]);
     let said = problems(directory.path());
-    let names = "asleep, one, own, two, two/cheap";
+    let names = "asleep, one, own, two, two/cheap, two/dated";
     assert!(said.iter().any(|problem| problem.message.ends_with(names)), "{said:?}");
 }
 

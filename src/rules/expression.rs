@@ -2,7 +2,7 @@
 
 use super::Facts;
 use super::reader::{Node, Reader};
-use crate::bounds::{EXPRESSION_BYTES, EXPRESSION_NESTING};
+use crate::bounds::{EXPRESSION_BYTES, EXPRESSION_NESTING, EXPRESSION_STACK};
 use cel::common::types::{CelBool, CelInt, CelList, CelString};
 use cel::common::value::Val;
 use cel::{Context, Env, Program, Value};
@@ -53,6 +53,22 @@ pub(super) struct Expression {
     variables: Vec<(String, Variable)>,
 }
 
+/// Reads an expression, on a thread whose stack is deep enough for what is allowed.
+fn parse(text: &str) -> Result<Program, String> {
+    let reads = || {
+        ENV.compile(text).map_err(|errors| match errors.errors.first() {
+            Some(error) => format!("is not CEL at column {}: {}", error.pos.1, error.msg),
+            None => "is not CEL".to_owned(),
+        })
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(EXPRESSION_STACK);
+        let reading = thread.spawn_scoped(scope, reads);
+        let reading = reading.map_err(|error| format!("cannot be read now: {error}"))?;
+        reading.join().unwrap_or_else(|_| Err("is not CEL".to_owned()))
+    })
+}
+
 impl Expression {
     /// Compiles the text in `node` and tries it once.
     pub(super) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Self> {
@@ -75,10 +91,7 @@ impl Expression {
         if single + pairs.iter().sum::<usize>() > EXPRESSION_NESTING {
             return Err(format!("may have at most {EXPRESSION_NESTING} brackets and operators"));
         }
-        let program = ENV.compile(text).map_err(|errors| match errors.errors.first() {
-            Some(error) => format!("is not CEL at column {}: {}", error.pos.1, error.msg),
-            None => "is not CEL".to_owned(),
-        })?;
+        let program = parse(text)?;
         let references = program.references();
         let is_operator = |name: &str| !name.starts_with(|first: char| first.is_alphabetic());
         let mut named = references.functions();
