@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import conf
@@ -117,3 +118,16 @@ def test_catalog_diff_says_what_another_catalogue_changes(tmp_path):
         "repriced endpoint meta-llama/llama-3.1-8b-instruct@groq: input 0.05 -> 0.04",
         "endpoints: 0 added, 0 removed, 1 repriced, 0 changed",
     ]
+
+
+def test_prices_that_cannot_be_kept_are_rounded_and_listed(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "conf/catalog/generate")
+    import prices
+
+    price = prices.listed({"input": Decimal("1.0399999999999998"), "output": Decimal("2.50"), "cache_read": 0})
+    assert price.tables == [{"input": "1.04", "output": "2.5"}]
+    assert price.rounded == [("input", Decimal("1.0399999999999998"), "1.04")]
+    longer = prices.listed({"input": 1, "output": 2, "tiers": [
+        {"input": 2, "output": 2, "tier": {"size": 200_000, "type": "context"}}]})
+    assert longer.tables == [{"input": "1", "output": "2",
+                              "overrides": [{"min_prompt_tokens": 200_001, "input": "2"}]}]

