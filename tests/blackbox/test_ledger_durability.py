@@ -45,6 +45,9 @@ def failing(request):
     started: list[subprocess.Popen] = []
 
     def fail(weir: Weir) -> None:
+        weir.settles(0, "slots_used")
+        # The last save of slots follows within its window; the next sync is to be the test's own.
+        time.sleep(0.3)
         task = f"/proc/{weir.process.pid}/task"
         names = {tid.name: (tid / "comm").read_text().strip() for tid in Path(task).iterdir()}
         tid = next(tid for tid, name in names.items() if name == "weir-flush")

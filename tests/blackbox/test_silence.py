@@ -5,14 +5,16 @@ import time
 
 import expect
 import pytest
+from clients import OPENAI, OPENROUTER
 from h2.settings import SettingCodes
 from h2client import H2Caller
-from test_clients import SDKS
+from test_clients import chat
 
 PATH = "/api/v1/chat/completions"
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 QUIET = {"keepalive_comment": "300ms", "listener": {"h2c": True}}
 SLOW = {"first_content": "3s", "idle": "3s"}
+SDKS = pytest.mark.parametrize("name", OPENAI + OPENROUTER)
 H1_H2 = pytest.mark.parametrize("h2", [False, True], ids=["h1", "h2c"])
 
 
@@ -208,17 +210,16 @@ def test_a_caller_without_room_gets_no_half_comment(run, room):
 
 
 @SDKS
-def test_the_sdks_read_past_comments(run, sdk):
+def test_the_sdks_read_past_comments(run, clients, name):
     weir = run("ab", QUIET, a={"first_content": "1s"}, b=SLOW)
     roles = {"a": {"head_delay": 9}, "b": {"head_delay": 0.5, "pace": 0.5}}
-    id, body = weir.body(roles, stream=True)
-    seen = sdk(weir, "/api/v1", json.loads(body))
+    id, seen = chat(weir, clients[name], "/api/v1", roles, stream=True)
     assert seen["error"] is None and seen["text"] == expect.WHOLE and seen["finish"] == "stop"
-    assert [row["outcome"] for row in weir.rows(id, 2)] == ["first_content_timeout", "ok"]
+    assert [request["role"] for request in weir.chaos.truth.requests(id)] == ["a", "b"]
 
 
 @SDKS
-def test_the_sdks_raise_when_all_fail_after_comments(run, sdk):
+def test_the_sdks_raise_when_all_fail_after_comments(run, clients, name):
     weir = run("a", QUIET, a={"first_content": "1s"})
-    _, body = weir.body({"a": {"head_delay": 9}}, stream=True)
-    assert sdk(weir, "/api/v1", json.loads(body))["error"] is not None
+    _, seen = chat(weir, clients[name], "/api/v1", {"a": {"head_delay": 9}}, stream=True)
+    assert seen["error"] is not None

@@ -24,6 +24,8 @@ def main() -> int:
     """The whole work; exit code 1 if --check finds a difference."""
     table = hosts.load(HERE / "hosts.toml")
     catalogue, unknown = models.gather(table, Joins(HERE / "joins.toml"))
+    serving = {endpoint.host.slug for model in catalogue for endpoint in model.endpoints}
+    table = [host for host in table if host.slug in serving]
     files = {
         "providers.toml": emit.providers(table),
         "models.toml": emit.models(catalogue),
