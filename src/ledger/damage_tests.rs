@@ -382,6 +382,7 @@ fn f62_a_full_spool_alarms_early_and_refuses_until_the_sink_has_caught_up() {
         early += 1;
     }
     assert_eq!(ledger.depth().gate, Gate::Open, "the alarm comes while all are admitted");
+    testing::until("their slots are free", || ledger.depth().slots_used == 0);
     // All are claimed before the first is sealed: the gate may close at any time after.
     let open: Vec<_> = (0..60).map(|n| dispatched(&ledger, &format!("gen-{n}"), 1)).collect();
     drop(open);
