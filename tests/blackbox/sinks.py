@@ -29,7 +29,7 @@ def postgres(server):
     return server
 
 
-def drained(weir: Weir, seconds: float = 30) -> None:
+def drained(weir: Weir, seconds: float = 90) -> None:
     """Waits until every sink has every row."""
     deadline = time.monotonic() + seconds
     while (left := weir.metric("slots_used") + weir.metric("spool_rows")) > 0:
