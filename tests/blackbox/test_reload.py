@@ -124,9 +124,10 @@ def test_F75_sigterm_waits_for_a_body_on_its_way_and_answers_it(run):
 
 def test_F75_an_answer_during_a_drain_says_close(run):
     """So that no caller sends its next request on a connection that is about to end."""
-    weir = run("a", settings={"drain": "20s"}, a={"first_content": "9s"})
+    weir = run("a", settings={"drain": "20s"}, a={"first_content": "19s"})
     kinds = [({}, True), ({}, False), ({"status": 400}, True), ({"status": 500}, False)]
-    opened = [weir.asking({"a": step | {"head_delay": 2.5}}, path=path, stream=stream)
+    # Later than a busy machine needs for all eight and the signal.
+    opened = [weir.asking({"a": step | {"head_delay": 6}}, path=path, stream=stream)
               for path in expect.BOTH_FACES for step, stream in kinds]
     asked = [manager.__enter__() for manager in opened]
     for id, _ in asked:
