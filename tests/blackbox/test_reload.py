@@ -124,7 +124,8 @@ def test_F75_sigterm_waits_for_a_body_on_its_way_and_answers_it(run):
 
 def test_F75_an_answer_during_a_drain_says_close(run):
     """So that no caller sends its next request on a connection that is about to end."""
-    weir = run("a", settings={"drain": "20s"}, a={"first_content": "19s"})
+    weir = run("a", settings={"drain": "20s"},
+               a={"first_content": "19s", "total": "60s"})
     kinds = [({}, True), ({}, False), ({"status": 400}, True), ({"status": 500}, False)]
     # Later than a busy machine needs for all eight and the signal.
     opened = [weir.asking({"a": step | {"head_delay": 6}}, path=path, stream=stream)
