@@ -23,7 +23,8 @@ use conversation::rewards;
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
 
-static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+/// Where a caller may name its conversation, beside `session_id` of the body (contract 2.2).
+pub static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// An authenticated request whose body has been understood, at one moment.
 pub struct Request<'a> {

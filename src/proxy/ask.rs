@@ -3,7 +3,7 @@
 use super::exchange::Generation;
 use crate::access::Caller;
 use crate::bounds::SESSION_ID_BYTES;
-use crate::choose::{self, Conversation};
+use crate::choose::{self, Conversation, X_SESSION_ID};
 use crate::edge::clock::{now_ms, wall_us};
 use crate::error::Error;
 use crate::face::Routing;
@@ -18,7 +18,6 @@ use rand::RngCore;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 /// What an application calls itself, the first that is there.
 static APP: [HeaderName; 3] = [
     HeaderName::from_static("x-openrouter-title"),
