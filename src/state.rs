@@ -8,6 +8,7 @@ use crate::choose::{self, Explanation};
 use crate::config::Loaded;
 use crate::edge::clock::{self, now_ms, wall_us};
 use crate::edge::merge;
+use crate::judge::Judge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
@@ -44,6 +45,8 @@ pub struct State {
     pub pressure: Pressure,
     /// Places of HTTP/2 streams that wait for their caller to take Weir's own answer.
     pub lingering: Semaphore,
+    /// Who judges tool calls.
+    pub judge: Judge,
     /// Where statistics survive a restart.
     pub statistics: Keeper,
     /// Where access lines go instead of the log.
@@ -63,6 +66,7 @@ impl State {
         loaded: Loaded,
         ledger: Arc<Ledger>,
         metrics: Arc<Metrics>,
+        judge: Judge,
     ) -> Result<Self, BuildError> {
         let Loaded { settings, catalog, keys, rules, .. } = loaded;
         let live = Live::default();
@@ -84,6 +88,7 @@ impl State {
             bodies: Arc::default(),
             pressure: Pressure::default(),
             lingering: Semaphore::new(LINGERING),
+            judge,
             statistics,
             access: OnceLock::new(),
             scratch: OnceLock::new(),
