@@ -22,6 +22,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSAVE");
 const VERSION: u64 = 1;
 /// Words before the first slot: magic, version, node (2), epoch, turn, slots, CRC32C of all else.
 const HEAD: usize = 8;
+/// Words written at once: thousands of open streams are megabytes.
+const PIECE: usize = 8 << 10;
 
 fn path(directory: &Path, turn: u64) -> PathBuf {
     directory.join(if turn.is_multiple_of(2) { "open.0" } else { "open.1" })
@@ -32,6 +34,7 @@ pub(super) struct Saver {
     files: [File; 2],
     writer: Writer,
     turn: u64,
+    /// A piece on its way to the file.
     words: Vec<u64>,
     bytes: Vec<u8>,
 }
@@ -57,30 +60,52 @@ impl Saver {
     /// What was saved the turn before stays. As for any file, a failed sync must not be retried.
     pub(super) fn save(&mut self, slots: &[Slot]) -> io::Result<()> {
         self.turn += 1;
-        self.words.clear();
-        self.words.resize(HEAD, 0);
-        let mut count = 0;
+        let (mut saved, mut count) = (Saved::default(), 0);
         for slot in slots {
             if matches!(slot.state.load(Acquire), DISPATCHED | SEALED) {
                 slot.copy(&mut self.words);
                 count += 1;
             }
+            if self.words.len() >= PIECE {
+                self.write(&mut saved)?;
+            }
         }
+        self.write(&mut saved)?;
         let node = u128::from_le_bytes(self.writer.node);
         let (low, high) = (node as u64, (node >> 64) as u64);
         let head = [MAGIC, VERSION, low, high, self.writer.epoch, self.turn, count];
-        self.words.iter_mut().zip(head).for_each(|(word, value)| *word = value);
-        self.bytes.clear();
-        self.bytes.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
-        let sum = u64::from(crc32c::crc32c(&self.bytes));
-        if let Some(room) = self.bytes.get_mut((HEAD - 1) * 8..HEAD * 8) {
-            room.copy_from_slice(&sum.to_le_bytes());
-        }
-        let [even, odd] = &self.files;
-        let file = if self.turn.is_multiple_of(2) { even } else { odd };
-        file.write_all_at(&self.bytes, 0)?;
+        let mut bytes = head.map(u64::to_le_bytes).concat();
+        bytes.extend([0; 8]);
+        let sum = crc32c::crc32c_combine(crc32c::crc32c(&bytes), saved.sum, saved.length);
+        bytes.truncate((HEAD - 1) * 8);
+        bytes.extend(u64::from(sum).to_le_bytes());
+        let file = self.file();
+        file.write_all_at(&bytes, 0)?;
         file.sync_data().map_err(io::Error::other)
     }
+
+    /// Writes the words gathered behind what is saved.
+    fn write(&mut self, saved: &mut Saved) -> io::Result<()> {
+        self.bytes.clear();
+        self.bytes.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
+        self.words.clear();
+        self.file().write_all_at(&self.bytes, (HEAD * 8 + saved.length) as u64)?;
+        saved.sum = crc32c::crc32c_append(saved.sum, &self.bytes);
+        saved.length += self.bytes.len();
+        Ok(())
+    }
+
+    fn file(&self) -> &File {
+        let [even, odd] = &self.files;
+        if self.turn.is_multiple_of(2) { even } else { odd }
+    }
+}
+
+/// What of a turn is written behind its head.
+#[derive(Default)]
+struct Saved {
+    sum: u32,
+    length: usize,
 }
 
 /// The slots that were saved last by any epoch of this node.

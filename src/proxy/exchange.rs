@@ -33,9 +33,10 @@ pub(super) struct Exchange {
     pub(super) face: Face,
     pub(super) operation: Operation,
     pub(super) generation: Generation,
+    /// Until content has reached the caller.
     pub(super) body: Bytes,
     /// Its share of what all bodies may take.
-    pub(super) _held: Held,
+    pub(super) held: Held,
     /// Its place among the requests of its key.
     pub(super) _admitted: Admitted,
     pub(super) envelope: Envelope,

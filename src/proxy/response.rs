@@ -237,6 +237,8 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
     if !attempt.committed && !left && (step.content || body.is_some()) {
         commit(attempt);
         exchange.attempts.commit();
+        exchange.body = Bytes::new();
+        exchange.held.settle(0);
     }
     if terminal && !attempt.completes() {
         *body = None;
@@ -293,9 +295,10 @@ fn next_deadline(
     }
 }
 
-/// Content is about to reach the caller: from here on there is no other attempt.
+/// Content is about to reach the caller: from here on there is no other attempt, and no body for one.
 fn commit(attempt: &mut Attempt) {
     attempt.committed = true;
+    attempt.body = Bytes::new();
     let elapsed = attempt.elapsed_us();
     attempt.first_content_us = Some(elapsed);
     attempt.claim.first_content(elapsed);
