@@ -172,8 +172,8 @@ class Weir:
     def bearer(self) -> tuple[str, str]:
         return ("authorization", f"Bearer {self.deployment.key}")
 
-    def connect(self, timeout: float = 10.0) -> Raw:
-        return Raw(self.port, timeout)
+    def connect(self, timeout: float = 10.0, room: int = 0) -> Raw:
+        return Raw(self.port, timeout, room)
 
     def body(self, roles: dict | None = None, **fields: object) -> tuple[str, bytes]:
         """A body scripted for the chaos upstream, with its id: session in the row, id in the truth."""
