@@ -5,6 +5,7 @@
 //! grace period and a thread of ours ends the process as soon as it is idle.
 
 use crate::bounds::FAILED_DRAIN;
+use crate::edge::clock::now_ms;
 use crate::ledger::Gate;
 use crate::log::Log;
 use crate::server;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Nothing may be under way for this long before the process ends: a head that is still being read
-/// counts as nothing.
+/// Nothing may be under way or owed for this long before the process ends: a head that is still being
+/// read counts as nothing.
 const QUIET: Duration = Duration::from_millis(300);
 const STEP: Duration = Duration::from_millis(20);
 
@@ -99,7 +100,7 @@ fn end_when_idle(state: &State, limit: Duration) -> bool {
     let mut quiet_since = Instant::now();
     while began.elapsed() + Duration::from_millis(100) < limit {
         std::thread::sleep(STEP);
-        if state.active() > 0 {
+        if state.active() > 0 || !state.owed.is_nothing(now_ms()) {
             quiet_since = Instant::now();
         } else if quiet_since.elapsed() >= QUIET {
             tracing::info!(took = ?began.elapsed(), "drained");

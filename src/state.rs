@@ -7,7 +7,9 @@ use crate::certificate::Certificates;
 use crate::choose::{self, Explanation};
 use crate::config::Loaded;
 use crate::edge::clock::{self, now_ms, wall_us};
+use crate::edge::ending::Owed;
 use crate::edge::merge;
+use crate::judge::Judge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
@@ -44,6 +46,10 @@ pub struct State {
     pub pressure: Pressure,
     /// Places of HTTP/2 streams that wait for their caller to take Weir's own answer.
     pub lingering: Semaphore,
+    /// Who judges tool calls.
+    pub judge: Judge,
+    /// What connections owe their callers when the last request has ended.
+    pub owed: Arc<Owed>,
     /// Where statistics survive a restart.
     pub statistics: Keeper,
     /// Where access lines go instead of the log.
@@ -63,6 +69,7 @@ impl State {
         loaded: Loaded,
         ledger: Arc<Ledger>,
         metrics: Arc<Metrics>,
+        judge: Judge,
     ) -> Result<Self, BuildError> {
         let Loaded { settings, catalog, keys, rules, .. } = loaded;
         let live = Live::default();
@@ -84,6 +91,8 @@ impl State {
             bodies: Arc::default(),
             pressure: Pressure::default(),
             lingering: Semaphore::new(LINGERING),
+            judge,
+            owed: Arc::default(),
             statistics,
             access: OnceLock::new(),
             scratch: OnceLock::new(),
@@ -129,7 +138,7 @@ impl State {
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, Ordering::AcqRel);
-        Active(Arc::clone(self))
+        Active { state: Arc::clone(self), h2: false }
     }
 
     /// Requests under way.
@@ -230,10 +239,23 @@ impl Status for State {
 }
 
 /// A request under way.
-pub struct Active(Arc<State>);
+pub struct Active {
+    state: Arc<State>,
+    h2: bool,
+}
+
+impl Active {
+    /// Its caller speaks HTTP/2, and has something left to read when it ends.
+    pub fn on_h2(&mut self) {
+        self.h2 = true;
+    }
+}
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::AcqRel);
+        if self.h2 {
+            self.state.owed.heard(now_ms());
+        }
+        self.state.active.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -5,7 +5,7 @@
 //! of each; then each is, in a run of its own, the one at which the process is killed, or which fails
 //! with EIO or ENOSPC. After every run the ledger is compared with the child's log.
 //!
-//! WEIR_POINTS=all takes every point, as `tests/soak/ledger.py` does; without it a share of them.
+//! `tests/soak/run --faults F73` takes every point in turn; here it is a share of them.
 
 #[cfg(test)]
 #[path = "ledger/truth.rs"]
@@ -223,6 +223,19 @@ mod faults {
             && run(place.path(), "weir-flush", "").code() == Some(0)
     }
 
+    /// A share of all points, or `WEIR_POINTS` of them from the one with the number `WEIR_SEED` on.
+    fn chosen(all: &[Point]) -> Vec<(usize, &Point)> {
+        let given = |name| std::env::var(name).ok().and_then(|n: String| n.parse::<usize>().ok());
+        let numbered = (1..).zip(all.iter().cycle());
+        if let Some(count) = given("WEIR_POINTS") {
+            return numbered.skip(given("WEIR_SEED").unwrap_or(1) - 1).take(count).collect();
+        }
+        // Not a multiple of their number, or one action would be all there is.
+        let share = all.len().div_ceil(SHARE);
+        let share = share + usize::from(share.is_multiple_of(ACTIONS.len()));
+        numbered.take(all.len()).step_by(share).collect()
+    }
+
     #[test]
     fn f73_no_durable_call_can_die_or_fail_without_the_ledger_staying_whole() {
         if !may_trace() {
@@ -230,18 +243,11 @@ mod faults {
             return;
         }
         let all = points();
-        let share = if std::env::var("WEIR_POINTS").is_ok_and(|which| which == "all") {
-            1
-        } else {
-            // Not a multiple of their number, or one action would be all there is.
-            let share = all.len().div_ceil(SHARE);
-            share + usize::from(share.is_multiple_of(ACTIONS.len()))
-        };
-        let chosen: Vec<_> = all.iter().step_by(share).collect();
+        let chosen = chosen(&all);
         let (mut killed, mut failed) = (0, 0);
-        for point in &chosen {
+        for (seed, point) in &chosen {
             let verdict = std::panic::catch_unwind(|| judge(point));
-            let Ok(status) = verdict else { panic!("{point:?}: set WEIR_POINTS=all to see all") };
+            let Ok(status) = verdict else { panic!("seed {seed}: {point:?}") };
             killed += u64::from(status.code().is_none());
             failed += u64::from(status.code() == Some(FAILED));
         }
@@ -251,6 +257,6 @@ mod faults {
             all.len(),
             chosen.len()
         );
-        assert!(killed > 0 && failed > 0);
+        assert!(killed > 0 && failed > 0 || chosen.len() < ACTIONS.len());
     }
 }

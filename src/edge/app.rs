@@ -1,6 +1,7 @@
 //! What stands before Pingora's proxy: the caps on connections, the TLS handshake and its deadline,
 //! and a [`Guarded`] stream for each connection.
 
+use super::ending::Ending;
 use super::io::Guarded;
 use super::places::Places;
 use super::wire::Wire;
@@ -52,22 +53,24 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let limits = self.state.snapshot.load().settings.limits;
         let metrics = &self.state.metrics;
         let (all, each) = (limits.connections, limits.connections_per_address);
-        let wire = *stream.into_any().downcast::<Wire>().ok()?;
+        let mut wire = *stream.into_any().downcast::<Wire>().ok()?;
         if self.state.pressure.closes() {
             metrics.conn_refused.inc(ConnectionCap::Memory);
             return None;
         }
         let place = self.places.take(address(&wire), all, each);
-        let place = place.map_err(|cap| metrics.conn_refused.inc(cap)).ok()?;
-        let reset = wire.reset();
+        let _place = place.map_err(|cap| metrics.conn_refused.inc(cap)).ok()?;
+        let ending = Ending::new(Arc::clone(&self.state.owed));
+        wire.ends_in(ending.clone());
         let stream = match &self.tls {
             None => Box::new(wire),
             // Boxed, so that its kilobytes end with it and not with the connection.
             Some(tls) => Box::pin(self.handshake(tls, wire, limits.handshake_timeout)).await?,
         };
-        let guarded =
-            Guarded::new(stream, &limits, Arc::clone(metrics), place).resetting(reset).checked();
-        self.app.process_new(Box::new(guarded), shutdown).await
+        let guarded = Guarded::new(stream, &limits, Arc::clone(metrics), ending.clone());
+        let next = self.app.process_new(Box::new(guarded.checked()), shutdown).await;
+        ending.end().await;
+        next
     }
 
     async fn cleanup(&self) {

@@ -10,13 +10,13 @@ mod checked;
 mod framing;
 #[cfg(test)]
 mod framing_tests;
+mod heads;
 
+use super::clock::now_ms;
+use super::ending::{Counted, Ending};
 use super::frames::PREFACE;
 use super::pace::{Pace, Taken};
-use super::places::Place;
 use super::watch::Watch;
-use super::wire::Reset;
-use crate::bounds::HEAD_BYTES;
 use crate::config::Limits;
 use crate::metrics::{Deadline, Metrics};
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// Bytes that wait for more before they are sent: a reply's head goes with the body behind it.
 const SEGMENT_BYTES: usize = 1_460;
@@ -98,21 +98,19 @@ pub struct Guarded {
     rate: u32,
     /// `None` for HTTP/2.
     framing: Option<Framing>,
-    /// The timer runs for the connection's end.
-    closing: bool,
     pace: Pace,
     /// The pace was too slow, and that has been counted.
     cut: bool,
-    /// Of the connection itself.
-    reset: Reset,
+    ending: Ending,
+    /// The socket does not take what a caller on HTTP/2 is sent.
+    blocked: Option<Counted>,
     metrics: Arc<Metrics>,
-    _place: Place,
 }
 
 impl Guarded {
-    /// Guards a connection that has just been accepted; `place` is held until it closes.
+    /// Guards a connection that has just been accepted.
     #[must_use]
-    pub fn new(inner: Stream, limits: &Limits, metrics: Arc<Metrics>, place: Place) -> Self {
+    pub fn new(inner: Stream, limits: &Limits, metrics: Arc<Metrics>, ending: Ending) -> Self {
         let agreed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
         let mut guarded = Self {
             inner: BufWriter::with_capacity(SEGMENT_BYTES, inner),
@@ -127,12 +125,11 @@ impl Guarded {
             h2: None,
             rate: limits.h2_frame_rate,
             framing: None,
-            closing: false,
             pace: Pace::new(limits.write_timeout, limits.min_send_rate),
             cut: false,
-            reset: Reset::default(),
+            ending,
+            blocked: None,
             metrics,
-            _place: place,
         };
         if agreed {
             guarded.speak_h2();
@@ -142,55 +139,14 @@ impl Guarded {
 
     /// What arrives from now on is a preface and frames.
     pub(super) fn speak_h2(&mut self) {
-        self.h2 = Some(Box::new(Watch::new(self.rate, Arc::clone(&self.metrics))));
+        self.h2 = Some(Box::new(Watch::new(
+            self.rate,
+            Arc::clone(&self.metrics),
+            self.ending.owed().speaks_h2(),
+        )));
         self.framing = None;
         self.armed = false;
         self.head.read.store(PASSING, Ordering::Relaxed);
-    }
-
-    /// A caller that does not take what is sent is told with a reset.
-    #[must_use]
-    pub fn resetting(mut self, reset: Reset) -> Self {
-        self.reset = reset;
-        self
-    }
-
-    /// Reads bytes of a head of which `read` have come.
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-        read: usize,
-    ) -> Poll<io::Result<()>> {
-        self.waiting = false;
-        if (read > 0 || self.first_timed) && self.timer().as_mut().poll(cx).is_ready() {
-            self.answer(cx, 408, "Request Timeout: the request head was not whole in time");
-            return Poll::Ready(Err(self.late()));
-        }
-        let left = HEAD_BYTES.saturating_sub(read);
-        if left == 0 {
-            let says = format!("Request Header Fields Too Large: at most {HEAD_BYTES} bytes");
-            self.answer(cx, 431, says.clone());
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, says)));
-        }
-        let before = into.filled().len();
-        let polled = self.poll_some(cx, into, left);
-        self.waiting = polled.is_pending() && read == 0;
-        if self.waiting && self.fresh && !self.first_timed {
-            ready!(self.idle_timer().as_mut().poll(cx));
-            return Poll::Ready(Err(idle()));
-        }
-        ready!(polled)?;
-        let count = into.filled().len().saturating_sub(before);
-        if count == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        self.fresh = false;
-        if read == 0 {
-            self.armed = std::mem::take(&mut self.first_timed);
-        }
-        self.head.read.store(read + count, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
     }
 
     /// Reads what h2 will see, and ends a connection that goes too far.
@@ -213,48 +169,6 @@ impl Guarded {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads at most `most` bytes, so that a body behind a head does not count as one.
-    fn poll_some(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-        most: usize,
-    ) -> Poll<io::Result<()>> {
-        if into.remaining() <= most {
-            return Pin::new(&mut self.inner).poll_read(cx, into);
-        }
-        let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
-        let count = part.filled().len();
-        into.advance(count);
-        Poll::Ready(Ok(()))
-    }
-
-    /// The timer, set for the head under way. Pingora reads on at once after a part of a head, so
-    /// setting it at the second read is as good as at the first byte.
-    fn timer(&mut self) -> &mut Pin<Box<Sleep>> {
-        let timeout = self.timeout;
-        let fresh = self.timer.is_none();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        if !self.armed && !fresh {
-            timer.as_mut().reset(Instant::now() + timeout);
-        }
-        self.armed = true;
-        timer
-    }
-
-    /// The timer of a connection on which nothing has come yet: Pingora's would be a minute.
-    fn idle_timer(&mut self) -> &mut Pin<Box<Sleep>> {
-        let idle = self.idle;
-        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)))
-    }
-
-    /// A head was not whole in time.
-    fn late(&self) -> io::Error {
-        self.metrics.deadlines.inc(Deadline::Head);
-        io::Error::new(io::ErrorKind::TimedOut, "a request head that was not whole in time")
-    }
-
     fn wrote(&mut self, said: &Poll<io::Result<usize>>) {
         if let (Some(h2), Poll::Ready(Ok(count))) = (self.h2.as_mut(), said) {
             h2.wrote(*count);
@@ -271,15 +185,23 @@ impl Guarded {
         let late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
         if matches!(&judged, Poll::Ready(Err(error)) if !self.cut && late(error)) {
             self.cut = true;
-            self.reset.set();
+            self.ending.reset();
             self.metrics.deadlines.inc(Deadline::Write);
+        }
+        if self.h2.is_some() {
+            self.blocks(judged.is_pending());
         }
         judged
     }
-}
 
-fn idle() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "a connection without a request")
+    /// Whether the socket does not take what a caller on HTTP/2 is sent.
+    fn blocks(&mut self, blocks: bool) {
+        if blocks {
+            self.blocked.get_or_insert_with(|| self.ending.owed().waits());
+        } else if let Some(blocked) = self.blocked.take() {
+            blocked.heard(now_ms());
+        }
+    }
 }
 
 /// Pingora drops a connection whose next request does not come, and says so to nobody.
@@ -350,7 +272,12 @@ impl AsyncWrite for Guarded {
         self.paced(cx, said)
     }
 
+    /// The caller may have more to say to what it was sent: on HTTP/2 it answers what it reads.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let pipelined = self.framing.as_ref().is_some_and(Framing::is_pipelined);
+        if pipelined || self.h2.is_some() {
+            self.ending.linger(!pipelined);
+        }
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

@@ -1,8 +1,8 @@
 //! Heads in and out of their time and size, with the clock standing still where it can.
 
+use super::ending::Ending;
 use super::frames::PREFACE;
 use super::io::{Guarded, Serving};
-use super::places::Places;
 use crate::bounds::HEAD_BYTES;
 use crate::config::Limits;
 use crate::metrics::{Deadline, H2Abuse, Metrics};
@@ -32,8 +32,8 @@ fn counted(room: usize) -> (Stream, DuplexStream, Arc<Metrics>) {
         min_send_rate: 1_024,
         ..Limits::sharing(1_024)
     };
-    let place = Places::default().take(None, 1, 1).unwrap();
-    let stream = Guarded::new(Box::new(near), &limits, Arc::clone(&metrics), place);
+    let ending = Ending::default();
+    let stream = Guarded::new(Box::new(near), &limits, Arc::clone(&metrics), ending);
     (Box::new(stream), far, metrics)
 }
 
@@ -175,8 +175,8 @@ async fn what_is_written_in_pieces_is_sent_in_one() {
 fn speaking_h2(metrics: &Arc<Metrics>) -> (Stream, DuplexStream) {
     let (near, far) = duplex(1 << 20);
     let limits = Limits { head_timeout: SECOND, h2_frame_rate: RATE, ..Limits::sharing(1_024) };
-    let place = Places::default().take(None, 1, 1).unwrap();
-    let mut guarded = Guarded::new(Box::new(near), &limits, Arc::clone(metrics), place);
+    let ending = Ending::default();
+    let mut guarded = Guarded::new(Box::new(near), &limits, Arc::clone(metrics), ending);
     guarded.speak_h2();
     (Box::new(guarded), far)
 }

@@ -120,7 +120,8 @@ impl Merged {
             }
             self.written += count;
         }
-        self.kept.clear();
+        // Not cleared: it would stay as large as the last body until the connection ends.
+        self.kept = Vec::new();
         self.written = 0;
         Poll::Ready(Ok(()))
     }

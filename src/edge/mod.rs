@@ -13,6 +13,7 @@ pub mod accept;
 pub mod app;
 mod burst;
 pub mod clock;
+pub mod ending;
 pub mod extract;
 mod frames;
 pub mod head;

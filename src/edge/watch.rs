@@ -1,6 +1,7 @@
 //! Watches over a connection on which HTTP/2 is spoken, below the h2 crate (F59).
 
 use super::clock::now_ms;
+use super::ending::Counted;
 use super::frames::Frames;
 use crate::metrics::{H2Abuse, Metrics};
 use bytes::{Buf, Bytes};
@@ -21,12 +22,14 @@ pub(super) struct Watch {
     /// Ends when the scheduler has come to tasks that began after those of the last requests.
     turn: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
+    /// Speaks HTTP/2.
+    open: Counted,
 }
 
 impl Watch {
     /// Before the preface. `rate`: frames a second of each sort that [`H2Abuse`] names.
-    pub(super) fn new(rate: u32, metrics: Arc<Metrics>) -> Self {
-        Self { frames: Frames::new(rate, now_ms()), later: Bytes::new(), turn: None, metrics }
+    pub(super) fn new(rate: u32, metrics: Arc<Metrics>, open: Counted) -> Self {
+        Self { frames: Frames::new(rate, now_ms()), later: Bytes::new(), turn: None, metrics, open }
     }
 
     /// As [`Frames::is_waiting`].
@@ -72,6 +75,9 @@ impl Watch {
             self.later = Bytes::copy_from_slice(came.get(taken.bytes..).unwrap_or_default());
         } else {
             self.later.advance(taken.bytes);
+        }
+        if taken.reads {
+            self.open.heard(now_ms());
         }
         into.set_filled(before + taken.bytes);
         self.turn = taken.pause.then(|| tokio::spawn(async {}));

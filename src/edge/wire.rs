@@ -1,8 +1,7 @@
-//! A caller's connection as it was accepted: a TCP or Unix stream, unbuffered, that can end in a reset.
-//!
-//! A caller that does not read keeps the kernel at it long after a stream was closed: only a reset
-//! frees what is still to be sent (F45). Pingora's own stream cannot be told to.
+//! A caller's connection as it was accepted: a TCP or Unix stream, unbuffered, whose socket outlives it
+//! where its [`Ending`] says how it ends. Pingora's own stream cannot be told to.
 
+use super::ending::Ending;
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -10,47 +9,58 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Makes a connection end in a reset instead of going on sending.
-#[derive(Debug, Clone, Default)]
-pub struct Reset(Arc<AtomicBool>);
+/// A socket on the runtime.
+#[derive(Debug)]
+pub(super) enum Raw {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
 
-impl Reset {
-    /// From now on.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+impl Raw {
+    /// Waits for bytes and drops them: how many, 0 at their end.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub(super) async fn read_some(&mut self) -> io::Result<usize> {
+        let mut dropped = [0; 1 << 10];
+        match self {
+            Self::Tcp(stream) => stream.read(&mut dropped).await,
+            Self::Unix(stream) => stream.read(&mut dropped).await,
+        }
     }
 }
 
-#[derive(Debug)]
-enum Raw {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+impl AsFd for Raw {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
 }
 
 /// Calls the same method of either stream.
 macro_rules! raw {
     ($wire:expr, $stream:ident => $call:expr) => {
         match &mut $wire.raw {
-            Raw::Tcp(stream) => {
+            Some(Raw::Tcp(stream)) => {
                 let $stream = Pin::new(stream);
                 $call
             }
-            Raw::Unix(stream) => {
+            Some(Raw::Unix(stream)) => {
                 let $stream = Pin::new(stream);
                 $call
             }
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     };
 }
@@ -58,28 +68,32 @@ macro_rules! raw {
 /// The stream.
 #[derive(Debug)]
 pub struct Wire {
-    raw: Raw,
+    /// Until this drops.
+    raw: Option<Raw>,
     /// Peeked at, and read again.
     ahead: Bytes,
     digest: Arc<SocketDigest>,
-    reset: Reset,
+    socket: RawFd,
+    ending: Option<Ending>,
 }
 
 impl Wire {
     pub(super) fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
-        let digest = digest(stream.as_raw_fd(), Some(peer));
-        Self { raw: Raw::Tcp(stream), ahead: Bytes::new(), digest, reset: Reset::default() }
+        Self::new(stream.as_raw_fd(), Some(peer), Raw::Tcp(stream))
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        let digest = digest(stream.as_raw_fd(), None);
-        Self { raw: Raw::Unix(stream), ahead: Bytes::new(), digest, reset: Reset::default() }
+        Self::new(stream.as_raw_fd(), None, Raw::Unix(stream))
     }
 
-    /// What makes it end in a reset.
-    #[must_use]
-    pub fn reset(&self) -> Reset {
-        self.reset.clone()
+    fn new(socket: RawFd, peer: Option<SocketAddr>, raw: Raw) -> Self {
+        let digest = digest(socket, peer);
+        Self { raw: Some(raw), ahead: Bytes::new(), digest, socket, ending: None }
+    }
+
+    /// Leaves its socket to `ending` when it drops.
+    pub(super) fn ends_in(&mut self, ending: Ending) {
+        self.ending = Some(ending);
     }
 }
 
@@ -92,9 +106,8 @@ fn digest(socket: RawFd, peer: Option<SocketAddr>) -> Arc<SocketDigest> {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if let (Raw::Tcp(stream), true) = (&self.raw, self.reset.0.load(Ordering::Relaxed)) {
-            // It fails for a connection that is gone already.
-            drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
+        if let (Some(ending), Some(raw)) = (&self.ending, self.raw.take()) {
+            ending.take(raw);
         }
     }
 }
@@ -164,10 +177,7 @@ impl Shutdown for Wire {
 
 impl UniqueID for Wire {
     fn id(&self) -> UniqueIDType {
-        match &self.raw {
-            Raw::Tcp(stream) => stream.as_raw_fd(),
-            Raw::Unix(stream) => stream.as_raw_fd(),
-        }
+        self.socket
     }
 }
 
@@ -214,21 +224,5 @@ mod tests {
         wire.read_exact(&mut all[..3]).await.unwrap();
         wire.read_exact(&mut all[3..]).await.unwrap();
         assert_eq!(&all, b"preface and more");
-    }
-
-    #[tokio::test]
-    async fn a_reset_drops_what_is_not_sent_and_a_close_does_not() {
-        for resets in [false, true] {
-            let (mut wire, mut caller) = pair().await;
-            wire.write_all(b"answer").await.unwrap();
-            if resets {
-                wire.reset().set();
-            }
-            drop(wire);
-            let mut all = Vec::new();
-            let ended = caller.read_to_end(&mut all).await;
-            let error = ended.err().map(|error| error.kind());
-            assert_eq!(error, resets.then_some(io::ErrorKind::ConnectionReset));
-        }
     }
 }

@@ -13,7 +13,6 @@ use crate::bounds::SLOTS_MAX;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -25,7 +24,9 @@ const VERSION: u64 = 1;
 /// each, two the node.
 const HEAD: usize = 64;
 /// Where in it the CRC32C stands.
-const SUM: Range<usize> = HEAD - 8..HEAD;
+const SUM: usize = HEAD - 8;
+/// Bytes written at once: thousands of open streams are megabytes.
+const PIECE: usize = 64 << 10;
 
 fn path(directory: &Path, turn: u64) -> PathBuf {
     directory.join(if turn.is_multiple_of(2) { "open.0" } else { "open.1" })
@@ -36,6 +37,7 @@ pub(super) struct Saver {
     files: [File; 2],
     writer: Writer,
     turn: u64,
+    /// A piece on its way to the file.
     bytes: Vec<u8>,
 }
 
@@ -61,27 +63,49 @@ impl Saver {
     pub(super) fn save(&mut self, slots: &[Slot]) -> io::Result<()> {
         self.turn += 1;
         self.bytes.clear();
-        self.bytes.resize(HEAD, 0);
-        let mut count: u64 = 0;
+        let (mut saved, mut count) = (Saved::default(), 0_u64);
         for slot in slots {
             if matches!(slot.state.load(Acquire), DISPATCHED | SEALED) {
                 slot.copy(&mut self.bytes);
                 count += 1;
             }
+            if self.bytes.len() >= PIECE {
+                self.write(&mut saved)?;
+            }
         }
+        self.write(&mut saved)?;
         let node = self.writer.node.as_chunks().0.iter().copied();
-        let numbers = [self.writer.epoch, self.turn, count].map(u64::to_le_bytes);
+        let numbers = [self.writer.epoch, self.turn, count, 0].map(u64::to_le_bytes);
         let head = [*MAGIC, VERSION.to_le_bytes()].into_iter().chain(node).chain(numbers);
-        self.bytes.iter_mut().zip(head.flatten()).for_each(|(byte, value)| *byte = value);
-        let sum = u64::from(crc32c::crc32c(&self.bytes));
-        if let Some(room) = self.bytes.get_mut(SUM) {
-            room.copy_from_slice(&sum.to_le_bytes());
-        }
-        let [even, odd] = &self.files;
-        let file = if self.turn.is_multiple_of(2) { even } else { odd };
-        file.write_all_at(&self.bytes, 0)?;
+        let mut head: Vec<u8> = head.flatten().collect();
+        let sum = crc32c::crc32c_combine(crc32c::crc32c(&head), saved.sum, saved.length);
+        head.truncate(SUM);
+        head.extend(u64::from(sum).to_le_bytes());
+        let file = self.file();
+        file.write_all_at(&head, 0)?;
         file.sync_data().map_err(io::Error::other)
     }
+
+    /// Writes the piece behind what is saved.
+    fn write(&mut self, saved: &mut Saved) -> io::Result<()> {
+        self.file().write_all_at(&self.bytes, (HEAD + saved.length) as u64)?;
+        saved.sum = crc32c::crc32c_append(saved.sum, &self.bytes);
+        saved.length += self.bytes.len();
+        self.bytes.clear();
+        Ok(())
+    }
+
+    fn file(&self) -> &File {
+        let [even, odd] = &self.files;
+        if self.turn.is_multiple_of(2) { even } else { odd }
+    }
+}
+
+/// What of a turn is written behind its head.
+#[derive(Default)]
+struct Saved {
+    sum: u32,
+    length: usize,
 }
 
 /// The slots that were saved last by any epoch of this node.
@@ -112,7 +136,7 @@ fn parse(bytes: &[u8], node: [u8; 16]) -> Option<Side> {
     let slots = (0..count).map(|_| Slot::restore(&mut rest)).collect::<Option<Vec<_>>>()?;
     // A shorter turn leaves the rest of a longer one behind it.
     let (head, own) = bytes.get(..bytes.len() - rest.0.len())?.split_at_checked(HEAD)?;
-    let head = crc32c::crc32c_append(crc32c::crc32c(head.get(..SUM.start)?), &[0; 8]);
+    let head = crc32c::crc32c_append(crc32c::crc32c(head.get(..SUM)?), &[0; 8]);
     (u64::from(crc32c::crc32c_append(head, own)) == sum).then_some(Side { turn, slots })
 }
 

@@ -33,9 +33,10 @@ pub(super) struct Exchange {
     pub(super) face: Face,
     pub(super) operation: Operation,
     pub(super) generation: Generation,
+    /// Until content has reached the caller.
     pub(super) body: Bytes,
     /// Its share of what all bodies may take.
-    pub(super) _held: Held,
+    pub(super) held: Held,
     /// Its place among the requests of its key.
     pub(super) _admitted: Admitted,
     pub(super) envelope: Envelope,
@@ -97,6 +98,10 @@ impl Exchange {
     pub(super) fn end_attempt(&mut self) {
         if let Some(mut attempt) = self.attempt.take() {
             let ended = attempt.settle();
+            let tools = self.envelope.judged_by().and_then(|range| self.body.get(range));
+            if let (Some(tools), Some(calls)) = (tools, attempt.take_calls()) {
+                self.state.judge.take(&ended.target, tools, calls);
+            }
             self.charged = self.charged.saturating_add(ended.charge);
             if let (Outcome::Ok, Some(conversation)) = (ended.outcome, &self.conversation) {
                 let table = &self.state.live.conversations;

@@ -46,7 +46,7 @@ pub struct Context {
     /// Boxed: most of it exists only once a plan does.
     exchange: Option<Box<Exchange>>,
     /// From its whole head to its end a request keeps a drain waiting.
-    _active: Active,
+    active: Active,
     /// What arrives meanwhile is no head. Only where each connection has one request at a time.
     serving: Option<Serving>,
 }
@@ -65,10 +65,13 @@ impl ProxyHttp for Weir {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context { exchange: None, _active: self.state.enter(), serving: None }
+        Context { exchange: None, active: self.state.enter(), serving: None }
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        if session.is_http2() {
+            ctx.active.on_h2();
+        }
         ctx.serving = session.stream().and_then(Serving::begin);
         let pipelined = ctx.serving.as_ref().is_some_and(Serving::is_pipelined);
         request::early(&self.state, session, pipelined);

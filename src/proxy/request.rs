@@ -102,7 +102,7 @@ pub(super) async fn filter(
         operation,
         generation,
         body,
-        _held: held,
+        held,
         _admitted: admitted,
         envelope,
         pools,

@@ -64,6 +64,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             terms: attempt.terms.clone(),
             prompt_bytes: attempt.prompt_bytes,
             estimator: attempt.estimator,
+            judged: exchange.envelope.judged_by().is_some(),
             routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
         }))),
         Verdict::Fail(outcome) => {
@@ -236,6 +237,8 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
     if !attempt.committed && !left && (step.content || body.is_some()) {
         commit(attempt);
         exchange.attempts.commit();
+        exchange.body = Bytes::new();
+        exchange.held.settle(0);
     }
     if terminal && !attempt.completes() {
         *body = None;
@@ -292,9 +295,10 @@ fn next_deadline(
     }
 }
 
-/// Content is about to reach the caller: from here on there is no other attempt.
+/// Content is about to reach the caller: from here on there is no other attempt, and no body for one.
 fn commit(attempt: &mut Attempt) {
     attempt.committed = true;
+    attempt.body = Bytes::new();
     let elapsed = attempt.elapsed_us();
     attempt.first_content_us = Some(elapsed);
     attempt.claim.first_content(elapsed);

@@ -78,11 +78,22 @@ def chunked(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
+def connected(port: int, timeout: float, room: int = 0) -> socket.socket:
+    """A connection whose socket takes so many bytes while nobody reads, if not as many as the system
+    likes."""
+    sock = socket.socket()
+    if room:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    sock.settimeout(timeout)
+    sock.connect(("127.0.0.1", port))
+    return sock
+
+
 class Raw:
     """One HTTP/1.1 connection to Weir."""
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, timeout: float = 10.0, room: int = 0) -> None:
+        self.sock = connected(port, timeout, room)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.buffer = b""
@@ -117,9 +128,9 @@ class Raw:
         self.send(head(method, path, [("host", "weir"), *headers, *framing]) + payload)
         return self.read()
 
-    def read_some(self) -> bytes:
+    def read_some(self, most: int = 65536) -> bytes:
         """What has arrived; empty at the end of the connection."""
-        data = self.sock.recv(65536)
+        data = self.sock.recv(most)
         self.buffer += data
         return data
 

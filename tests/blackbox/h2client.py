@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-
 import h2.config
 import h2.connection
 import h2.events
+from client import connected
 
 
 class H2Caller:
     """One connection; what came of each stream is kept by its number."""
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, timeout: float = 10.0, room: int = 0) -> None:
+        self.sock = connected(port, timeout, room)
         self.conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         _survive_goaway(self.conn)
         self.conn.initiate_connection()
@@ -51,9 +50,9 @@ class H2Caller:
     def flush(self) -> None:
         self.sock.sendall(self.conn.data_to_send())
 
-    def read(self, take: bool = True) -> None:
+    def read(self, take: bool = True, most: int = 65536) -> None:
         """Waits for some bytes. Without `take` their room is not given back: the window fills."""
-        data = self.sock.recv(65536)
+        data = self.sock.recv(most)
         self.gone = not data
         for event in self.conn.receive_data(data) if data else []:
             stream = getattr(event, "stream_id", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 SUSPECT, UNREADABLE, TERMINAL, QUARANTINED, ZERO = 2, 4, 8, 128, 512
@@ -42,7 +43,7 @@ class Ledger:
         if not self.path.exists():
             return []
         where = " and ".join(f'"{column}" = ?' for column in match) or "1"
-        with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5) as base:
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5)) as base:
             base.row_factory = sqlite3.Row
             query = f"select * from attempt where {where} order by epoch, seq"
             try:

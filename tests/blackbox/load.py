@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -18,12 +19,24 @@ SCRIPTS = [
 ]
 
 
+SHARDS = 8
+
+
+def shards(variable: str, count: int) -> list[range]:
+    """Seeds for tests that run side by side: as many as the variable says, the first is WEIR_SEED."""
+    first = int(os.environ.get("WEIR_SEED", 1))
+    seeds = range(first, first + int(os.environ.get(variable, count)))
+    return [seeds[number::SHARDS] for number in range(min(SHARDS, len(seeds)))]
+
+
 @dataclass
 class Call:
     """One request and what its caller saw of it."""
 
     id: str
     stream: bool
+    seed: int
+    """Of the load it belongs to."""
     status: int = 0
     ended: str = "refused"
     whole: bool = False
@@ -72,7 +85,7 @@ class Load:
         stream = dice.random() < 0.7
         path = dice.choice(["/v1", "/api/v1"]) + "/chat/completions"
         id, body = self.weir.body({"*": dice.choice(SCRIPTS)}, stream=stream)
-        call = Call(id, stream)
+        call = Call(id, stream, self.seed)
         with self.weir.connect(15) as raw:
             self.calls.append(call)
             reply = raw.ask("POST", path, [self.weir.bearer], body)

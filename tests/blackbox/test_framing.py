@@ -5,6 +5,7 @@ A request is refused or served once, and the upstreams see exactly the requests 
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 import expect
 import pytest
 from client import Reply, head
+from weir import request
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "framing"))
 
@@ -198,6 +200,23 @@ def test_F51_what_comes_during_the_answer_does_not_harm_it(run):
     weir.settles(1, "pipelined_total")
     weir.settles(1, "attempts_total")
     assert weir.chaos.truth.requests(other) == []
+
+
+@pytest.mark.parametrize("drains", [False, True])
+def test_F51_a_flood_behind_a_request_costs_a_slow_reader_nothing(run, drains):
+    """Weir reads no more of it at some point; closing on the rest would be a reset."""
+    weir = run("a", {"drain": "30s"})
+    id, body = weir.body({"a": {"text": ["x" * 5_000] * 20}}, stream=True)
+    with weir.connect(room=4_096) as raw:
+        raw.send(request("/v1/chat/completions", [weir.bearer], body) + b"?" * 150_000)
+        raw.read_until(b"x")
+        if drains:
+            weir.process.send_signal(signal.SIGTERM)
+        while raw.read_some(7_000):
+            time.sleep(0.1)
+        expect.whole(raw.read(), "x" * 100_000)
+    if drains:
+        assert weir.process.wait(timeout=20) == 0
 
 
 def test_F51_a_request_after_the_answer_is_no_pipelining(run):

@@ -1,10 +1,12 @@
 """Callers on HTTP/2: many streams, one connection, and each of them may leave or stall alone."""
 
 import json
+import re
 import signal
 import time
 
 import expect
+import h2.settings
 import pytest
 from h2client import H2Caller
 from test_faults_caller import upstream_closed
@@ -105,3 +107,37 @@ def test_sigterm_cuts_no_stream_of_a_connection(run):
         assert caller.ended.get(stream) == "end" and text(caller.body[stream]) == "word " * 20
         expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")
     assert weir.process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("window", [65_535, 1 << 24])
+@pytest.mark.parametrize("room", [0, 4_096], ids=["kernel", "weir"])
+def test_sigterm_waits_for_a_caller_that_takes_its_time(run, window, room):
+    """Whether what it has not taken yet waits in its own socket or in Weir's, and for room or for windows."""
+    weir = run("a", H2C | {"drain": "30s"}, a={"first_content": "9s", "idle": "9s"})
+    with H2Caller(weir.port, room=room) as caller:
+        caller.conn.increment_flow_control_window(window)
+        caller.conn.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
+        id, stream = ask(weir, caller, {"a": {"text": ["x" * 5_000] * 40}}, "/v1/chat/completions")
+        caller.until(stream, b"x")
+        weir.process.send_signal(signal.SIGTERM)
+        while stream not in caller.ended and not caller.gone:
+            time.sleep(0.1)
+            caller.read(most=7_000)
+        assert caller.ended.get(stream) == "end" and text(caller.body[stream]) == "x" * 200_000
+        while not caller.gone:
+            caller.read()
+    assert weir.process.wait(timeout=20) == 0
+    expect.row(weir.rows(id, 1)[0], "a", "ok", "reported")
+
+
+def test_idle_connections_do_not_delay_the_end(run):
+    """Though none of them says or reads anything."""
+    weir = run("a", H2C | {"drain": "30s"})
+    with H2Caller(weir.port) as never_asked, weir.connect() as kept:
+        never_asked.flush()
+        _, body = weir.body(stream=False)
+        assert kept.ask("POST", "/v1/chat/completions", [weir.bearer], body).status == 200
+        weir.process.send_signal(signal.SIGTERM)
+        assert weir.process.wait(timeout=20) == 0
+    took = re.search(r"drained.* took=([0-9.]+)(m?s)", weir.logged("drained"))
+    assert float(took[1]) * (1 if took[2] == "s" else 0.001) < 5, took[0]

@@ -1,16 +1,13 @@
 """kill -9 under load: the ledger against the truth log, attempt by attempt (section 4.4)."""
 
-import os
 import random
 import time
 
 import pytest
 from ledger import TERMINAL, Row
-from load import Call, Load
+from load import Call, Load, shards
 from weir import Weir
 
-KILLS = int(os.environ.get("WEIR_KILLS", 200))
-SHARDS = 8
 CRASH_RECOVERED = 1
 SHOWN = ["epoch", "seq", "outcome", "source", "input", "output", "charge", "flags"]
 
@@ -72,23 +69,22 @@ def ended_well(row: Row) -> bool:
     return bool(row["flags"] & TERMINAL) and row["outcome"] == "ok"
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
-def test_F72_every_attempt_survives_kill_9(run, shard):
+@pytest.mark.parametrize("seeds", shards("WEIR_KILLS", 200), ids=lambda seeds: str(seeds[0]))
+def test_F72_every_attempt_survives_kill_9(run, seeds):
     weir = run("a", a={"first_content": "5s", "idle": "5s"})
-    calls: list[Call] = []
-    for number in range(KILLS // SHARDS):
-        calls += kill_once(weir, shard * 100 + number)
+    calls = [call for seed in seeds for call in kill_once(weir, seed)]
     settled(weir)
     wrong = reconcile(weir, calls)
-    assert not wrong, f"{len(wrong)} of {len(calls)} differ (shard {shard}):\n" + "\n".join(wrong[:20])
-    assert sum(call.whole for call in calls) > 50, "too little came through to prove anything"
+    assert not wrong, f"{len(wrong)} of {len(calls)} differ:\n" + "\n".join(wrong[:20])
+    # One alone may come before anything is whole.
+    assert sum(call.whole for call in calls) > 2 * len(seeds) or len(seeds) == 1, "too little came through to prove anything"
     keys = [(row["node"], row["epoch"], row["seq"]) for row in weir.ledger.rows()]
     assert len(keys) == len(set(keys))
 
 
 def settled(weir: Weir) -> None:
     """Waits until the spool has nothing left for the sink."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while weir.metric("spool_rows") > 0 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert weir.metric("spool_rows") == 0

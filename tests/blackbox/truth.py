@@ -34,22 +34,30 @@ class TruthLog:
 
 
 class Truth:
-    """Reads a truth log."""
+    """Reads a truth log, each line once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
+        self._read = 0
+        self._known: list[dict] = []
 
     def lines(self, event: str | None = None, **match: object) -> list[dict]:
         """Lines of a kind whose fields have these values."""
-        found = []
-        data = self.path.read_bytes() if self.path.exists() else b""
-        for line in data.split(b"\n")[:-1]:
-            entry = json.loads(line)
-            if event in (None, entry["event"]) and all(
-                entry.get(key) == value for key, value in match.items()
-            ):
-                found.append(entry)
-        return found
+        return [
+            entry for entry in self._all()
+            if event in (None, entry["event"]) and all(entry.get(key) == value for key, value in match.items())
+        ]
+
+    def _all(self) -> list[dict]:
+        with self._lock:
+            if self.path.exists():
+                with open(self.path, "rb") as file:
+                    file.seek(self._read)
+                    whole, _, _ = file.read().rpartition(b"\n")
+                self._known += [json.loads(line) for line in whole.splitlines()]
+                self._read += len(whole) + bool(whole)
+            return self._known.copy()
 
     def requests(self, id: str, role: str | None = None) -> list[dict]:
         """What arrived for one caller's request, in order."""

@@ -103,11 +103,11 @@ class Weir:
 
     def _wait(self) -> None:
         """Until both listeners answer; that readiness means as much has a test of its own."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (self.is_ready() and self._accepts()):
             log = self.log.read_text()[-2000:]
             assert self.running(), f"Weir ended: {log}"
-            assert time.monotonic() < deadline, f"not ready after 10 s: {log}"
+            assert time.monotonic() < deadline, f"not ready after 60 s: {log}"
             time.sleep(0.01)
 
     def _accepts(self) -> bool:
@@ -172,8 +172,8 @@ class Weir:
     def bearer(self) -> tuple[str, str]:
         return ("authorization", f"Bearer {self.deployment.key}")
 
-    def connect(self, timeout: float = 10.0) -> Raw:
-        return Raw(self.port, timeout)
+    def connect(self, timeout: float = 10.0, room: int = 0) -> Raw:
+        return Raw(self.port, timeout, room)
 
     def body(self, roles: dict | None = None, **fields: object) -> tuple[str, bytes]:
         """A body scripted for the chaos upstream, with its id: session in the row, id in the truth."""

@@ -82,10 +82,13 @@ def beside(weir: Weir, body: bytes, callers: int, seconds: float) -> tuple[list[
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="bodies of 8 MiB for a second")
     parser.add_argument("--bodies", type=int, default=48, help="MiB")
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=5.0)
     asked = parser.parse_args()
+    if asked.quick:
+        asked.bodies, asked.seconds = 8, 1.0
     deployment = conf.Deployment([conf.Provider("a")], [conf.Model("test/m", ["a"])])
     with tempfile.TemporaryDirectory() as place:
         weir = Weir(SimpleNamespace(port=1), deployment, Path(place), {"RUST_LOG": "warn"})

@@ -22,14 +22,17 @@ from random import Random
 
 from cases import CASES, Case  # puts the black-box harness on the path
 
-import conf  # found through cases
+import callers  # finds the harness through cases
+import conf
 import never
 from ledger import Row
 from test_faults_flood import status as proc_status
 from upstream import Upstream
 from weir import Answer, Weir, request
 
+ALL = CASES | callers.CASES
 CALLERS = 16
+GOAL, PIECE = 1_000, 250
 SHOWN = 5
 RETRIES_PER_SECOND = 11
 """What the retry budget allows when every request is retried: 10 a second, and a fifth of the requests."""
@@ -53,10 +56,13 @@ class Soak:
 
     def __init__(self, chaos: Upstream, directory: Path, fault: str, seeds: list[int]) -> None:
         self.fault, self.seeds = fault, seeds
-        patience = {"first_content": "2s", "idle": "2s", "total": "20s"}
-        providers = [conf.Provider("a", **patience), conf.Provider("b", **patience)]
+        # `b` only serves: a busy machine is no fault of its own.
+        clocks = {"a": {"first_content": "2s", "idle": "2s"}, "b": {"first_content": "25s", "idle": "25s"}}
+        providers = [conf.Provider(slug, connect="20s", total="30s", **more) for slug, more in clocks.items()]
         models = [conf.Model(f"test/m{number}", ["a", "b"]) for number in range(len(seeds))]
-        self.weir = Weir(chaos, conf.Deployment(providers, [*models, conf.Model("test/m", ["b"])]), directory)
+        models.append(conf.Model("test/m", ["b"]))
+        limits = {"limits": {"body_bytes": f"{callers.BODY_LIMIT}B"}}
+        self.weir = Weir(chaos, conf.Deployment(providers, models, limits), directory)
         directory.mkdir(parents=True)
         self.failed: list[str] = []
         self.retries = Pace(RETRIES_PER_SECOND)
@@ -85,7 +91,7 @@ class Soak:
         }
 
     def _one(self, number: int, seed: int) -> tuple[int, str, Case] | None:
-        case = CASES[self.fault](Random(seed))
+        case = ALL[self.fault](Random(seed))
         if len(case.rows) > 1:
             self.retries.wait()
         try:
@@ -99,7 +105,7 @@ class Soak:
         id, body = self.weir.body(roles, model=model, stream=case.stream)
         with self.weir.connect(30) as raw:
             if case.leave is None:
-                reply = raw.ask("POST", case.path, [self.weir.bearer], case.raw or body)
+                reply = case.says(self.weir, raw, case, body)
                 case.sees(Answer(id, body, reply, self.weir))
                 return id
             raw.send(request(case.path, [self.weir.bearer], body))
@@ -138,13 +144,13 @@ class Soak:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="three repetitions")
-    parser.add_argument("--repeat", type=int, default=1_000)
-    parser.add_argument("--faults", default=",".join(CASES), help="ids, separated by commas")
+    parser.add_argument("--repeat", type=int, default=GOAL)
+    parser.add_argument("--faults", default=",".join(ALL), help="ids, separated by commas")
     parser.add_argument("--seed", type=int, default=1, help="of the first repetition; the next has the next")
-    parser.add_argument("--list", action="store_true", help="only say which faults there are")
+    parser.add_argument("--list", action="store_true", help="only say which there are, with goal and size of a piece")
     args = parser.parse_args()
     if args.list:
-        print(*CASES)
+        print(*(f"{fault} {GOAL} {PIECE}" for fault in ALL), sep="\n")
         return 0
     count = 3 if args.quick else args.repeat
     seeds = list(range(args.seed, args.seed + count))

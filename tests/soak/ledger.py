@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The ledger under the full numbers: kills, power cuts, faults at every durable call, mutations.
+"""The ledger's own faults by seed: power cuts, damaged files, kills, faults at every durable call, replays.
 
-    tests/soak/ledger.py [--quick] [--only NAME ...]
+    tests/soak/ledger.py [--quick | --repeat N] [--faults F64,F72] [--seed N]
 
 Uses what `tests/run` has installed and the binary of WEIR_BIN, else target/release/weir. The last line
-of its output is one JSON object; the exit code is 1 if anything failed.
+printed is one JSON object; it exits with 1 if anything failed. A failure names its seed: give it to
+--seed with --repeat 1 to see it alone.
 """
 
 from __future__ import annotations
@@ -16,73 +17,82 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = Path(os.environ.get("WEIR_PYTHON") or ROOT / "target/test-venv/bin/python")
+PYTHON = ROOT / "target/test-venv/bin/python"
+SHOWN = 3_000
 
 
-def pytest(file: str, **numbers: int) -> tuple[list[object], dict[str, str]]:
-    place = ["-c", "tests/blackbox/pytest.ini", f"tests/blackbox/{file}"]
-    return [PYTHON, "-m", "pytest", *place, "-q", "-n", "2", "-rs"], environment(numbers)
+def pytest(*words: str) -> list[object]:
+    """Spends its time asleep, so there are more at once than processors."""
+    return [PYTHON, "-m", "pytest", "-c", "tests/blackbox/pytest.ini", "-n", "4", "--tb=short", *words]
 
 
-def nextest(test: str, **numbers: object) -> tuple[list[object], dict[str, str]]:
-    return ["cargo", "nextest", "run", "--no-capture", "-E", test], environment(numbers)
+def cargo(*words: str) -> list[object]:
+    """Not by nextest, which ends what takes long."""
+    return ["cargo", "test", "--quiet", *words, "--", "--nocapture"]
 
 
-def environment(numbers: dict) -> dict[str, str]:
-    return {f"WEIR_{name.upper()}": str(value) for name, value in numbers.items()}
+@dataclass
+class Part:
+    """One fault: how often, in pieces of how many, by what, and the variable that says how many."""
+
+    goal: int
+    batch: int
+    command: list[object]
+    variable: str
+    figures: str = ""
+    """What the test prints of numbers when it has ended, by name."""
 
 
-def parts(quick: bool) -> dict[str, tuple[dict, tuple[list[object], dict[str, str]]]]:
-    """Each with what it does how often, and the command for it."""
-    kills, cuts, mutations = (50, 24, 10_000) if quick else (10_000, 1_000, 1_000_000)
-    points, replays = ("some", 5) if quick else ("all", 100)
+PARTS = {
+    "F64": Part(1_000, 100, pytest("tests/blackbox/test_ledger_power.py"), "WEIR_POWER_CUTS"),
+    "F65": Part(1_000_000, 100_000, cargo("--lib", "ten_thousand_mutations"), "WEIR_MUTATIONS",
+                r"(?P<exact>\d+) segments kept their end"),
+    "F72": Part(10_000, 400, pytest("tests/blackbox/test_kill.py"), "WEIR_KILLS"),
+    "F73": Part(1_000, 100, cargo("--test", "ledger_faults", "f73"), "WEIR_POINTS",
+                r"(?P<enumerated>\d+) durable calls x faults enumerated.*: (?P<killed>\d+) killed, (?P<ended>\d+) ended"),
+    "replays": Part(100, 100, pytest("-k", "replayed", *(f"tests/blackbox/test_ledger_{sink}.py" for sink in ("sinks", "nats"))),
+                "WEIR_REPLAYS"),
+}
+
+
+def run(part: Part, count: int, seed: int) -> dict[str, object]:
+    began = time.monotonic()
+    environment = os.environ | {part.variable: str(count), "WEIR_SEED": str(seed)}
+    done = subprocess.run([str(word) for word in part.command], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    found = re.search(part.figures, done.stdout)
+    # Nothing counts that was left out because a mount or strace is not allowed, nor what ended too early.
+    ran = found and not re.search(r"\d+ skipped|^skipped", done.stdout, re.MULTILINE)
+    failed = int(done.returncode != 0 or not ran)
     return {
-        "kills": ({"kills": kills}, pytest("test_kill.py", kills=kills)),
-        "power_cuts": ({"cuts": cuts}, pytest("test_ledger_power.py", power_cuts=cuts)),
-        "fault_points": ({"points": points}, nextest("binary(ledger_faults)", points=points)),
-        "mutations": ({"mutations": mutations}, nextest("test(ten_thousand_mutations)", mutations=mutations)),
-        "sinks": ({"replays": replays}, pytest("test_ledger_sinks.py", replays=replays)),
-        "nats": ({"replays": replays}, pytest("test_ledger_nats.py", replays=replays)),
-    }
-
-
-def told(output: str) -> dict[str, object]:
-    """Figures the tests print."""
-    found: dict[str, object] = {}
-    if match := re.search(r"(\d+) durable calls x faults enumerated, (\d+) run: (\d+) killed, (\d+) ended", output):
-        found |= dict(zip(("enumerated", "run", "killed", "failed"), map(int, match.groups())))
-    if match := re.search(r"(\d+) segments kept their end", output):
-        found["exact"] = int(match[1])
-    for word in ("passed", "failed", "skipped"):
-        if match := re.search(rf"(\d+) {word}", output.splitlines()[-1] if output else ""):
-            found[f"tests_{word}"] = int(match[1])
-    return found
+        "repeats": count if ran else 0, "failed": failed, "examples": [done.stdout[-SHOWN:]] * failed,
+        "seconds": round(time.monotonic() - began, 1),
+    } | {name: int(number) for name, number in (found.groupdict() if ran else {}).items()}
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--quick", action="store_true", help="the numbers of tests/run")
-    arguments.add_argument("--only", nargs="*", help="these parts")
-    given = arguments.parse_args()
-    report: dict[str, object] = {"quick": given.quick}
-    whole = True
-    for name, (numbers, (command, variables)) in parts(given.quick).items():
-        if given.only and name not in given.only:
-            continue
-        began = time.monotonic()
-        print(f"{name}: {numbers}", file=sys.stderr, flush=True)
-        done = subprocess.run([str(word) for word in command], cwd=ROOT, env=os.environ | variables,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            print(done.stdout[-6000:], file=sys.stderr)
-        whole &= done.returncode == 0
-        seconds = round(time.monotonic() - began, 1)
-        report[name] = numbers | {"ok": done.returncode == 0, "seconds": seconds} | told(done.stdout)
-    print(json.dumps({"ledger": report, "ok": whole}))
-    return 0 if whole else 1
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="as many as have a test process each")
+    parser.add_argument("--repeat", type=int, help="instead of the goal of each")
+    parser.add_argument("--faults", default=",".join(PARTS), help="ids, separated by commas")
+    parser.add_argument("--seed", type=int, default=1, help="of the first repetition; the next has the next")
+    parser.add_argument("--list", action="store_true", help="only say which there are, with goal and size of a piece")
+    args = parser.parse_args()
+    if args.list:
+        print(*(f"{fault} {part.goal} {part.batch}" for fault, part in PARTS.items()), sep="\n")
+        return 0
+    results = {}
+    for fault in args.faults.split(","):
+        count = 8 if args.quick else args.repeat or PARTS[fault].goal
+        results[fault] = run(PARTS[fault], count, args.seed)
+        print(fault, json.dumps(results[fault]), flush=True)
+    failed = sum(result["failed"] for result in results.values())
+    print(json.dumps({"soak": "ledger", "failed": failed, "faults": results}))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -63,12 +63,14 @@ class Operator(threading.Thread):
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="4 seconds")
     parser.add_argument("--places", type=int, default=16)
     parser.add_argument("--times", type=float, default=10.0)
     parser.add_argument("--requests", type=int, default=32, help="limits.requests")
     parser.add_argument("--connections", type=int, default=4_000)
     parser.add_argument("--seconds", type=float, default=20.0)
     asked = parser.parse_args()
+    asked.seconds = 4.0 if asked.quick else asked.seconds
     capacity = asked.places / SERVICE
     held: list = []
     (port,) = free_ports(1, held)

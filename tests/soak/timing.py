@@ -65,9 +65,11 @@ def welch(one: list[int], two: list[int]) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="500 pairs")
     parser.add_argument("--pairs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     asked = parser.parse_args()
+    asked.pairs = 500 if asked.quick else asked.pairs
     dice = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as place:
         chaos = Upstream(Path(place) / "chaos")

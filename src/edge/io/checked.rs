@@ -2,7 +2,6 @@
 
 use super::framing::{Framing, Step};
 use super::{Guarded, PASSING};
-use crate::bounds::DRAIN_TIME;
 use crate::error::Error;
 use crate::face;
 use crate::request::bad_request::BadRequest;
@@ -38,7 +37,9 @@ impl Guarded {
                 return Poll::Ready(Ok(()));
             }
             if framing.is_ended(serving) {
-                ready!(self.poll_end(cx));
+                self.ending.linger(false);
+                // It fails for a caller who has gone.
+                let _: Poll<io::Result<()>> = Pin::new(&mut self.inner).poll_shutdown(cx);
                 return Poll::Ready(Ok(()));
             }
             if framing.is_flooded() {
@@ -77,28 +78,6 @@ impl Guarded {
             PASSING if self.h2.is_some() => self.poll_frames(cx, into),
             PASSING => Pin::new(&mut self.inner).poll_read(cx, into),
             read => self.poll_head(cx, into, read),
-        }
-    }
-
-    /// Says that nothing more comes, then reads off what does for a while: closing on unread bytes
-    /// would be a reset, which costs many callers the answer.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.closing {
-            self.closing = true;
-            self.timer = Some(Box::pin(tokio::time::sleep(DRAIN_TIME)));
-            // It fails for a caller who has gone; reading will find out.
-            let _: Poll<io::Result<()>> = Pin::new(&mut self.inner).poll_shutdown(cx);
-        }
-        let mut dropped = [0; 4096];
-        loop {
-            if self.timer.as_mut().is_none_or(|timer| timer.as_mut().poll(cx).is_ready()) {
-                return Poll::Ready(());
-            }
-            let mut into = ReadBuf::new(&mut dropped);
-            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut into));
-            if read.is_err() || into.filled().is_empty() {
-                return Poll::Ready(());
-            }
         }
     }
 
