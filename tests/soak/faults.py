@@ -56,7 +56,7 @@ class Soak:
 
     def __init__(self, chaos: Upstream, directory: Path, fault: str, seeds: list[int]) -> None:
         self.fault, self.seeds = fault, seeds
-        patience = {"first_content": "2s", "idle": "2s", "total": "20s"}
+        patience = {"connect": "400ms", "first_content": "2s", "idle": "2s", "total": "20s"}
         providers = [conf.Provider("a", **patience), conf.Provider("b", **patience)]
         models = [conf.Model(f"test/m{number}", ["a", "b"]) for number in range(len(seeds))]
         models.append(conf.Model("test/m", ["b"]))
