@@ -178,7 +178,6 @@ const SAMPLE: Sample = Sample {
     output_tokens: 200,
     prompt_tokens: 1_000,
     cached_tokens: 0,
-    tools: None,
 };
 
 fn main() {

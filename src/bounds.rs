@@ -46,6 +46,20 @@ pub const MODELS_PER_REQUEST: usize = 16;
 pub const PROVIDERS_PER_LIST: usize = 256;
 /// Cells in which failed keys are counted by address.
 pub const FAILED_KEY_CELLS: usize = 4_096;
+/// Most text of `tools`, bytes, and most tools in it, by which calls are judged.
+pub const TOOLS_BYTES: usize = 256 << 10;
+pub const TOOLS: usize = 512;
+/// Most calls of one reply that are judged, and most bytes of them all.
+pub const CALLS: usize = 64;
+pub const CALLS_BYTES: usize = 128 << 10;
+/// Steps of judging the calls of one reply, and how deep schemas may nest, references followed.
+pub const SCHEMA_STEPS: usize = 100_000;
+pub const SCHEMA_DEPTH: usize = 96;
+/// Largest compiled pattern of a schema, bytes, and most of them in one.
+pub const PATTERN_BYTES: usize = 32 << 10;
+pub const PATTERNS: usize = 32;
+/// Replies that wait to be judged.
+pub const JUDGED_LATER: usize = 64;
 /// Longest `session_id` (contract 2.2), bytes.
 pub const SESSION_ID_BYTES: usize = 256;
 
@@ -68,7 +82,7 @@ pub const REQUESTS_PER_KEY_DEFAULT: usize = 4_096;
 /// Connections the kernel completes and holds until they are accepted.
 pub const BACKLOG: i32 = 65_535;
 /// Threads beside those that serve callers: the ledger's, operators', background and blocking work.
-pub const OTHER_THREADS: usize = 17;
+pub const OTHER_THREADS: usize = 18;
 /// Largest file of statistics, bytes; endpoints past it begin anew.
 pub const STATISTICS_BYTES: usize = 64 << 20;
 /// How often statistics are written, and how old they may be to be taken up.

@@ -4,6 +4,7 @@ use crate::admin::{self, Admin};
 use crate::bounds;
 use crate::config::{self, Limits, Loaded, LogFormat, Settings};
 use crate::host;
+use crate::judge::Judge;
 use crate::ledger::{Gate, Ledger, Options};
 use crate::listen;
 use crate::log;
@@ -46,8 +47,8 @@ pub enum StartError {
     Log(#[from] log::InitError),
     #[error("the demonstration cannot be prepared in {}: {source}", place.display())]
     Demo { place: std::path::PathBuf, source: std::io::Error },
-    #[error("the thread that keeps statistics cannot be started: {0}")]
-    Statistics(std::io::Error),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
     #[error("the spool could not be written: start again once the disk is sound")]
@@ -98,9 +99,10 @@ impl Running {
         let metrics = Arc::new(Metrics::new(&prometheus::Registry::new())?);
         let ledger = Ledger::open(options(&loaded.settings))?;
         count_panics(&metrics);
-        let state = Arc::new(State::new(loaded, ledger, metrics)?);
+        let judge = Judge::start().map_err(StartError::Thread)?;
+        let state = Arc::new(State::new(loaded, ledger, metrics, judge)?);
         state.statistics.take_up(&state.live.endpoints);
-        statistics::start(&state).map_err(StartError::Statistics)?;
+        statistics::start(&state).map_err(StartError::Thread)?;
         hangup.block_on(state.live.pools.refresh());
         let notifier = Notifier::from_env().unwrap_or_else(|error| {
             tracing::warn!(%error, "the service manager cannot be told");

@@ -9,6 +9,7 @@ use crate::config::Loaded;
 use crate::edge::clock::{self, now_ms, wall_us};
 use crate::edge::ending::Owed;
 use crate::edge::merge;
+use crate::judge::Judge;
 use crate::ledger::{Gate, Ledger};
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
@@ -45,6 +46,8 @@ pub struct State {
     pub pressure: Pressure,
     /// Places of HTTP/2 streams that wait for their caller to take Weir's own answer.
     pub lingering: Semaphore,
+    /// Who judges tool calls.
+    pub judge: Judge,
     /// What connections owe their callers when the last request has ended.
     pub owed: Arc<Owed>,
     /// Where statistics survive a restart.
@@ -66,6 +69,7 @@ impl State {
         loaded: Loaded,
         ledger: Arc<Ledger>,
         metrics: Arc<Metrics>,
+        judge: Judge,
     ) -> Result<Self, BuildError> {
         let Loaded { settings, catalog, keys, rules, .. } = loaded;
         let live = Live::default();
@@ -87,6 +91,7 @@ impl State {
             bodies: Arc::default(),
             pressure: Pressure::default(),
             lingering: Semaphore::new(LINGERING),
+            judge,
             owed: Arc::default(),
             statistics,
             access: OnceLock::new(),

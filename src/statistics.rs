@@ -160,7 +160,6 @@ mod tests {
         output_tokens: 100,
         prompt_tokens: 1_000,
         cached_tokens: 10,
-        tools: Some(true),
     };
     const HOUR_MS: u64 = 3_600_000;
 

@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "src/meter",
     "src/upstream/attempts",
     "src/catalog",
+    "src/tools",
 ];
 
 /// Frameworks, clocks and dice: a pure room gets time and seeds as parameters.

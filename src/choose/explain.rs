@@ -77,6 +77,9 @@ fn reasons(score: &Score) -> String {
     if score.preferred > 0 {
         parts.push(format!("preference {}", score.preferred));
     }
+    if let Some(errors) = score.tool_errors {
+        parts.push(format!("tool errors {}.{} %", errors / 10, errors % 10));
+    }
     let demoted: Vec<&str> = score.demotion.labels().collect();
     if !demoted.is_empty() {
         parts.push(format!("demoted by {}", demoted.join(", ")));

@@ -1,8 +1,17 @@
 //! What a caller is told of the choice (contract 4.9).
 
-use super::{Chosen, Planned};
+use super::{Chosen, Planned, Request};
 use crate::face::{Place, Routing};
 use crate::selection::{Score, Variants};
+
+impl Request<'_> {
+    /// What is told of a request that came to no model: a name that is none, or a rule's refusal.
+    #[must_use]
+    pub fn unrouted(&self) -> Routing {
+        let requested = self.envelope.models.first().cloned().unwrap_or_default();
+        Routing { requested, strategy: "direct", ..Routing::default() }
+    }
+}
 
 impl Chosen<'_> {
     /// What a caller is told that asks how it was routed (contract 4.9).

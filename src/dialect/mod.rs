@@ -16,6 +16,8 @@ pub use mark::{Lack, Mark, Marks};
 pub use observe::{Choices, Observation, Observer};
 pub use usage::Report;
 
+use crate::tools::Calls;
+
 /// A wire format an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -35,6 +37,13 @@ impl Dialect {
     pub fn ends(self, data: &[u8]) -> bool {
         match self {
             Self::OpenAiChat => data.trim_ascii() == b"[DONE]",
+        }
+    }
+
+    /// See [`Observer::tool_calls`].
+    fn tool_calls(self, json: &[u8], calls: &mut Calls) -> Option<()> {
+        match self {
+            Self::OpenAiChat => openai::calls::read(json, calls),
         }
     }
 

@@ -6,6 +6,7 @@ use super::mark::Marks;
 use super::template::Template;
 use super::usage::Report;
 use crate::meter::Delivered;
+use crate::tools::Calls;
 use std::ops::Range;
 
 /// The `choices` of an event.
@@ -40,6 +41,8 @@ pub struct Observation<'a> {
     pub(super) plain_text: Option<Range<usize>>,
     /// Where a string of padding is, quotes excluded.
     pub(super) padding: Option<Range<usize>>,
+    /// Where its tool calls are; those of the last choice that has any.
+    pub(super) tool_calls: Option<Range<usize>>,
     /// Where an error's value is: a member `error`, or the whole document.
     pub error: Option<Range<usize>>,
 }
@@ -83,6 +86,15 @@ impl Observer {
             self.template.learn(json, seen);
         }
         seen
+    }
+
+    /// Adds to `calls` what tool calls `seen` has, which was observed in `json`.
+    pub fn tool_calls(&self, json: &[u8], seen: &Observation<'_>, calls: &mut Calls) {
+        let Some(range) = &seen.tool_calls else { return };
+        let read = json.get(range.clone()).and_then(|json| self.dialect.tool_calls(json, calls));
+        if read.is_none() {
+            calls.lose();
+        }
     }
 
     /// Where things are in what was observed last.

@@ -1,5 +1,6 @@
 //! The OpenAI chat dialect: chat, completions and embeddings replies, streamed or whole.
 
+pub(super) mod calls;
 mod content;
 
 use super::cursor::{Cursor, Text};

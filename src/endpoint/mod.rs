@@ -113,6 +113,11 @@ impl Live {
         self.statistics.get_or_init(Box::default).add(sample, now_ms);
     }
 
+    /// Takes in whether the tool calls of a reply were good.
+    pub fn judged(&self, good: bool, now_ms: u64) {
+        self.statistics.get_or_init(Box::default).judged(good, now_ms);
+    }
+
     /// What is told of the endpoint (contract 1.5); nothing if it was never used.
     #[must_use]
     pub fn report(&self, now_ms: u64) -> Report {

@@ -29,8 +29,6 @@ pub struct Sample {
     pub prompt_tokens: u64,
     /// Of the prompt, those read from the provider's cache.
     pub cached_tokens: u64,
-    /// For a request with tools: whether its reply was one to go on with.
-    pub tools: Option<bool>,
 }
 
 /// Classes of errors that are counted apart.
@@ -87,7 +85,7 @@ pub struct Report {
     pub uptime_1d: Option<u32>,
     /// Replies of the last 30 minutes that read from the provider's cache.
     pub cache_hits: Option<u32>,
-    /// Replies of the last 2 hours to requests with tools that were no good.
+    /// Replies of the last 2 hours that called tools, of which those whose calls were no good.
     pub tool_errors: Option<u32>,
     /// Errors of the last 30 minutes by [`ErrorClass`].
     pub errors: [u64; ErrorClass::ALL.len()],
@@ -103,7 +101,7 @@ pub struct Statistics {
     attempts: Window<7>,
     /// Replies, and those that read from a cache, of 30 minutes.
     cache: Window<7>,
-    /// Replies to requests with tools, and the bad ones, of 2 hours.
+    /// Replies that called tools, and those whose calls were no good, of 2 hours.
     tools: Window<9>,
     /// Two classes a window.
     errors: [Window<7>; ErrorClass::ALL.len() / 2],
@@ -155,9 +153,6 @@ impl Statistics {
             self.latency.0.add(now_ms, ms);
             self.latency.1.add(now_ms, ms);
         }
-        if let Some(good) = sample.tools.filter(|_| counts(sample).is_some()) {
-            self.tools.add(now_ms, 1, u64::from(!good));
-        }
         if sample.outcome == Outcome::Ok {
             if let Some(speed) = throughput(sample) {
                 self.throughput.0.add(now_ms, speed);
@@ -167,6 +162,11 @@ impl Statistics {
                 self.cache.add(now_ms, 1, u64::from(sample.cached_tokens > 0));
             }
         }
+    }
+
+    /// Takes in whether the tool calls of a reply were good.
+    pub fn judged(&self, good: bool, now_ms: u64) {
+        self.tools.add(now_ms, 1, u64::from(!good));
     }
 
     /// Adds to `facts` what selection may know.

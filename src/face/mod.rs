@@ -17,11 +17,12 @@ pub use crate::dialect::InBandFault;
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use metadata::{Place, Routing};
 
-use crate::dialect::{Dialect, Observer};
+use crate::dialect::{Dialect, Observation, Observer};
 use crate::error::Error;
 use crate::meter::{Account, Delivered, Estimator, Evidence, Finish, Tally};
 use crate::price::Terms;
 use crate::request::route::{Face, Operation};
+use crate::tools::Calls;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub struct Reply {
     /// `openrouter_metadata` as JSON, where it is asked for; on `/api/v1` only.
     pub routing: Option<Arc<str>>,
     pub estimator: Estimator,
+    /// Its tool calls are to be judged.
+    pub judged: bool,
 }
 
 /// What came of one read.
@@ -91,9 +94,27 @@ struct Core {
     observer: Observer,
     /// Unix seconds, as the upstream last gave it.
     created: u64,
+    /// Its tool calls, where they are to be judged.
+    calls: Option<Calls>,
 }
 
 impl Core {
+    /// Takes in what was observed in `json`.
+    fn note(&mut self, json: &[u8], seen: &Observation<'_>, tally: &mut dyn Tally) {
+        self.account.note(seen, tally);
+        if let Some(calls) = &mut self.calls {
+            self.observer.tool_calls(json, seen, calls);
+        }
+    }
+
+    /// Content passed that was too large to be read.
+    fn content_unread(&mut self) {
+        self.account.content_unread();
+        if let Some(calls) = &mut self.calls {
+            calls.lose();
+        }
+    }
+
     fn evidence(&self) -> Evidence<'_> {
         let account = &self.account;
         Evidence {
@@ -118,7 +139,8 @@ impl Relay {
         };
         let observer = Observer::new(reply.dialect, reply.face == Face::OpenRouter);
         let created = reply.created;
-        Self { core: Core { reply, account: Account::default(), observer, created }, body }
+        let calls = reply.judged.then(Calls::default);
+        Self { core: Core { reply, account: Account::default(), observer, created, calls }, body }
     }
 
     /// One upstream read; `end` with the last, maybe empty one. Numbers go to `tally` before the bytes
@@ -182,6 +204,17 @@ impl Relay {
     pub fn evidence(&self) -> Evidence<'_> {
         let evidence = self.core.evidence();
         Evidence { complete: evidence.complete || self.is_terminal(), ..evidence }
+    }
+
+    /// Gives away the tool calls of a reply that came to an end at which they are whole.
+    pub fn take_calls(&mut self) -> Option<Calls> {
+        let calls = self.core.calls.take()?;
+        match self.finish() {
+            Some(Finish::ToolCalls) => Some(calls),
+            Some(Finish::Stop) | None => (!calls.is_empty()).then_some(calls),
+            // Cut short for another reason than the tools.
+            Some(Finish::Length | Finish::ContentFilter | Finish::Error) => None,
+        }
     }
 
     /// Why it ended, if it said so.

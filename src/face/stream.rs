@@ -141,7 +141,7 @@ impl State {
             Part::Oversized => {
                 pass.step.event = true;
                 pass.tally.unreadable();
-                pass.core.account.content_unread();
+                pass.core.content_unread();
                 self.released = true;
                 self.dropping = false;
                 return self.keep(block, pass);
@@ -180,7 +180,7 @@ impl State {
         let fault = seen.error.is_some() || event.error;
         // Content in the error event that a reply begins with never leaves.
         seen.content &= !fault || self.released;
-        core.account.note(&seen, pass.tally);
+        core.note(data, &seen, pass.tally);
         if fault {
             let value = seen.error.and_then(|range| data.get(range)).unwrap_or(data);
             return self.fault(value, block, pass);

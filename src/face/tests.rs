@@ -79,6 +79,7 @@ fn reply(face: Face, streamed: bool) -> Reply {
         routing: None,
         prompt_bytes: 100,
         estimator: ESTIMATOR,
+        judged: false,
     }
 }
 

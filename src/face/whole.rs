@@ -61,7 +61,7 @@ impl Whole {
     /// Beyond the bound: everything leaves but the last bytes, where usage stands.
     fn pass(&mut self, core: &mut Core, end: bool, step: &mut Step, tally: &mut dyn Tally) {
         if !std::mem::replace(&mut self.passing, true) {
-            core.account.content_unread();
+            core.content_unread();
         }
         if end {
             self.terminal = self.joined.trim_ascii_end().ends_with(b"}");
@@ -93,7 +93,7 @@ impl Whole {
         let failed = seen.error.is_some() && seen.choices != Choices::Some;
         // Content beside an error never leaves.
         seen.content &= !failed;
-        core.account.note(&seen, tally);
+        core.note(&body, &seen, tally);
         if let Some(range) = seen.error.as_ref().filter(|_| failed) {
             step.fault = Some(fault::read(body.get(range.clone()).unwrap_or(&body)));
             return;

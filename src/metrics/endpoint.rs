@@ -7,6 +7,7 @@ use super::{FIRST_TOKEN_SECONDS, OTHER};
 use crate::bounds;
 use crate::outcome::Outcome;
 use crate::price::Pico;
+use crate::tools::Verdict;
 use crate::usage::{Kind, Usage};
 use parking_lot::Mutex;
 use prometheus::{
@@ -22,6 +23,7 @@ pub struct ProviderMetrics {
     attempts: Counters<Outcome>,
     cooldowns: Counters<CooldownScope>,
     ejections: IntCounter,
+    tool_replies: Counters<Verdict>,
 }
 
 /// What is counted for a model at a provider. Endpoints that differ only by tag share one.
@@ -56,6 +58,11 @@ impl EndpointMetrics {
     /// Counts an ejection.
     pub fn ejection(&self) {
         self.provider.ejections.inc();
+    }
+
+    /// Counts a reply that called tools.
+    pub fn tool_reply(&self, verdict: Verdict) {
+        self.provider.tool_replies.inc(verdict);
     }
 
     /// Adds what an attempt consumed and what it cost.
@@ -96,6 +103,7 @@ pub(super) struct Handles {
     attempts: IntCounterVec,
     cooldowns: IntCounterVec,
     ejections: IntCounterVec,
+    tool_replies: IntCounterVec,
     tokens: IntCounterVec,
     cost: IntCounterVec,
     first_token: HistogramVec,
@@ -110,6 +118,7 @@ impl Handles {
             attempts: new.counters(&f::ATTEMPTS)?,
             cooldowns: new.counters(&f::COOLDOWNS)?,
             ejections: new.counters(&f::EJECTIONS)?,
+            tool_replies: new.counters(&f::TOOL_REPLIES)?,
             tokens: new.counters(&f::TOKENS)?,
             cost: new.counters(&f::COST)?,
             first_token: new.histograms(&f::FIRST_TOKEN, FIRST_TOKEN_SECONDS)?,
@@ -150,6 +159,7 @@ impl Handles {
             attempts: Counters::resolve(&self.attempts, &[slug])?,
             cooldowns: Counters::resolve(&self.cooldowns, &[slug])?,
             ejections: self.ejections.get_metric_with_label_values(&[slug])?,
+            tool_replies: Counters::resolve(&self.tool_replies, &[slug])?,
         });
         known.providers.insert(Arc::clone(slug), Arc::clone(&made));
         Ok(made)

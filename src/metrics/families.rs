@@ -49,6 +49,8 @@ families! {
         "Cooldowns begun, by what cools down.";
     EJECTIONS: Counter "weir_ejections_total" ["provider"]
         "Endpoints taken out for a while after failures in a row.";
+    TOOL_REPLIES: Counter "weir_tool_replies_total" ["provider", "verdict"]
+        "Replies that called tools, by what was made of the calls: the first fault, judged by the request's tools.";
     NO_PEER: Counter "weir_no_peer_total" []
         "Requests for which nothing was left to try.";
     EXCLUDED: Counter "weir_excluded_total" ["reason"]

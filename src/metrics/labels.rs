@@ -4,6 +4,7 @@ use crate::outcome::Outcome;
 use crate::request::bad_request::BadRequest;
 use crate::request::route::{Face, Target};
 use crate::selection::Exclusion;
+use crate::tools::Verdict;
 use crate::usage::Kind;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use std::marker::PhantomData;
@@ -249,6 +250,15 @@ impl Label for Exclusion {
     }
     fn index(self) -> usize {
         Self::ALL.iter().position(|(exclusion, _)| *exclusion == self).unwrap_or(usize::MAX)
+    }
+}
+
+impl Label for Verdict {
+    fn values() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(|(_, name)| name)
+    }
+    fn index(self) -> usize {
+        self as usize
     }
 }
 

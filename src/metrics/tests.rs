@@ -1,6 +1,7 @@
 use super::*;
 use crate::outcome::Outcome;
 use crate::request::route::Operation;
+use crate::tools::Verdict;
 use crate::usage::{Kind, Usage};
 use std::collections::BTreeSet;
 
@@ -255,7 +256,7 @@ fn documentation() -> String {
         text += &format!("| `{name}` | {} | {help} |\n", code(labels));
     }
     text += "\n| label | of | values |\n|---|---|---|\n";
-    let sets: [(&str, &str, Vec<&str>); 18] = [
+    let sets: [(&str, &str, Vec<&str>); 19] = [
         ("face", "requests", Face::values().collect()),
         ("operation", "requests", Target::values().collect()),
         ("outcome", "requests", Ending::values().collect()),
@@ -263,6 +264,7 @@ fn documentation() -> String {
         ("kind", "tokens", Kind::values().collect()),
         ("state", "endpoints", EndpointState::values().collect()),
         ("scope", "cooldowns", CooldownScope::values().collect()),
+        ("verdict", "tool_replies", Verdict::values().collect()),
         ("reason", "excluded", Exclusion::values().collect()),
         ("kind", "bad_request", BadRequest::values().collect()),
         ("kind", "bad_json", BadJson::values().collect()),

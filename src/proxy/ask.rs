@@ -58,11 +58,15 @@ impl Ask<'_> {
             dry: false,
             now_us: wall_us(),
         };
-        let chosen = request.choose()?;
+        let asked = self.face == Face::OpenRouter && Routing::is_asked(self.headers);
+        let unrouted = |refusal| match asked {
+            true => request.unrouted().beside(refusal),
+            false => refusal,
+        };
+        let chosen = request.choose().map_err(unrouted)?;
         for reason in chosen.excluded() {
             self.state.metrics.excluded.inc(reason);
         }
-        let asked = self.face == Face::OpenRouter && Routing::is_asked(self.headers);
         let routing = asked.then(|| Box::new(chosen.routing()));
         if let Some(refusal) = chosen.refusal() {
             self.state.metrics.no_peer.inc();

@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 use crate::price::{Pico, Terms};
 use crate::request::route::Operation;
 use crate::snapshot::Target;
+use crate::tools::Calls;
 use crate::upstream::credential::Key;
 use crate::upstream::scrub::Scrub;
 use crate::usage::{Kind, Usage};
@@ -46,8 +47,6 @@ pub(super) struct Attempt {
     /// Bytes of the caller's text.
     pub(super) prompt_bytes: u64,
     pub(super) injected_usage: bool,
-    /// The request offers tools.
-    pub(super) tools: bool,
     pub(super) flow: Flow,
     pub(super) scrub: Scrub,
     /// When the first request byte was about to be written.
@@ -173,6 +172,14 @@ impl Attempt {
         (usage, self.terms.policy.charge(cost, self.committed, failed))
     }
 
+    /// Gives away the tool calls of a whole reply, where they are to be judged.
+    pub(super) fn take_calls(&mut self) -> Option<Calls> {
+        match &mut self.flow {
+            Flow::Reply(relay) if self.outcome == Some(Outcome::Ok) => relay.take_calls(),
+            _ => None,
+        }
+    }
+
     /// Live state learns of the end, each at its scope (design, cooldown scope).
     fn tell(&self, outcome: Outcome, usage: &Usage) {
         let now = now_ms();
@@ -190,7 +197,6 @@ impl Attempt {
             output_tokens: usage.completion(),
             prompt_tokens: usage.prompt(),
             cached_tokens: usage.get(Kind::CacheRead),
-            tools: self.tools.then_some(outcome == Outcome::Ok),
         };
         self.target.live.measure(&sample, now);
         match endpoint::scope(outcome) {

@@ -98,6 +98,10 @@ impl Exchange {
     pub(super) fn end_attempt(&mut self) {
         if let Some(mut attempt) = self.attempt.take() {
             let ended = attempt.settle();
+            let tools = self.envelope.judged_by().and_then(|range| self.body.get(range));
+            if let (Some(tools), Some(calls)) = (tools, attempt.take_calls()) {
+                self.state.judge.take(&ended.target, tools, calls);
+            }
             self.charged = self.charged.saturating_add(ended.charge);
             if let (Outcome::Ok, Some(conversation)) = (ended.outcome, &self.conversation) {
                 let table = &self.state.live.conversations;

@@ -64,6 +64,7 @@ pub(super) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result
             terms: attempt.terms.clone(),
             prompt_bytes: attempt.prompt_bytes,
             estimator: attempt.estimator,
+            judged: exchange.envelope.judged_by().is_some(),
             routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
         }))),
         Verdict::Fail(outcome) => {

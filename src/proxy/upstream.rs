@@ -144,7 +144,6 @@ fn begin(
         estimator,
         body,
         operation: exchange.operation,
-        tools: exchange.envelope.has_tools,
         prompt_bytes: exchange.envelope.text_bytes(exchange.body.len()),
         flow: Flow::Awaiting,
         scrub: Scrub::default(),

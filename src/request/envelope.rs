@@ -10,7 +10,7 @@ use super::messages::{self, Conversation};
 use super::preferences::{self, ProviderPreferences};
 use super::route::Operation;
 use super::scan::Scanner;
-use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_BYTES};
+use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_BYTES, TOOLS_BYTES};
 use crate::catalog::{Modalities, Parameters, Tier};
 use crate::meter;
 use crate::selection::{Needs, Service};
@@ -61,7 +61,10 @@ pub struct Envelope {
     pub max_tokens: Option<u64>,
     pub session_id: Option<Arc<str>>,
     pub user: Option<Arc<str>>,
-    pub has_tools: bool,
+    /// Where `tools` is, if it has any.
+    pub tools: Option<Range<usize>>,
+    /// `n`: how many answers are wanted.
+    pub answers: Option<u64>,
     /// Parameters that are given, of those an endpoint may support or not.
     pub parameters: Parameters,
     pub conversation: Conversation,
@@ -101,7 +104,7 @@ impl Envelope {
             parameters: self.parameters,
             input: self.conversation.input,
             output: self.output,
-            tools: self.has_tools,
+            tools: self.tools.is_some(),
         }
     }
 
@@ -121,6 +124,13 @@ impl Envelope {
     #[must_use]
     pub fn forbidden(&self) -> usize {
         self.members.iter().filter(|member| member.fate == Fate::Forbidden).count()
+    }
+
+    /// Where `tools` is, if the calls of the reply can be judged by it.
+    #[must_use]
+    pub fn judged_by(&self) -> Option<Range<usize>> {
+        let one_answer = self.answers.is_none_or(|answers| answers == 1);
+        self.tools.clone().filter(|tools| one_answer && tools.len() <= TOOLS_BYTES)
     }
 
     /// Whether the reply will report no usage unless Weir asks for it: a stream whose caller did not.
@@ -223,7 +233,8 @@ impl Reading {
             "max_tokens" => self.max_tokens = fields::count(scanner, name)?,
             "max_completion_tokens" => self.max_completion_tokens = fields::count(scanner, name)?,
             // Read by the upstream alone, but it bills by them: nobody may read something else.
-            "best_of" | "n" => drop(fields::count(scanner, name)?),
+            "best_of" => drop(fields::count(scanner, name)?),
+            "n" => envelope.answers = fields::count(scanner, name)?,
             "session_id" => {
                 let id = fields::text(scanner, name)?;
                 if id.as_ref().is_some_and(|id| id.len() > SESSION_ID_BYTES) {
@@ -234,8 +245,8 @@ impl Reading {
             }
             "user" => envelope.user = fields::text(scanner, name)?.map(Arc::from),
             "tools" => {
-                envelope.has_tools |= fields::filled(scanner)?;
-                if envelope.has_tools {
+                envelope.tools = fields::filled(scanner)?;
+                if envelope.tools.is_some() {
                     envelope.parameters = envelope.parameters | Parameters::TOOLS;
                 }
             }

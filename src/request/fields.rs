@@ -6,6 +6,7 @@ use super::keys::{self, Clash, Fate, Names, Table};
 use super::scan::Scanner;
 use crate::catalog::Modalities;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What is known of a key.
@@ -65,13 +66,14 @@ pub(super) fn given(scanner: &mut Scanner<'_>) -> Result<bool, BodyError> {
     Ok(given)
 }
 
-/// Whether the value is an array with something in it.
-pub(super) fn filled(scanner: &mut Scanner<'_>) -> Result<bool, BodyError> {
+/// Where the value is, if it is an array with something in it.
+pub(super) fn filled(scanner: &mut Scanner<'_>) -> Result<Option<Range<usize>>, BodyError> {
     let start = scanner.at();
     scanner.skip(1)?;
-    let text = scanner.slice(start..scanner.at());
+    let range = start..scanner.at();
+    let text = scanner.slice(range.clone());
     let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    Ok(inside.is_some_and(|inside| !inside.trim_ascii().is_empty()))
+    Ok(inside.filter(|inside| !inside.trim_ascii().is_empty()).map(|_| range))
 }
 
 pub(super) fn text<'a>(

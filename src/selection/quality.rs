@@ -1,5 +1,5 @@
 //! Quality for tool requests (contract 3.6), from what the proxy itself can see: throughput, and
-//! whether replies that called tools were any good.
+//! whether the calls of replies were what the requests' tools allow.
 
 use super::order::throughput;
 use super::{Candidate, Demotion, Facts, Question, Score, Sort};
@@ -31,9 +31,10 @@ pub(super) fn grade(ranked: &mut [Score], candidates: &[Candidate<'_>], question
         let facts = facts(score);
         let worse = limits.is_some_and(|limits| limits.is_worse(&facts));
         score.demotion.add(Demotion::QUALITY, worse);
+        score.tool_errors = (facts.tool_replies > 0).then(|| invalid(&facts));
         if asked {
             let unproven = u64::from(!is_proven(&facts)) << 63;
-            let invalid = u64::from(1_000 - per_mille(&facts).min(1_000)) << 32;
+            let invalid = u64::from(invalid(&facts)) << 32;
             score.metric = unproven | invalid | u64::from(u32::MAX - throughput(&facts));
         }
     }
@@ -43,10 +44,10 @@ fn is_proven(facts: &Facts) -> bool {
     facts.attempts >= LEAST_ATTEMPTS
 }
 
-/// Share of replies with tool calls that were good, in thousandths; all, where none are known.
-fn per_mille(facts: &Facts) -> u32 {
-    let good = u64::from(facts.tool_replies.saturating_sub(facts.tool_errors)) * 1_000;
-    good.checked_div(u64::from(facts.tool_replies)).map_or(1_000, |share| share as u32)
+/// Share of replies with tool calls that were no good, in thousandths; 0 where none are known.
+fn invalid(facts: &Facts) -> u32 {
+    let bad = u64::from(facts.tool_errors.min(facts.tool_replies)) * 1_000;
+    bad.checked_div(u64::from(facts.tool_replies)).map_or(0, |share| share as u32)
 }
 
 /// What an endpoint must reach to be as good as its peers.
@@ -62,7 +63,7 @@ impl Limits {
             && throughput(facts) > 0
             && f64::from(throughput(facts)) < self.throughput;
         slow || facts.tool_replies >= LEAST_TOOL_REPLIES
-            && f64::from(per_mille(facts)) < self.validity
+            && f64::from(1_000 - invalid(facts)) < self.validity
     }
 }
 
@@ -74,7 +75,7 @@ fn limits(all: impl Iterator<Item = Facts>) -> Option<Limits> {
     }
     let speeds = proven.iter().map(throughput).filter(|speed| *speed > 0).map(f64::from);
     let valid = proven.iter().filter(|facts| facts.tool_replies >= LEAST_TOOL_REPLIES);
-    let valid = valid.map(|facts| f64::from(per_mille(facts)));
+    let valid = valid.map(|facts| f64::from(1_000 - invalid(facts)));
     let least = |values: Vec<f64>, sigmas: f64| match values.len() >= LEAST_PROVIDERS {
         true => lower_limit(values, sigmas),
         false => 0.0,

@@ -95,7 +95,6 @@ impl World {
             output_tokens: 50,
             prompt_tokens: 100,
             cached_tokens: 0,
-            tools: None,
         };
         host.live.measure(&sample, now);
         if outcome == Outcome::ServerError {

@@ -10,7 +10,7 @@ attempt, the last repeating). Every field has a default, so `{}` is a good answe
     type      content type            headers     extra [name, value] pairs
     framing   chunked | length | close
     text      content deltas          finish      "stop"
-    tools     true: the answer calls a tool
+    tools     true: the answer calls a tool, or with these arguments
     usage     table | null            usage_at    chunk | choice | every | none (default: chunk if asked)
     usages    one table per event, cumulative or odd (F35)
     eol       "\\n" | "\\r\\n" | "\\r"  comments    comment lines between events
@@ -149,13 +149,20 @@ def _document(step: dict, request: Request) -> bytes:
     else:
         message = {"role": "assistant", "content": text}
         if step.get("tools"):
-            message |= {"content": None, "tool_calls": [_tool_call('{"city":"Oslo"}')]}
+            message |= {"content": None, "tool_calls": [_tool_call("".join(_arguments(step)))]}
         finish = step.get("finish", "tool_calls" if step.get("tools") else "stop")
         choice = {"index": 0, "message": message, "finish_reason": finish}
         document |= {"object": "chat.completion", "choices": [choice]}
     if usage is not None:
         document["usage"] = usage
     return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _arguments(step: dict) -> tuple[str, str]:
+    """In two pieces."""
+    tools = step["tools"]
+    text = tools if isinstance(tools, str) else '{"city":"Oslo"}'
+    return text[:8], text[8:]
 
 
 def _tool_call(arguments: str) -> dict:
@@ -166,7 +173,8 @@ def _tool_call(arguments: str) -> dict:
 def _deltas(step: dict) -> list[dict]:
     if not step.get("tools"):
         return [{"content": text} for text in step.get("text", TEXT)]
-    parts = [_tool_call('{"city":'), {"index": 0, "function": {"arguments": '"Oslo"}'}}]
+    first, second = _arguments(step)
+    parts = [_tool_call(first), {"index": 0, "function": {"arguments": second}}]
     return [{"tool_calls": [part]} for part in parts]
 
 

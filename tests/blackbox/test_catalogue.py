@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 
@@ -101,6 +102,16 @@ def test_the_shipped_catalogue_is_what_its_generator_writes(tmp_path):
     command = [sys.executable, "-B", str(ROOT / "conf/catalog/generate"), "--check"]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_shipped_catalogue_says_who_bills_a_stream_that_is_left():
+    """OpenRouter's list (contract 4.6): whoever is not on it bills to the end."""
+    shipped = tomllib.loads((ROOT / "conf/catalog/providers.toml").read_text())["provider"]
+    left = {provider["slug"]: provider["disconnect"] for provider in shipped}
+    stops = {slug for slug, disconnect in left.items() if disconnect == "cancel-streams"}
+    assert stops == {"openai", "anthropic", "xai", "deepseek", "cohere", "deepinfra", "together", "fireworks",
+                     "novita", "chutes", "friendli", "avian"}
+    assert {left[slug] for slug in left.keys() - stops} == {"drain"}
 
 
 def test_catalog_diff_says_what_another_catalogue_changes(tmp_path):

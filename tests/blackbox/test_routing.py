@@ -67,6 +67,20 @@ def test_errors_carry_it_beside_them(run):
     assert answer.chunks[-1]["openrouter_metadata"]["summary"] == "available=1, selected=B"
 
 
+def test_what_came_to_no_model_is_told_too(run, tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "10.toml").write_text(RULES)
+    weir = run("ab", {"rules": str(tmp_path / "rules")})
+    number = ("x-number", "7")
+    for fields, headers, status in ({"model": "test/none"}, [], 400), ({}, [number], 403):
+        answer = weir.ask(headers=[*ASKS, *headers], **fields)
+        expect.refused(answer, status)
+        metadata = answer.json()["openrouter_metadata"]
+        assert metadata["requested"] == fields.get("model", "test/m")
+        assert metadata["endpoints"] == {"total": 0, "available": []} and metadata["attempts"] == []
+        assert "openrouter_metadata" not in weir.ask(headers=headers, **fields).json()
+
+
 def test_the_strategy_says_how_a_name_came_to_its_model(run):
     weir = run({"test/m": "a", "test/n": "b"})
     def strategy(**fields):

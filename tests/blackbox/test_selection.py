@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import expect
+from test_clients import TOOLS
+from test_routing import explained
 
 EQUAL = {"endpoint": {"price": {"input": "1", "output": "2", "cache_read": "0.1"}}}
 
@@ -147,3 +149,24 @@ def test_endpoints_of_all_models_in_one_sort(run):
     fails = {role: {"status": 500} for role in "abcd"}
     answer = weir.ask(fails, provider={"sort": both, "allow_fallbacks": False}, **fields)
     assert len(answer.seen()) == 1, "one endpoint of all"
+
+
+def test_the_endpoint_whose_tool_calls_are_valid_goes_first(run):
+    """Two endpoints that differ in what they call a tool with; the worse one is cheaper and faster."""
+    weir = run("ab")
+    answers = {"a": {"tools": '{"town":7}'}, "b": {"tools": True, "head_delay": 0.02}}
+    for count in range(100):
+        for role in "ab":
+            answer = weir.ask(answers, tools=TOOLS, stream=count % 2 == 0, provider={"only": [role]})
+            assert answer.status == 200
+    weir.settles(100, "tool_replies_total", provider="a", verdict="schema_mismatch")
+    weir.settles(100, "tool_replies_total", provider="b", verdict="valid")
+    ask = {"model": "test/m", "messages": [], "provider": {"sort": "exacto"}}
+    deadline = time.monotonic() + 10
+    while not (text := explained(weir, json.dumps(ask).encode())[1]).count("tool errors 100.0 %"):
+        assert time.monotonic() < deadline, "what selection reads is a second old at most"
+        time.sleep(0.1)
+    ranks = [line for line in text.splitlines() if line.startswith("rank")]
+    assert "b: " in ranks[0] and "tool errors 0.0 %" in ranks[0]
+    assert where(weir.ask(provider={"sort": "exacto"})) == "b"
+    assert where(weir.ask(provider={"sort": "throughput"})) == "a"

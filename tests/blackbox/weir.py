@@ -105,11 +105,11 @@ class Weir:
 
     def _wait(self) -> None:
         """Until both listeners answer; that readiness means as much has a test of its own."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (self.is_ready() and self._accepts()):
             log = self.log.read_text()[-2000:]
             assert self.running(), f"Weir ended: {log}"
-            assert time.monotonic() < deadline, f"not ready after 10 s: {log}"
+            assert time.monotonic() < deadline, f"not ready after 60 s: {log}"
             time.sleep(0.01)
 
     def _accepts(self) -> bool:

@@ -98,7 +98,7 @@ fn accepted(body: &Bytes, envelope: &Envelope, edit: (Face, bool, &[&str], &str)
         "max_tokens": envelope.max_tokens,
         "session_id": envelope.session_id.as_deref(),
         "user": envelope.user.as_deref(),
-        "has_tools": envelope.has_tools,
+        "has_tools": envelope.tools.is_some(),
         "provider": {
             "order": texts(&provider.order),
             "only": texts(constraint.only.as_deref().unwrap_or_default()),

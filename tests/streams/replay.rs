@@ -76,6 +76,7 @@ pub(crate) fn relay(mode: Mode, operation: Operation, streamed: bool) -> Relay {
         routing: None,
         prompt_bytes: 100,
         estimator: Estimator::of(Family::Other),
+        judged: false,
     })
 }
 

@@ -45,8 +45,8 @@ class Host:
         return not any(fnmatch(name.lower(), pattern) for pattern in self.excepted)
 
 
-KEPT = ("region", "injects_usage", "headquarters", "status_page_url", "privacy_policy_url",
-        "terms_of_service_url")
+KEPT = ("region", "injects_usage", "disconnect", "headquarters", "status_page_url",
+        "privacy_policy_url", "terms_of_service_url")
 
 
 def load(path: Path) -> list[Host]:
@@ -70,7 +70,7 @@ def host(entry: dict, table: dict) -> Host:
         own=entry.get("own", False),
         prefix=entry.get("prefix", ""),
         spelling=entry.get("spelling", ""),
-        kept={key: entry[key] for key in KEPT if key in entry},
+        kept={key: (table | entry)[key] for key in KEPT if key in table | entry},
         listed=known.get("models", {}),
         prices=GENAI_PRICES[entry["genai_prices"]] if "genai_prices" in entry else None,
     )

@@ -48,7 +48,9 @@ impl Walk<'_, '_> {
                 }
                 b"tool_calls" => {
                     self.calls = Some(part);
+                    let start = self.cursor.at();
                     self.content()?;
+                    self.seen.tool_calls = Some(start..self.cursor.at());
                     self.calls = None;
                 }
                 b"reasoning" | b"reasoning_details" => {

@@ -8,7 +8,6 @@ const GOOD: Sample = Sample {
     output_tokens: 100,
     prompt_tokens: 1_000,
     cached_tokens: 0,
-    tools: None,
 };
 
 fn facts(statistics: &Statistics, now_ms: u64) -> Facts {
@@ -97,11 +96,11 @@ fn callers_faults_and_rate_limits_do_not_count_and_404_does() {
 #[test]
 fn shares_and_classes_are_reported() {
     let statistics = Statistics::default();
-    statistics.add(&Sample { cached_tokens: 900, tools: Some(true), ..GOOD }, 0);
-    statistics.add(&Sample { tools: Some(false), ..GOOD }, 0);
-    statistics
-        .add(&Sample { outcome: Outcome::RateLimited, status: 429, tools: Some(false), ..GOOD }, 0);
-    statistics.add(&Sample { outcome: Outcome::Empty, tools: Some(false), ..GOOD }, 0);
+    statistics.add(&Sample { cached_tokens: 900, ..GOOD }, 0);
+    statistics.add(&GOOD, 0);
+    statistics.add(&Sample { outcome: Outcome::RateLimited, status: 429, ..GOOD }, 0);
+    statistics.add(&Sample { outcome: Outcome::Empty, ..GOOD }, 0);
+    [true, false, false].into_iter().for_each(|good| statistics.judged(good, 0));
     let report = statistics.report(0);
     assert_eq!((report.cache_hits, report.tool_errors), (Some(500), Some(666)));
     assert_eq!(report.errors, [1, 0, 0, 0, 0, 1]);

@@ -25,7 +25,7 @@ fn reads_what_steers() {
         "temperature":0.5 } "#;
     let envelope = read(body, Operation::Chat).unwrap();
     assert_eq!(names(&envelope), ["a/b", "c/d"]);
-    assert!(envelope.stream && envelope.has_tools);
+    assert!(envelope.stream && envelope.tools.is_some());
     assert_eq!(envelope.include_usage, Some(false));
     assert_eq!(envelope.max_tokens, Some(9));
     assert_eq!(envelope.session_id.as_deref(), Some("s"));
@@ -246,7 +246,7 @@ fn the_rest_may_repeat_and_be_spelled_at_will() {
         "metadata":{"model":1,"model":2,"Model":3},"tools":[],"lone":"\ud800","only":1,"only":2"#;
     let envelope = with(rest).unwrap();
     assert_eq!(envelope.members.len(), 1);
-    assert!(!envelope.has_tools);
+    assert!(envelope.tools.is_none());
 }
 
 #[test]
