@@ -7,6 +7,7 @@ use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
 use super::segments::Segment;
 use super::sink::Position;
+use crate::bounds::SINK_BATCH;
 use crate::price::PriceVersion;
 use std::fs::File;
 use std::io;
@@ -232,6 +233,20 @@ impl Reading {
     pub(super) fn lost_at_end(&self, next: Option<&Segment>) -> u64 {
         let had = next.filter(|_| !self.ended).and_then(|next| rows_before(next).ok().flatten());
         had.unwrap_or(0).saturating_sub(u64::from(self.index))
+    }
+}
+
+/// Shows every sound row of these segments, in batches.
+pub(super) fn each_batch(
+    segments: impl IntoIterator<Item = ((u64, u64), Arc<Segment>)>,
+    node: [u8; 16],
+    mut take: impl FnMut(&[Record]),
+) {
+    for (id, segment) in segments {
+        let Ok(Opened::Ready(mut reading)) = Reading::open(id, segment, node) else { continue };
+        while reading.fill().is_ok() && !reading.at_end() {
+            take(&reading.step(SINK_BATCH).rows);
+        }
     }
 }
 
