@@ -163,8 +163,9 @@ impl Deliverer {
         if !step.rows.is_empty() || !step.prices.is_empty() {
             self.deliver(&step, after)?;
         }
-        if let Some(reading) = &self.reading {
+        if let Some(reading) = &mut self.reading {
             reading.confirm(self.own);
+            reading.reuse(step);
         }
         self.count(seen);
         if !(closed && at_end) {

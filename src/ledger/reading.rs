@@ -38,6 +38,8 @@ pub(super) struct Reading {
     index: u32,
     names: Known,
     seen: Seen,
+    /// Room of an earlier step's rows.
+    spare: Vec<Record>,
     /// Rows that end at or below this offset have been delivered before.
     delivered: u64,
     ended: bool,
@@ -96,6 +98,7 @@ impl Reading {
             index: 0,
             names: Known::default(),
             seen: Seen::default(),
+            spare: Vec::new(),
             delivered: 0,
             ended: false,
             tail: false,
@@ -156,7 +159,7 @@ impl Reading {
 
     /// Scans up to `limit` rows.
     pub(super) fn step(&mut self, limit: usize) -> Step {
-        let mut step = Step::default();
+        let mut step = Step { rows: std::mem::take(&mut self.spare), ..Step::default() };
         let mut scan = Scan::new(&self.buffer, self.used, self.index);
         while step.rows.len() < limit {
             let Some(piece) = scan.next() else { break };
@@ -198,6 +201,13 @@ impl Reading {
         self.seen.lost += step.lost;
         self.seen.torn += step.torn;
         step
+    }
+
+    /// Takes the room of a step's rows back: a batch of them is megabytes, which the system would have to
+    /// clear each time.
+    pub(super) fn reuse(&mut self, step: Step) {
+        self.spare = step.rows;
+        self.spare.clear();
     }
 
     /// Whether the segment, read to its end, is damaged: a tail is only torn, not damaged, where
@@ -245,7 +255,9 @@ pub(super) fn each_batch(
     for (id, segment) in segments {
         let Ok(Opened::Ready(mut reading)) = Reading::open(id, segment, node) else { continue };
         while reading.fill().is_ok() && !reading.at_end() {
-            take(&reading.step(SINK_BATCH).rows);
+            let step = reading.step(SINK_BATCH);
+            take(&step.rows);
+            reading.reuse(step);
         }
     }
 }
