@@ -2,11 +2,12 @@
 //! then at once, and the CPU of each ledger thread for it.
 //!
 //!     cargo run --release --example bench-ledger -- [--rows N] [--rate N] [--postgres URL] [--nats URL]
-//!         [--backlog N]
+//!         [--backlog N] [--attempts N]
 //!
 //! A line per phase: microseconds of CPU a row and thread, rows a second until the last sink has the
 //! last row, most memory. With `--backlog` the sinks are away at first: N rows are recorded, "ready" is
-//! printed, and once a line comes in the sinks are there and the rest is measured.
+//! printed, and once a line comes in the sinks are there and the rest is measured. With `--attempts` only
+//! what an attempt costs the request's own thread is: claim, dispatch, counts, usage and seal.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring tool")]
 
@@ -31,11 +32,13 @@ struct Arguments {
     rows: u64,
     rate: u64,
     backlog: Option<u64>,
+    attempts: Option<u64>,
     others: Vec<Target>,
 }
 
 fn arguments() -> Arguments {
-    let mut found = Arguments { rows: 50_000, rate: 1_000, backlog: None, others: Vec::new() };
+    let (backlog, attempts, others) = (None, None, Vec::new());
+    let mut found = Arguments { rows: 50_000, rate: 1_000, backlog, attempts, others };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().unwrap_or_default();
@@ -43,6 +46,7 @@ fn arguments() -> Arguments {
             "--rows" => found.rows = value.parse().unwrap(),
             "--rate" => found.rate = value.parse().unwrap(),
             "--backlog" => found.backlog = Some(value.parse().unwrap()),
+            "--attempts" => found.attempts = Some(value.parse().unwrap()),
             "--postgres" => found.others.push(Target::Postgres(value.into())),
             "--nats" => {
                 let (urls, stream) = (value.into(), "bench".to_owned());
@@ -55,7 +59,7 @@ fn arguments() -> Arguments {
 }
 
 fn main() {
-    let Arguments { rows, rate, backlog, others } = arguments();
+    let Arguments { rows, rate, backlog, attempts, others } = arguments();
     let place = std::env::temp_dir().join(format!("weir-bench-ledger-{}", std::process::id()));
     let ledger = Ledger::open(Options {
         directory: place.join("state"),
@@ -68,7 +72,10 @@ fn main() {
     })
     .unwrap();
     let callers = Callers::new();
-    if let Some(rows) = backlog {
+    if let Some(count) = attempts {
+        let ns = callers.request_thread(&ledger, count).as_nanos() as u64 / count;
+        println!("{ns} ns an attempt on its request thread");
+    } else if let Some(rows) = backlog {
         let phase = Phase::begin(&ledger, rows);
         phase.record(&callers, None);
         phase.ends("backlog", ledger.depth().spool_bytes);
@@ -175,6 +182,15 @@ fn memory_kb() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+fn thread_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+}
+
+fn mix(row: u64) -> u64 {
+    row.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Some keys that ask for some models.
 struct Callers {
     price: Arc<PriceVersion>,
@@ -187,13 +203,12 @@ impl Callers {
         Self { price: Arc::new(PriceVersion::flat(unit)) }
     }
 
-    /// One attempt as a small answer makes it. False: no slot is free.
-    fn attempt(&self, ledger: &Ledger, row: u64) -> bool {
+    fn intent(&self, row: u64) -> Intent<'static> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let (now_us, key) = (now.as_micros() as u64, row % 50);
-        let mix = row.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let key = row % 50;
+        let mix = mix(row);
         let (model, provider) = ((row % 7).to_string(), (row % 3).to_string());
-        let intent = Intent {
+        Intent {
             generation_id: format!("gen-{}-{mix:020}", now.as_secs()).into(),
             attempt: 1,
             face: Face::Faithful,
@@ -214,11 +229,37 @@ impl Callers {
             price: self.price.hash(),
             prompt_bytes: 2_000 + mix % 4_000,
             max_tokens: Some(1_024),
-        };
+        }
+    }
+
+    /// CPU of this thread for so many attempts, made in turns so that slots come free.
+    fn request_thread(&self, ledger: &Ledger, count: u64) -> Duration {
+        let rows: Vec<u64> = (0..count).collect();
+        let mut spent = Duration::ZERO;
+        for rows in rows.chunks(500) {
+            let intents: Vec<_> = rows.iter().map(|row| (*row, self.intent(*row))).collect();
+            let before = thread_cpu();
+            for (row, intent) in &intents {
+                assert!(self.attempt_of(ledger, intent, *row), "no slot is free");
+            }
+            spent += thread_cpu() - before;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        spent
+    }
+
+    fn attempt(&self, ledger: &Ledger, row: u64) -> bool {
+        self.attempt_of(ledger, &self.intent(row), row)
+    }
+
+    /// One attempt as a small answer makes it. False: no slot is free.
+    fn attempt_of(&self, ledger: &Ledger, intent: &Intent<'_>, row: u64) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let (now_us, mix) = (now.as_micros() as u64, mix(row));
         let version = self.price.clone();
         let terms = Terms { version, started_us: now_us, policy: Policy::Insured, earlier: 0 };
         let estimator = Estimator::of(Family::O200k);
-        let Some(claim) = ledger.claim(&intent, &terms, estimator) else { return false };
+        let Some(claim) = ledger.claim(intent, &terms, estimator) else { return false };
         claim.dispatched();
         claim.status(200);
         claim.first_content(350_000 + mix % 100_000);

@@ -1,15 +1,14 @@
-//! Spool and slots that a crash, a disk or a hand has damaged (F64, F65).
+//! A spool that a crash, a disk or a hand has damaged (F63 to F65).
 
 use super::directory::{Directory, Writer};
 use super::record::Record;
 use super::segment::{HEADER_BYTES, Header, VERSION};
 use super::segments::Segments;
 use super::spool::Spool;
-use super::testing::{self, ESTIMATOR, dispatched, options, price, terms};
-use super::{Claim, Durability, Found, Gate, Ledger, OpenError, Options, SpoolFull};
+use super::testing::{self, ESTIMATOR, options, price, terms};
+use super::{Claim, Durability, Found, Gate, Ledger, Options};
 use super::{flush, reading, recover, saved, sink};
 use crate::bounds::SEGMENT_BYTES;
-use crate::meter::Tally;
 use crate::usage::{Kind, Usage};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -296,133 +295,4 @@ fn read(path: &Path, length: usize) -> (Vec<Record>, u64) {
     reading.fill().unwrap();
     let step = reading.step(usize::MAX);
     (step.rows, step.lost)
-}
-
-/// A slot whose intent was torn by a power cut is counted, not guessed at.
-#[test]
-fn a_torn_slot_is_counted_as_lost() {
-    let place = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(options(place.path())).unwrap();
-    let _torn = dispatched(&ledger, "gen-torn", 1);
-    let _whole = dispatched(&ledger, "gen-whole", 1);
-    let crashed = testing::crash(place.path());
-    let slots = crashed.path().join("state/slots");
-    let mut bytes = fs::read(&slots).unwrap();
-    let at = bytes.windows(8).position(|w| w == b"gen-torn").unwrap();
-    bytes[at] ^= 1;
-    fs::write(&slots, bytes).unwrap();
-    let again = Ledger::open(options(crashed.path())).unwrap();
-    assert_eq!((again.depth().recovered, again.depth().rows_lost), (1, 1));
-}
-
-/// The state directory as a power cut leaves it: the mapped slots are those of `then`.
-fn cut(place: &Path, then: &[u8]) -> tempfile::TempDir {
-    let after = testing::crash(place);
-    let mut slots = then.to_vec();
-    // Another mount than the one on which these were stored.
-    let residence = std::mem::offset_of!(super::map::Header, residence);
-    slots[residence] ^= 1;
-    fs::write(after.path().join("state/slots"), slots).unwrap();
-    after
-}
-
-#[test]
-fn after_a_power_cut_open_attempts_are_what_was_saved_of_them() {
-    let place = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(options(place.path())).unwrap();
-    let before = fs::read(place.path().join("state/slots")).unwrap();
-    let open = dispatched(&ledger, "gen-open", 1);
-    (&open).reported(&Usage::ZERO.with(Kind::Input, 3));
-    let saved = || saved::load(&place.path().join("state"), ledger.shared.writer.node);
-    testing::until("it is saved", || {
-        saved().iter().any(|slot| slot.reported() == Some(Usage::ZERO.with(Kind::Input, 3)))
-    });
-    // No page of the map was written since before the claim.
-    let after = cut(place.path(), &before);
-    let again = Ledger::open(options(after.path())).unwrap();
-    assert_eq!((again.depth().recovered, again.depth().crash_recovered), (1, 1));
-    let Found::Rows(rows) = again.find("gen-open") else { panic!("not found") };
-    assert_eq!(rows[0].usage, Usage::ZERO.with(Kind::Input, 3));
-}
-
-#[test]
-fn after_a_power_cut_no_slot_makes_a_second_row_of_what_the_database_has() {
-    let place = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(options(place.path())).unwrap();
-    let open = dispatched(&ledger, "gen-1", 1);
-    let stale = fs::read(place.path().join("state/slots")).unwrap();
-    drop(open);
-    testing::until("it is delivered", || ledger.depth().rows_flushed == 1);
-    // The database as it is, the slots as they were: the page was written in between.
-    let again = cut(place.path(), &stale);
-    for name in ["ledger.db", "ledger.db-wal"] {
-        fs::copy(place.path().join(name), again.path().join(name)).unwrap();
-    }
-    let again = Ledger::open(options(again.path())).unwrap();
-    assert_eq!((again.depth().recovered, again.depth().conflicts), (0, 0));
-}
-
-#[test]
-fn a_slot_file_of_another_format_is_refused_and_garbage_set_aside() {
-    let place = tempfile::tempdir().unwrap();
-    drop(Ledger::open(options(place.path())).unwrap());
-    let slots = place.path().join("state/slots");
-    let sound = fs::read(&slots).unwrap();
-    let mut newer = sound.clone();
-    newer[8] = 9;
-    fs::write(&slots, newer).unwrap();
-    let refused = Ledger::open(options(place.path())).err().unwrap();
-    assert!(matches!(refused, OpenError::SlotFormat { .. }), "{refused}");
-    fs::write(&slots, b"garbage").unwrap();
-    drop(Ledger::open(options(place.path())).unwrap());
-    assert_eq!(fs::read(slots.with_extension("bad")).unwrap(), b"garbage");
-    assert_eq!(fs::metadata(&slots).unwrap().len(), sound.len() as u64);
-}
-
-#[test]
-fn f62_a_full_spool_alarms_early_and_refuses_until_the_sink_has_caught_up() {
-    let place = tempfile::tempdir().unwrap();
-    let small = Options { spool_bytes: 5_000, ..options(place.path()) };
-    let ledger = Ledger::open(small.clone()).unwrap();
-    let other = rusqlite::Connection::open(&small.sqlite).unwrap();
-    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let mut early = 0;
-    while !ledger.depth().alarm() {
-        testing::complete(&ledger, &format!("gen-early-{early}"), 1);
-        testing::until("it is in the spool", || ledger.depth().sealed == 0);
-        early += 1;
-    }
-    assert_eq!(ledger.depth().gate, Gate::Open, "the alarm comes while all are admitted");
-    testing::until("their slots are free", || ledger.depth().slots_used == 0);
-    // All are claimed before the first is sealed: the gate may close at any time after.
-    let open: Vec<_> = (0..60).map(|n| dispatched(&ledger, &format!("gen-{n}"), 1)).collect();
-    drop(open);
-    testing::until("the gate closes", || ledger.depth().gate == Gate::Full);
-    let claim = || ledger.claim(&testing::intent("gen-1", 1), &terms(), ESTIMATOR);
-    assert!(claim().is_none());
-    other.execute_batch("ROLLBACK").unwrap();
-    testing::until("the gate opens", || ledger.depth().gate == Gate::Open);
-    assert!(claim().is_some());
-    assert!(ledger.shutdown(Duration::from_secs(10)));
-    assert_eq!((ledger.depth().rows_flushed, ledger.depth().refused), (early + 60, 1));
-}
-
-#[test]
-fn f62_a_full_spool_serves_unbilled_where_the_policy_says_so() {
-    let place = tempfile::tempdir().unwrap();
-    let options = Options { spool_full: SpoolFull::ServeUnbilled, ..options(place.path()) };
-    let directory = Directory::lock(&options.directory).unwrap();
-    let (shared, _spool) = recover::start(directory, options).unwrap();
-    let shared = Arc::new(shared);
-    shared.set_gate(Gate::Full);
-    let intent = testing::intent("gen-1", 1);
-    let claim = Claim::new(&shared, &intent, &terms(), ESTIMATOR).unwrap();
-    claim.dispatched();
-    (&claim).reported(&Usage::ZERO.with(Kind::Input, 3));
-    assert!(claim.complete(Duration::ZERO));
-    drop(claim);
-    let depth = shared.depth();
-    assert_eq!((depth.unbilled, depth.refused, depth.slots_used, depth.sealed), (1, 0, 0, 0));
-    shared.set_gate(Gate::Failed);
-    assert!(Claim::new(&shared, &intent, &terms(), ESTIMATOR).is_none());
 }

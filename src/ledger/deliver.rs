@@ -4,7 +4,7 @@
 //! transaction; a segment is removed only after the transactions of all sinks that cover its end.
 
 use super::depth::add;
-use super::reading::{Opened, Reading, Seen, Step};
+use super::reading::{self, Opened, Reading, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Pause once the spool is read to its end: rows are collected meanwhile, one commit for all.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause once the spool is read to its end: rows are collected meanwhile, one commit for all. From the
+/// first to the second, doubling while rows keep coming: a commit costs as much as many rows.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 const PAUSE_DRAINING: Duration = Duration::from_millis(2);
 /// Pause after an error of the sink: from the first to the second, doubling.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -41,6 +42,9 @@ pub(super) struct Deliverer {
     done: Option<(u64, u64)>,
     /// Consecutive failed steps.
     failed: u32,
+    pause: Duration,
+    /// Rows were delivered since the last pause.
+    busy: bool,
 }
 
 impl Deliverer {
@@ -54,6 +58,8 @@ impl Deliverer {
             counted: Seen::default(),
             done: None,
             failed: 0,
+            pause: PAUSE.0,
+            busy: false,
         }
     }
 
@@ -70,7 +76,7 @@ impl Deliverer {
                     self.accepted();
                     match stop {
                         _ if more => continue,
-                        Stop::Run => PAUSE,
+                        Stop::Run => self.collecting(),
                         _ if self.shared.segments.first(self.own).is_none() => return,
                         _ => PAUSE_DRAINING,
                     }
@@ -79,6 +85,13 @@ impl Deliverer {
             };
             std::thread::park_timeout(pause);
         }
+    }
+
+    /// How long to wait for more rows.
+    fn collecting(&mut self) -> Duration {
+        let longer = (self.pause * 2).min(PAUSE.1);
+        self.pause = if std::mem::take(&mut self.busy) { longer } else { PAUSE.0 };
+        self.pause
     }
 
     fn accepted(&mut self) {
@@ -114,19 +127,11 @@ impl Deliverer {
     /// of them readable: some may not be in the sink yet.
     fn count_backlog(&self) {
         let own = self.shared.writer;
-        for (id, segment) in self.shared.segments.all() {
-            if id.0 == own.epoch {
-                continue;
-            }
-            let Ok(Opened::Ready(mut reading)) = Reading::open(id, segment, own.node) else {
-                continue;
-            };
-            while reading.fill().is_ok() && !reading.at_end() {
-                let rows = reading.step(SINK_BATCH).rows;
-                add(&self.shared.counters.appended, rows.len() as u64);
-                self.shared.recent.lock().add_all(&rows);
-            }
-        }
+        let earlier = self.shared.segments.all().into_iter().filter(|(id, _)| id.0 != own.epoch);
+        reading::each_batch(earlier, own.node, |rows| {
+            add(&self.shared.counters.appended, rows.len() as u64);
+            self.shared.recent.lock().add_all(rows);
+        });
     }
 
     /// Delivers one batch. False: all there is has been delivered.
@@ -158,8 +163,9 @@ impl Deliverer {
         if !step.rows.is_empty() || !step.prices.is_empty() {
             self.deliver(&step, after)?;
         }
-        if let Some(reading) = &self.reading {
+        if let Some(reading) = &mut self.reading {
             reading.confirm(self.own);
+            reading.reuse(step);
         }
         self.count(seen);
         if !(closed && at_end) {
@@ -207,6 +213,7 @@ impl Deliverer {
             Ok(())
         })?;
         self.waiting_since(0);
+        self.busy = true;
         let counters = &self.shared.counters;
         if let Some(flushed) = counters.flushed.get(self.own) {
             add(flushed, receipt.inserted);

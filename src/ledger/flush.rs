@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Pause between rounds: the shortest while there is work, growing to the longest.
-const NAP: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(50));
+/// Pause between rounds.
+const NAP: Duration = Duration::from_millis(50);
 /// Pause before a full disk is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
 
@@ -58,24 +58,22 @@ impl Flusher {
     /// Runs until stopped; after a failed write or sync it appends nothing more.
     pub(super) fn run(mut self) {
         self.shared.commits.serve();
-        let mut nap = NAP.0;
         loop {
             let stop = self.shared.stopping();
             self.shared.map.header().alive_us.store(now_us(), Relaxed);
-            match self.round() {
-                Ok(0) if stop == Stop::Run => nap = (nap * 2).min(NAP.1),
-                Ok(0) => break,
-                Ok(SINK_BATCH) => nap = Duration::ZERO,
-                Ok(_) => nap = NAP.0,
+            let nap = match self.round() {
+                Ok(0) if stop == Stop::Drain => break,
+                Ok(SINK_BATCH) => Duration::ZERO,
+                Ok(_) => NAP,
                 Err(error) if is_full(&error) => {
                     self.refuse(&error);
-                    nap = FULL_PAUSE;
                     if stop == Stop::Drain {
                         break;
                     }
+                    FULL_PAUSE
                 }
                 Err(error) => return self.fail(&error),
-            }
+            };
             if stop == Stop::Halt {
                 return;
             }
@@ -96,7 +94,7 @@ impl Flusher {
         let rows = self.batch.len();
         let appended = if rows > 0 { self.append(previous) } else { Ok(()) };
         // A row has waited at most one nap for its append: the rest is for its sync.
-        let due = self.shared.options.durability.window().saturating_sub(NAP.1);
+        let due = self.shared.options.durability.window().saturating_sub(NAP);
         let saves = self.saves();
         if self.unsynced.is_some_and(|since| saves || since.elapsed() >= due) {
             self.spool.sync()?;

@@ -85,6 +85,12 @@ impl Map {
     }
 }
 
+/// The words of a slot, in the order of the file.
+pub(super) fn words(slot: &Slot) -> &[AtomicU64] {
+    // SAFETY: `Slot` is `repr(C)`, made of atomics only, without padding: so many words.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(slot).cast(), SLOT_BYTES / 8) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +105,8 @@ mod tests {
         one.slots()[2].seq.store(9, Relaxed);
         assert_eq!(two.header().magic.load(Relaxed), 7);
         assert_eq!((two.slots().len(), two.slots()[2].seq.load(Relaxed)), (3, 9));
+        let words = words(&two.slots()[2]);
+        assert_eq!((words.len() * 8, words[2].load(Relaxed)), (SLOT_BYTES, 9));
     }
 
     #[test]

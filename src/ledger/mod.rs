@@ -16,6 +16,8 @@ mod atomic {
 mod claim;
 mod codec;
 #[cfg(test)]
+mod cut_tests;
+#[cfg(test)]
 mod damage_tests;
 mod deliver;
 mod depth;
@@ -24,6 +26,8 @@ pub mod drain;
 mod durability;
 mod find;
 mod flush;
+#[cfg(test)]
+mod full_tests;
 mod index_list;
 mod intent;
 pub mod invoice;

@@ -5,6 +5,7 @@
 use super::codec::{Put, Reader};
 use super::record::Record;
 use super::{row, segment};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ pub(super) type Pair = [Arc<[u8]>; 2];
 /// Numbers given in one segment.
 #[derive(Default)]
 pub(super) struct Given {
-    numbers: HashMap<Arc<[u8]>, Number>,
+    numbers: HashMap<Arc<[u8]>, Number, RandomState>,
     /// Names of the record at hand.
     own: [Vec<u8>; 2],
     /// Which stretch of [`REPEAT_BYTES`] is being written; 0 stands for none.

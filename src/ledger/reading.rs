@@ -7,6 +7,7 @@ use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
 use super::segments::Segment;
 use super::sink::Position;
+use crate::bounds::SINK_BATCH;
 use crate::price::PriceVersion;
 use std::fs::File;
 use std::io;
@@ -37,6 +38,8 @@ pub(super) struct Reading {
     index: u32,
     names: Known,
     seen: Seen,
+    /// Room of an earlier step's rows.
+    spare: Vec<Record>,
     /// Rows that end at or below this offset have been delivered before.
     delivered: u64,
     ended: bool,
@@ -95,6 +98,7 @@ impl Reading {
             index: 0,
             names: Known::default(),
             seen: Seen::default(),
+            spare: Vec::new(),
             delivered: 0,
             ended: false,
             tail: false,
@@ -155,7 +159,7 @@ impl Reading {
 
     /// Scans up to `limit` rows.
     pub(super) fn step(&mut self, limit: usize) -> Step {
-        let mut step = Step::default();
+        let mut step = Step { rows: std::mem::take(&mut self.spare), ..Step::default() };
         let mut scan = Scan::new(&self.buffer, self.used, self.index);
         while step.rows.len() < limit {
             let Some(piece) = scan.next() else { break };
@@ -199,6 +203,13 @@ impl Reading {
         step
     }
 
+    /// Takes the room of a step's rows back: a batch of them is megabytes, which the system would have to
+    /// clear each time.
+    pub(super) fn reuse(&mut self, step: Step) {
+        self.spare = step.rows;
+        self.spare.clear();
+    }
+
     /// Whether the segment, read to its end, is damaged: a tail is only torn, not damaged, where
     /// the writer died in it. `followed`: it went on to write the next segment.
     pub(super) fn damaged(&self, followed: bool) -> bool {
@@ -232,6 +243,22 @@ impl Reading {
     pub(super) fn lost_at_end(&self, next: Option<&Segment>) -> u64 {
         let had = next.filter(|_| !self.ended).and_then(|next| rows_before(next).ok().flatten());
         had.unwrap_or(0).saturating_sub(u64::from(self.index))
+    }
+}
+
+/// Shows every sound row of these segments, in batches.
+pub(super) fn each_batch(
+    segments: impl IntoIterator<Item = ((u64, u64), Arc<Segment>)>,
+    node: [u8; 16],
+    mut take: impl FnMut(&[Record]),
+) {
+    for (id, segment) in segments {
+        let Ok(Opened::Ready(mut reading)) = Reading::open(id, segment, node) else { continue };
+        while reading.fill().is_ok() && !reading.at_end() {
+            let step = reading.step(SINK_BATCH);
+            take(&step.rows);
+            reading.reuse(step);
+        }
     }
 }
 

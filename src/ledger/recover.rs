@@ -4,7 +4,8 @@ use super::depth::add;
 use super::directory::{Directory, Writer, quarantine, sync_directory};
 use super::map::{Map, SLOT_BYTES};
 use super::prices::{Priced, Prices};
-use super::record::flag;
+use super::reading;
+use super::record::{RecordKey, flag};
 use super::saved::{self, furthest, residence};
 use super::segments::Segments;
 use super::settle::settle;
@@ -15,6 +16,7 @@ use super::spool::Spool;
 use super::{OpenError, Options};
 use crate::bounds::{SEGMENT_BYTES, SEGMENT_BYTES_LEAST, SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -58,7 +60,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let mut spool = Spool::begin(&place, writer, segments.clone(), size).map_err(&appending)?;
     let found = match &old {
         Some(map) if resides(map) => slots(furthest(map.slots(), &[]), last_alive(map), writer),
-        _ => after_a_cut(old.as_ref(), &options, writer),
+        _ => after_a_cut(old.as_ref(), &options, (writer, &segments)),
     };
     for batch in found.rows.chunks(SINK_BATCH) {
         spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
@@ -132,15 +134,27 @@ fn last_alive(map: &Map) -> u64 {
 }
 
 /// What is left of the slots where the host may have lost power. Nobody knows which pages of the map
-/// were written when, so an attempt may long have its row: what the database has is left out.
-fn after_a_cut(map: Option<&Map>, options: &Options, writer: Writer) -> Found {
+/// were written when, so an attempt may long have its row: what spool or database has is left out.
+fn after_a_cut(
+    map: Option<&Map>,
+    options: &Options,
+    (writer, segments): (Writer, &Segments),
+) -> Found {
     let saved = saved::load(&options.directory, writer.node);
     let mapped = map.map(Map::slots).unwrap_or_default();
     let mut found = slots(furthest(mapped, &saved), map.map_or(0, last_alive), writer);
-    // The sinks keep the first row of a key in any case.
-    if let Ok(reader) = Reader::open(&options.sqlite) {
-        found.rows.retain(|(record, _)| !reader.has(&record.key).unwrap_or(false));
+    let mut open: HashSet<RecordKey> = found.rows.iter().map(|(record, _)| record.key).collect();
+    if !open.is_empty() {
+        reading::each_batch(segments.all(), writer.node, |rows| {
+            for row in rows {
+                open.remove(&row.key);
+            }
+        });
     }
+    if let Ok(reader) = Reader::open(&options.sqlite) {
+        open.retain(|key| !reader.has(key).unwrap_or(false));
+    }
+    found.rows.retain(|(record, _)| open.contains(&record.key));
     let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
     found.cut = found.rows.iter().filter(cut).count() as u64;
     found

@@ -6,6 +6,7 @@
 //! them is always whole. The map stays the better witness while its pages are still in memory:
 //! [`residence`] tells.
 
+use super::codec::Reader;
 use super::directory::{Writer, sync_directory};
 use super::slot::{DISPATCHED, SEALED, Slot};
 use crate::bounds::SLOTS_MAX;
@@ -16,14 +17,16 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// `WEIRSAVE` in the byte order of the file.
-const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSAVE");
+const MAGIC: &[u8; 8] = b"WEIRSAVE";
 /// Format of these files; that of the words of a slot is the slot file's.
 const VERSION: u64 = 1;
-/// Words before the first slot: magic, version, node (2), epoch, turn, slots, CRC32C of all else.
-const HEAD: usize = 8;
-/// Words written at once: thousands of open streams are megabytes.
-const PIECE: usize = 8 << 10;
+/// Bytes before the first slot: magic, version, node, epoch, turn, slots, CRC32C of all else; a word
+/// each, two the node.
+const HEAD: usize = 64;
+/// Where in it the CRC32C stands.
+const SUM: usize = HEAD - 8;
+/// Bytes written at once: thousands of open streams are megabytes.
+const PIECE: usize = 64 << 10;
 
 fn path(directory: &Path, turn: u64) -> PathBuf {
     directory.join(if turn.is_multiple_of(2) { "open.0" } else { "open.1" })
@@ -35,7 +38,6 @@ pub(super) struct Saver {
     writer: Writer,
     turn: u64,
     /// A piece on its way to the file.
-    words: Vec<u64>,
     bytes: Vec<u8>,
 }
 
@@ -51,7 +53,7 @@ impl Saver {
         };
         let files = [open(0)?, open(1)?];
         sync_directory(directory)?;
-        Ok(Self { files, writer, turn: 0, words: vec![], bytes: vec![] })
+        Ok(Self { files, writer, turn: 0, bytes: vec![] })
     }
 
     /// Makes what these slots say of open attempts durable.
@@ -60,38 +62,36 @@ impl Saver {
     /// What was saved the turn before stays. As for any file, a failed sync must not be retried.
     pub(super) fn save(&mut self, slots: &[Slot]) -> io::Result<()> {
         self.turn += 1;
-        let (mut saved, mut count) = (Saved::default(), 0);
+        self.bytes.clear();
+        let (mut saved, mut count) = (Saved::default(), 0_u64);
         for slot in slots {
             if matches!(slot.state.load(Acquire), DISPATCHED | SEALED) {
-                slot.copy(&mut self.words);
+                slot.copy(&mut self.bytes);
                 count += 1;
             }
-            if self.words.len() >= PIECE {
+            if self.bytes.len() >= PIECE {
                 self.write(&mut saved)?;
             }
         }
         self.write(&mut saved)?;
-        let node = u128::from_le_bytes(self.writer.node);
-        let (low, high) = (node as u64, (node >> 64) as u64);
-        let head = [MAGIC, VERSION, low, high, self.writer.epoch, self.turn, count];
-        let mut bytes = head.map(u64::to_le_bytes).concat();
-        bytes.extend([0; 8]);
-        let sum = crc32c::crc32c_combine(crc32c::crc32c(&bytes), saved.sum, saved.length);
-        bytes.truncate((HEAD - 1) * 8);
-        bytes.extend(u64::from(sum).to_le_bytes());
+        let node = self.writer.node.as_chunks().0.iter().copied();
+        let numbers = [self.writer.epoch, self.turn, count, 0].map(u64::to_le_bytes);
+        let head = [*MAGIC, VERSION.to_le_bytes()].into_iter().chain(node).chain(numbers);
+        let mut head: Vec<u8> = head.flatten().collect();
+        let sum = crc32c::crc32c_combine(crc32c::crc32c(&head), saved.sum, saved.length);
+        head.truncate(SUM);
+        head.extend(u64::from(sum).to_le_bytes());
         let file = self.file();
-        file.write_all_at(&bytes, 0)?;
+        file.write_all_at(&head, 0)?;
         file.sync_data().map_err(io::Error::other)
     }
 
-    /// Writes the words gathered behind what is saved.
+    /// Writes the piece behind what is saved.
     fn write(&mut self, saved: &mut Saved) -> io::Result<()> {
-        self.bytes.clear();
-        self.bytes.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
-        self.words.clear();
-        self.file().write_all_at(&self.bytes, (HEAD * 8 + saved.length) as u64)?;
+        self.file().write_all_at(&self.bytes, (HEAD + saved.length) as u64)?;
         saved.sum = crc32c::crc32c_append(saved.sum, &self.bytes);
         saved.length += self.bytes.len();
+        self.bytes.clear();
         Ok(())
     }
 
@@ -123,23 +123,21 @@ struct Side {
 
 /// A side that is whole and this node's.
 fn parse(bytes: &[u8], node: [u8; 16]) -> Option<Side> {
-    let mut words =
-        bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect::<Vec<_>>();
-    let [magic, version, low, high, epoch, turn, count, sum] = *words.first_chunk::<HEAD>()?;
-    let whole = (magic, version) == (MAGIC, VERSION) && count <= SLOTS_MAX as u64;
-    if !whole || (u128::from(high) << 64 | u128::from(low)).to_le_bytes() != node {
+    let mut rest = Reader(bytes);
+    let known = rest.bytes(8)? == MAGIC && rest.array()? == VERSION.to_le_bytes();
+    if !known || rest.bytes(node.len())? != node {
         return None;
     }
-    // A shorter turn leaves the rest of a longer one behind it.
-    let mut rest = words.get(HEAD..)?;
+    let mut number = || rest.array().map(u64::from_le_bytes);
+    let (turn, count, sum) = ((number()?, number()?), number()?, number()?);
+    if count > SLOTS_MAX as u64 {
+        return None;
+    }
     let slots = (0..count).map(|_| Slot::restore(&mut rest)).collect::<Option<Vec<_>>>()?;
-    let length = words.len() - rest.len();
-    *words.get_mut(HEAD - 1)? = 0;
-    let crc = words
-        .iter()
-        .take(length)
-        .fold(0, |crc, word| crc32c::crc32c_append(crc, &word.to_le_bytes()));
-    (u64::from(crc) == sum).then_some(Side { turn: (epoch, turn), slots })
+    // A shorter turn leaves the rest of a longer one behind it.
+    let (head, own) = bytes.get(..bytes.len() - rest.0.len())?.split_at_checked(HEAD)?;
+    let head = crc32c::crc32c_append(crc32c::crc32c(head.get(..SUM)?), &[0; 8]);
+    (u64::from(crc32c::crc32c_append(head, own)) == sum).then_some(Side { turn, slots })
 }
 
 /// Slots of attempts, each attempt once: as the map says it, unless what was saved is further.
@@ -183,7 +181,7 @@ mod tests {
     const WRITER: Writer = Writer { node: [7; 16], epoch: 4 };
 
     fn slot(seq: u64, input: u64) -> Slot {
-        let slot = Slot::empty();
+        let slot = Slot::default();
         let identity = Identity { epoch: 4, seq, started_us: testing::NOW_US };
         let intent = testing::intent(&format!("gen-{seq}"), 1);
         let basis = testing::basis();
@@ -203,7 +201,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let mut saver = Saver::open(place.path(), WRITER).unwrap();
         assert!(load(place.path(), WRITER.node).is_empty());
-        saver.save(&[slot(1, 10), Slot::empty(), slot(2, 20), slot(3, 30)]).unwrap();
+        saver.save(&[slot(1, 10), Slot::default(), slot(2, 20), slot(3, 30)]).unwrap();
         let found = load(place.path(), WRITER.node);
         assert_eq!(inputs(&found), [10, 20, 30]);
         assert_eq!(found[1].image().unwrap().identity.seq, 2);

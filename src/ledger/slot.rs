@@ -4,8 +4,9 @@
 //! that was never dispatched leaves nothing. A process may be killed between any two stores, so
 //! whatever takes several stores is written aside first and then switched to by one store.
 
-use super::codec::{Fixed, Put};
+use super::codec::{Fixed, Put, Reader};
 use super::intent;
+use super::map::words;
 use super::record::Intent;
 use crate::bounds::{INTENT_BYTES, PRICE_BYTES};
 use crate::meter::{CLASSES, Delivered, Estimator};
@@ -25,7 +26,8 @@ pub(super) const COMMITTED: u64 = 1 << 32;
 /// Format of the slot below; any change to it is a new version.
 pub(super) const SLOT_VERSION: u64 = 3;
 
-/// Plain words without padding; `map` lends mapped memory as this.
+/// Plain words without padding; `map` lends mapped memory as this, and this as [`words`].
+#[derive(Default)]
 #[repr(C)]
 pub(super) struct Slot {
     pub(super) state: AtomicU64,
@@ -56,8 +58,17 @@ pub(super) struct Slot {
     native_finish: Text<8>,
     upstream_id: Text<16>,
     /// The text of the attempt's price version, so that a slot can be settled without any table, and
-    /// behind it the intent.
-    told: [AtomicU64; TOLD_BYTES / 8],
+    /// behind it the intent. Last, because most of it is unused.
+    told: Told,
+}
+
+#[repr(C)]
+struct Told([AtomicU64; TOLD_BYTES / 8]);
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::default()))
+    }
 }
 
 /// Most bytes of price and intent.
@@ -69,6 +80,12 @@ const PRICE_SHIFT: u32 = 48;
 struct Text<const WORDS: usize> {
     len: AtomicU64,
     words: [AtomicU64; WORDS],
+}
+
+impl<const WORDS: usize> Default for Text<WORDS> {
+    fn default() -> Self {
+        Self { len: AtomicU64::default(), words: std::array::from_fn(|_| AtomicU64::default()) }
+    }
 }
 
 impl<const WORDS: usize> Text<WORDS> {
@@ -84,10 +101,6 @@ impl<const WORDS: usize> Text<WORDS> {
         load_bytes(&self.words, self.len.load(Acquire), &mut bytes);
         String::from_utf8(bytes).unwrap_or_default()
     }
-}
-
-fn zeros<const N: usize>() -> [AtomicU64; N] {
-    std::array::from_fn(|_| AtomicU64::default())
 }
 
 fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
@@ -157,82 +170,25 @@ pub(super) struct Image {
 }
 
 impl Slot {
-    /// Words of a slot without its intent.
+    /// Words of a slot before what is told.
     const FIXED: usize = (size_of::<Self>() - TOLD_BYTES) / 8;
 
-    pub(super) fn empty() -> Self {
-        let zero = AtomicU64::default;
-        Self {
-            state: zero(),
-            epoch: zero(),
-            seq: zero(),
-            generation: zero(),
-            started_us: zero(),
-            ended_us: zero(),
-            duration_us: zero(),
-            first_content: zero(),
-            status: zero(),
-            outcome: zero(),
-            finish: zero(),
-            marks: zero(),
-            usage_side: zero(),
-            check: zero(),
-            basis: zero(),
-            usage: [zeros(), zeros()],
-            delivered: zeros(),
-            native_finish: Text { len: zero(), words: zeros() },
-            upstream_id: Text { len: zero(), words: zeros() },
-            told: zeros(),
-        }
-    }
-
-    /// Every word, in the order of the file; those of what is told last.
-    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
-        let plain = [
-            &self.state,
-            &self.epoch,
-            &self.seq,
-            &self.generation,
-            &self.started_us,
-            &self.ended_us,
-            &self.duration_us,
-            &self.first_content,
-            &self.status,
-            &self.outcome,
-            &self.finish,
-            &self.marks,
-            &self.usage_side,
-            &self.check,
-            &self.basis,
-        ];
-        let texts = std::iter::once(&self.native_finish.len)
-            .chain(&self.native_finish.words)
-            .chain(std::iter::once(&self.upstream_id.len))
-            .chain(&self.upstream_id.words);
-        let counts = self.usage.as_flattened().iter().chain(&self.delivered);
-        plain.into_iter().chain(counts).chain(texts).chain(&self.told)
-    }
-
-    /// Appends what the slot says, as far as what is told reaches: a length, and so many words.
-    pub(super) fn copy(&self, into: &mut Vec<u64>) {
-        let at = into.len();
-        into.push(0);
+    /// Appends what the slot says, as far as what is told reaches: how many words, and these.
+    pub(super) fn copy(&self, into: &mut impl Put) {
         let told = usize::try_from(self.check.load(Relaxed) & 0xffff_ffff).unwrap_or(0);
-        let length = Self::FIXED + told.div_ceil(8);
-        into.extend(self.words().take(length).map(|word| word.load(Relaxed)));
-        let copied = into.len() - at - 1;
-        if let Some(room) = into.get_mut(at) {
-            *room = copied as u64;
-        }
+        let words = words(self);
+        let used = words.get(..Self::FIXED + told.div_ceil(8)).unwrap_or(words);
+        into.put(&(used.len() as u64).to_le_bytes());
+        used.iter().for_each(|word| into.put(&word.load(Relaxed).to_le_bytes()));
     }
 
-    /// Takes what [`Slot::copy`] appended off the front of `words`. `None`: it did not.
-    pub(super) fn restore(words: &mut &[u64]) -> Option<Self> {
-        let (length, rest) = words.split_first()?;
-        let (own, rest) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
-        let slot = Self::empty();
-        slot.words().zip(own).for_each(|(word, value)| word.store(*value, Relaxed));
-        *words = rest;
+    /// Takes what [`Slot::copy`] appended off the front. `None`: it did not.
+    pub(super) fn restore(from: &mut Reader<'_>) -> Option<Self> {
+        let slot = Self::default();
+        let used = usize::try_from(u64::from_le_bytes(from.array()?)).ok()?;
+        for word in words(&slot).get(..used)? {
+            word.store(u64::from_le_bytes(from.array()?), Relaxed);
+        }
         Some(slot)
     }
 
@@ -261,7 +217,7 @@ impl Slot {
         self.seq.store(identity.seq, Relaxed);
         self.started_us.store(identity.started_us, Relaxed);
         self.generation.store(generation_hash(&intent.generation_id), Relaxed);
-        store_bytes(&self.told, bytes);
+        store_bytes(&self.told.0, bytes);
         let basis = basis.code() | (price.len() as u64) << PRICE_SHIFT;
         self.basis.store(basis, Relaxed);
         self.check.store(check(identity, basis, bytes), Relaxed);
@@ -325,7 +281,7 @@ impl Slot {
         };
         let stored = self.check.load(Relaxed);
         let mut told = Vec::new();
-        load_bytes(&self.told, stored & 0xffff_ffff, &mut told);
+        load_bytes(&self.told.0, stored & 0xffff_ffff, &mut told);
         let basis = self.basis.load(Relaxed);
         if check(identity, basis, &told) != stored {
             return None;

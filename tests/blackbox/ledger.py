@@ -53,7 +53,7 @@ class Ledger:
                     return []
                 raise
 
-    def wait(self, count: int, seconds: float = 5.0, **match: object) -> list[Row]:
+    def wait(self, count: int, seconds: float = 20.0, **match: object) -> list[Row]:
         """Exactly `count` matching rows, once they are there."""
         deadline = time.monotonic() + seconds
         while True:

@@ -87,19 +87,25 @@ class Attack:
     counted: dict[str, float]
 
 
-def attack(weir: Weir, mode: str, clients: int, most: int, through: tuple[str, ...] = ()) -> Attack:
-    """Runs one attack, started through a command, until none of its connections is open, or for so many
-    seconds."""
-    how, deadlines = MODES[mode]
+def send(port: int, key: str, mode: str, clients: int, most: int, through: tuple[str, ...] = ()) -> tuple[float, str]:
+    """Runs one attack on a port, started through a command, until none of its connections is open, or for
+    so many seconds; how long it took, and what it said."""
+    how, _ = MODES[mode]
     path = "/api/v1/models" if mode == "read" else PATH
     command = [*through, "slowhttptest", *how, "-c", str(clients), "-r", str(max(clients // RAMP_SECONDS, 1)), "-i", "1", "-l", str(most), "-p", "5",
-               "-u", f"http://127.0.0.1:{weir.port}{path}"]
+               "-u", f"http://127.0.0.1:{port}{path}"]
     if mode == "body":
         # It knows no other way to send a key.
-        command += ["-f", f"application/json\r\nauthorization: Bearer {weir.deployment.key}"]
-    before = {each: weir.metric("deadlines_total", deadline=each) for each in deadlines}
+        command += ["-f", f"application/json\r\nauthorization: Bearer {key}"]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, timeout=most + 60)
-    seconds = time.monotonic() - began
+    return time.monotonic() - began, done.stdout
+
+
+def attack(weir: Weir, mode: str, clients: int, most: int, through: tuple[str, ...] = ()) -> Attack:
+    """What became of one attack on Weir."""
+    _, deadlines = MODES[mode]
+    before = {each: weir.metric("deadlines_total", deadline=each) for each in deadlines}
+    seconds, said = send(weir.port, weir.deployment.key, mode, clients, most, through)
     counted = {each: weir.metric("deadlines_total", deadline=each) - before[each] for each in deadlines}
-    return Attack(seconds, ALL_CLOSED in done.stdout, done.stdout[-1500:], counted)
+    return Attack(seconds, ALL_CLOSED in said, said[-1500:], counted)

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import conf
 import expect
 import pytest
 from chaos import listening
@@ -230,7 +231,7 @@ def test_an_unstreamed_reply_that_dribbles_ends_at_its_clock(run, pause_after, o
 
     with serving(answer) as base:
         total = "1500ms" if outcome == "total_timeout" else "20s"
-        weir = run("a", a={"base_url": base, "total": total})
+        weir = run("a", a=conf.BRISK | {"base_url": base, "total": total})
         said = weir.ask(stream=False)
         expect.refused(said, 504)
         assert 1 < said.ended_at < 3.5

@@ -12,6 +12,7 @@ import pytest
 from client import Raw, head
 from h2client import H2Caller
 from test_edges import closed, dripped, served
+from test_faults_wire import HELLO, SSE, wire
 from test_listeners import install, trusting
 from weir import request
 
@@ -20,7 +21,7 @@ H2C = {"listener": {"h2c": True}}
 LONG = {"total": "60s", "idle": "60s", "first_content": "9s"}
 MUCH = {"a": {"text": ["x" * 65536] * 60}}
 """More than both kernels hold for a caller who reads nothing."""
-MORE = {"a": {"text": ["x" * 65536] * 400}}
+ENDLESS = {"a": wire(SSE + "connection: close\r\n\r\n", {"fill": HELLO * 1_000, "times": 4_000}, then="close")}
 
 
 def missed(weir, deadline: str, count: int = 1) -> None:
@@ -56,9 +57,10 @@ def test_F45_a_caller_who_takes_nothing_is_cut_off_and_paid_for(run, path):
 
 def test_F45_a_trickle_below_the_rate_is_cut_off(run):
     """Something is taken well within every second: only the rate tells it from a good caller."""
-    weir = run("a", {"limits": {"write_timeout": "2s", "min_send_rate": "4MiB"}}, a=LONG)
-    with weir.asking(MORE) as (id, raw):
-        deadline = time.monotonic() + 20
+    weir = run("a", {"limits": {"write_timeout": "2s", "min_send_rate": "4MiB"}}, a=LONG | {"first_content": "50s"})
+    with weir.asking(ENDLESS) as (id, raw):
+        raw.sock.settimeout(50)
+        deadline = time.monotonic() + 50
         while not weir.metric("deadlines_total", deadline="write"):
             assert time.monotonic() < deadline, "never cut off"
             with contextlib.suppress(ConnectionError):

@@ -3,6 +3,7 @@
 import signal
 import time
 
+import conf
 import expect
 import pytest
 from client import Raw, head
@@ -101,7 +102,7 @@ def test_F42_only_a_stream_is_cancelled_where_whole_bodies_are_billed(run, strea
 @pytest.mark.parametrize("step", [{"status": 500, "head_delay": 0.4}, {"cut": {"event": 2, "how": "stall"}, "first_delay": 0.4}],
                          ids=["an error", "a stall"])
 def test_F42_a_drained_provider_that_fails_is_not_followed_by_another(run, step):
-    weir = run("ab", a={"extra": {"disconnect": "drain"}})
+    weir = run("ab", a=conf.BRISK | {"extra": {"disconnect": "drain"}})
     with weir.asking({"a": step}) as (id, raw):
         weir.chaos.truth.wait("request", id=id)
         raw.reset()

@@ -128,7 +128,7 @@ def test_F02_a_connection_that_is_never_accepted_times_out(run):
         sock.setblocking(False)
         sock.connect_ex(full.getsockname())
     try:
-        weir = run("ab", a={"base_url": f"http://127.0.0.1:{full.getsockname()[1]}/v1"})
+        weir = run("ab", a={"base_url": f"http://127.0.0.1:{full.getsockname()[1]}/v1", "connect": "400ms"})
         answer = weir.ask()
         expect.whole(answer)
         assert answer.ended_at < 2.5

@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import conf
 import expect
 import pytest
 
@@ -12,9 +13,14 @@ SILENT = {"do": "silence", "hold": 20}
 HEAD_ONLY = {"first_delay": 20}
 
 
+def brisk(providers, outcome):
+    """Short clocks where the outcome is that one runs out."""
+    return dict.fromkeys(providers, conf.BRISK) if outcome.endswith("timeout") else {}
+
+
 def failover(run, step, outcome, status=0, **ask):
     """The first endpoint fails so, the second answers; both leave a row."""
-    weir = run("ab")
+    weir = run("ab", **brisk("a", outcome))
     answer = weir.ask({"a": step}, **ask)
     expect.whole(answer)
     failed, good = answer.rows(2)
@@ -31,7 +37,7 @@ def failover(run, step, outcome, status=0, **ask):
 
 def hopeless(run, step, outcome, status, endpoints="abcd"):
     """Every endpoint fails so: a real status after three attempts."""
-    weir = run(endpoints)
+    weir = run(endpoints, **brisk(endpoints, outcome))
     answer = weir.ask({"*": step})
     error = expect.refused(answer, status)
     rows = answer.rows(min(3, len(endpoints)))
@@ -72,7 +78,7 @@ def test_F13_only_silence_is_504(run):
 
 
 def test_F13_a_model_may_have_a_clock_of_its_own(run):
-    weir = run({"test/fast": "a", "test/thinks": "a"})
+    weir = run({"test/fast": "a", "test/thinks": "a"}, a=conf.BRISK)
     models = weir.conf / "models.toml"
     before, thinks = models.read_text().split('slug = "test/thinks"')
     clock = 'provider = "a"\ntimeouts = { first_content = "4s" }'

@@ -3,6 +3,7 @@
 import signal
 import time
 
+import conf
 import expect
 import pytest
 from host import Host
@@ -106,7 +107,7 @@ STOPPED = 4.0
 @pytest.mark.parametrize("before_content", [False, True])
 def test_F78_a_stopped_process_blames_no_upstream(run, before_content):
     """Every clock has run out when it wakes up; what came meanwhile shows that nobody was late."""
-    weir = run("a", a={"total": "60s", "first_content": "2s"})
+    weir = run("a", a=conf.BRISK | {"total": "60s", "first_content": "2s"})
     step = {"text": ["word "] * 40, "pace": 0.1, "first_delay": 0.5 if before_content else 0.0}
     opened = [weir.asking({"a": step}) for _ in range(8)]
     streams = [manager.__enter__() for manager in opened]
@@ -129,7 +130,7 @@ def test_F78_a_stopped_process_blames_no_upstream(run, before_content):
 
 
 def test_F78_after_a_stop_a_silent_upstream_is_still_left(run):
-    weir = run("a", a={"total": "60s"})
+    weir = run("a", a=conf.BRISK | {"total": "60s"})
     with weir.asking({"a": {"cut": {"event": 2, "how": "stall"}}}) as (id, raw):
         raw.read_until(b"lo")
         weir.process.send_signal(signal.SIGSTOP)

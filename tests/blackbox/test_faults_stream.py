@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import conf
 import expect
 import pytest
 from ledger import TERMINAL, UNREADABLE
@@ -70,7 +71,7 @@ def test_F24_a_cut_at_any_byte(run, path):
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
 def test_F25_a_stall_ends_at_the_idle_clock(run, path):
-    weir = run("ab")
+    weir = run("ab", a=conf.BRISK)
     answer = weir.ask({"a": {"cut": {"event": 2, "how": "stall"}}}, path=path)
     expect.cut(answer, (502, 504), FIRST_TWO)
     assert 0.7 < answer.ended_at < 3
@@ -83,7 +84,7 @@ def test_F25_a_stall_ends_at_the_idle_clock(run, path):
 
 
 def test_F25_comments_alone_do_not_keep_a_stream_for_ever(run):
-    weir = run("a", a={"total": "2s"})
+    weir = run("a", a=conf.BRISK | {"total": "2s"})
     quiet = {"text": ["Hel", "lo"], "comments": ["tick"] * 100, "pace": 0.2, "first_delay": 0.0}
     step = quiet | {"bad_event": {"at": 0, "data": '{"choices":[{"index":0,"delta":{"content":"Hi"}}]}'}}
     answer = weir.ask({"a": step}, timeout=8)
@@ -110,7 +111,7 @@ def test_the_total_clock_ends_an_unstreamed_answer(run):
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
 def test_F25_after_content_comments_are_no_progress(run, path):
     """The idle clock is the cap: only events wind it up."""
-    weir = run("a", a={"total": "60s"})
+    weir = run("a", a=conf.BRISK | {"total": "60s"})
     answer = weir.ask({"a": wire(CHUNKED + chunk(HELLO), *[{"wait": 0.2}, chunk(": tick\n\n")] * 60)}, path=path)
     expect.cut(answer, (502, 504), "hello")
     assert 0.7 < answer.ended_at < 3

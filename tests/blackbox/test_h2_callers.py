@@ -111,7 +111,7 @@ def test_sigterm_cuts_no_stream_of_a_connection(run):
 
 @pytest.mark.parametrize("window", [65_535, 1 << 24])
 @pytest.mark.parametrize("room", [0, 4_096], ids=["kernel", "weir"])
-def test_sigterm_waits_for_a_caller_that_takes_its_time(run, window, room):
+def test_F75_sigterm_waits_for_a_caller_that_takes_its_time(run, window, room):
     """Whether what it has not taken yet waits in its own socket or in Weir's, and for room or for windows."""
     weir = run("a", H2C | {"drain": "30s"}, a={"first_content": "9s", "idle": "9s"})
     with H2Caller(weir.port, room=room) as caller:

@@ -1,11 +1,13 @@
 """Records through NATS JetStream into PostgreSQL, while either end stops, dies or forgets to answer."""
 
+import base64
 import json
 import os
 import shutil
 import signal
 import subprocess
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from chaos import listening
@@ -192,6 +194,42 @@ def test_F69_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(s
     assert postgres.count() == 11
 
 
+def us(text: str) -> int:
+    """Microseconds of a moment in UTC."""
+    since = datetime.fromisoformat(text).replace(tzinfo=timezone.utc) - datetime.fromtimestamp(0, timezone.utc)
+    return since // timedelta(microseconds=1)
+
+
+def test_rows_lie_in_the_month_of_their_end_however_late_they_come(start, nats, drain, postgres):
+    weir = start()
+    weir.ask()
+    drained(weir)
+    message = nats.request("$JS.API.STREAM.MSG.GET.weir", {"last_by_subj": "weir.ledger.attempt.>"})["message"]
+    emptied(drain)
+    row = json.loads(base64.b64decode(message["data"]))
+    ends = {  # The last come a year and more after the months before them have begun.
+        "2025-11-30T23:59:59.999999": "2025_11", "2025-12-01T00:00:00": "2025_12", "2025-12-31T23:59:59.999999": "2025_12",
+        "2026-01-01T00:00:00": "2026_01", "2024-02-29T23:59:59.999999": "2024_02", "2024-03-01T00:00:00": "2024_03",
+        "1970-01-01T00:00:00": "1970_01",
+    }
+    for seq, end in enumerate(ends, 1_000):
+        nats.request(message["subject"], row | {"seq": seq, "ended_us": us(end)})
+        if seq == 1_003:
+            emptied(drain)
+    emptied(drain)
+    found = postgres.ask("select tableoid::regclass, ended_us from weir.attempt where seq >= 1000 order by seq")
+    assert found == [[f"weir.attempt_{month}", str(us(end))] for end, month in ends.items()]
+    # A key is one row whatever month another row of it claims, in one batch and later.
+    for seq, end in [(1_000, "2025-11-02T00:00:00"), (1_000, "2026-03-01T00:00:00"), (2_000, "2026-03-01T00:00:00"),
+                     (2_000, "2026-04-01T00:00:00"), (2_000, "2026-03-01T00:00:00")]:
+        nats.request(message["subject"], row | {"seq": seq, "ended_us": us(end)})
+    process = drain("--until-empty")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "1 rows, 1 known already, 3 known with other content, 0 laid aside\n"), err
+    found = postgres.ask("select seq, ended_us from weir.attempt where seq in (1000, 2000) order by seq")
+    assert found == [["1000", str(us("2025-11-30T23:59:59.999999"))], ["2000", str(us("2026-03-01T00:00:00"))]]
+
+
 @pytest.mark.parametrize("wrong", [{"max_age": 60_000_000_000}, {"discard": "old", "max_msgs": 10},
                                    {"allow_rollup_hdrs": False}, {"retention": "interest"}])
 def test_a_stream_that_would_lose_records_is_refused_by_name(start, nats, wrong):
@@ -204,5 +242,5 @@ def test_a_stream_that_would_lose_records_is_refused_by_name(start, nats, wrong)
     weir.logged("stream weir d")
     weir.settles(1, "spool_rows")
     assert len(weir.ledger.wait(1)) == 1
-    nats.request("$JS.API.STREAM.DELETE.weir")
+    assert nats.request("$JS.API.STREAM.DELETE.weir").get("success"), "the stream is still there"
     drained(weir)

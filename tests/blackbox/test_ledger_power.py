@@ -107,7 +107,7 @@ def cut_once(weir: Weir, disk: Disk, seed: int) -> tuple[list[Call], float, floa
     disk.unmount()
     disk.mount()
     weir.launch()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while weir.metric("spool_rows") > 0:
         assert time.monotonic() < deadline, "the spool is not delivered"
         time.sleep(0.05)

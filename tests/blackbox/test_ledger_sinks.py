@@ -196,6 +196,77 @@ def test_F67_a_deadlock_gives_the_same_batch_again(start, postgres):
 
 
 @needs_postgres
+def test_F67_a_serialization_failure_gives_the_same_batch_again(start, postgres):
+    postgres.ask("alter role postgres set default_transaction_isolation = 'repeatable read'")
+    try:
+        weir = start(postgres.url)
+        weir.ask()
+        drained(weir)
+        with Load(weir, 1):
+            deadline = time.monotonic() + 30
+            # Whoever changes the cursor between Weir's first look and its own change makes that fail.
+            while "40001" not in weir.log.read_text():
+                assert time.monotonic() < deadline, "no serialization failure"
+                postgres.ask('begin isolation level read committed; update weir.cursor set "offset" = "offset"; select pg_sleep(0.7); commit')
+        drained(weir)
+        assert same(weir, postgres) > 20
+        assert weir.metric("ledger_conflicts_total") == 0
+    finally:
+        postgres.ask("alter role postgres reset default_transaction_isolation")
+
+
+@needs_postgres
+def test_a_partition_that_was_dropped_is_made_again_and_no_row_laid_aside(start, postgres):
+    weir = start(postgres.url)
+    weir.ask()
+    drained(weir)
+    [[dropped]] = postgres.ask("select inhrelid::regclass from pg_inherits where inhparent = 'weir.attempt'::regclass")
+    postgres.ask(f"drop table {dropped}")
+    weir.ask()
+    drained(weir)
+    assert postgres.count() == 1 and weir.metric("dead_letters_total") == 0
+
+
+SCHEMA = [Path(__file__).parents[2] / f"src/ledger/sink/postgres_{version}.sql" for version in (1, 2)]
+SUMS = "select count(*), sum(input), sum(output), sum(cost_pico), sum(charge_pico), min(seq), max(ended_us) from "
+
+
+@needs_postgres
+@pytest.mark.parametrize("version", range(1, len(SCHEMA) + 1))
+def test_rows_of_every_older_schema_stay_as_they_were(start, postgres, version):
+    assert not SCHEMA[-1].with_name(f"postgres_{len(SCHEMA) + 1}.sql").exists(), "a schema without its test"
+    weir = start(postgres.url)
+    load(weir, 0.5)
+    drained(weir)
+    weir.stop()
+    postgres.ask("drop table if exists saved, places; create table saved as select * from weir.attempt;"
+                 "create table places as select * from weir.cursor")
+    sums = postgres.ask(SUMS + "saved")
+    parts = postgres.ask("select inhrelid::regclass, pg_get_expr(c.relpartbound, c.oid) from pg_inherits "
+                         "join pg_class c on c.oid = inhrelid where inhparent = 'weir.attempt'::regclass")
+    postgres.ask("drop schema weir cascade; create schema weir;"
+                 "create table weir.meta (name text primary key, value bigint not null);"
+                 f"insert into weir.meta values ('schema', {version})")
+    for step in SCHEMA[:version]:
+        postgres.ask(step.read_text())
+    for name, bounds in parts:
+        postgres.ask(f"create table {name} partition of weir.attempt {bounds}")
+    [[columns]] = postgres.ask("select string_agg(quote_ident(attname), ',') from pg_attribute "
+                               "where attrelid = 'weir.attempt'::regclass and attnum > 0 and not attisdropped")
+    postgres.ask(f"insert into weir.attempt ({columns}) select {columns} from saved;"
+                 "insert into weir.cursor select * from places")
+    weir.launch()
+    weir.ask()
+    drained(weir)
+    assert postgres.ask("select value from weir.meta") == [[str(len(SCHEMA))]]
+    newest = "(select * from weir.attempt where epoch = (select max(epoch) from saved)) a"
+    assert postgres.ask(SUMS + newest) == sums
+    assert same(weir, postgres) == int(sums[0][0]) + 1
+    assert weir.metric("ledger_conflicts_total") == weir.metric("ledger_duplicates_total") == 0
+    postgres.ask("drop table saved, places")
+
+
+@needs_postgres
 def test_F68_the_same_spool_replayed_leaves_the_same_ledger(start, postgres, tmp_path):
     weir = start(postgres.url)
     load(weir, 0.5)

@@ -64,7 +64,7 @@ class Truth:
         match = {"id": id} | ({"role": role} if role else {})
         return self.lines("request", **match)
 
-    def wait(self, event: str, count: int = 1, seconds: float = 5.0, **match: object) -> list[dict]:
+    def wait(self, event: str, count: int = 1, seconds: float = 20.0, **match: object) -> list[dict]:
         """The matching lines, once there are `count` of them."""
         deadline = time.monotonic() + seconds
         while True:

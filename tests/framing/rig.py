@@ -34,7 +34,7 @@ class Rig:
         providers = [conf.Provider(name, base_url=f"http://127.0.0.1:{parser.port}/v1", **SLOW)
                      for name, parser in self.parsers.items()]
         models = [conf.Model(f"test/{name}", [name]) for name in self.parsers]
-        limits = {"limits": {"head_timeout": "20s", "body_timeout": "20s"}}
+        limits = {"limits": {"head_timeout": "20s", "body_timeout": "20s", "failed_keys": 0}}
         home = directory / "weir"
         home.mkdir(parents=True, exist_ok=True)
         deployment = conf.Deployment(providers, models, limits)
@@ -56,7 +56,8 @@ class Rig:
             parser.stop()
 
     def counts(self) -> Counter:
-        """Counters of Weir: kinds of bad requests, `attempts <provider>`, `ok`, `answered`, `pipelined`."""
+        """Counters of Weir: kinds of bad requests, `attempts <provider>`, of these `left <provider>` by
+        their callers, `ok`, `answered`, `pipelined`."""
         found: Counter = Counter()
         for family, labels, value in self.weir.metrics():
             match family:
@@ -64,6 +65,7 @@ class Rig:
                     found[labels["kind"]] += int(value)
                 case "weir_attempts_total":
                     found[f"attempts {labels['provider']}"] += int(value)
+                    found[f"left {labels['provider']}"] += int(value) if labels["outcome"] == "client_abort" else 0
                 case "weir_requests_total":
                     found["answered"] += int(value)
                     found["ok"] += int(value) if labels["outcome"] == "ok" else 0

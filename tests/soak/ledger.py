@@ -31,29 +31,32 @@ def pytest(*words: str) -> list[object]:
 
 
 def cargo(*words: str) -> list[object]:
-    """Not by nextest, which ends what takes long."""
-    return ["cargo", "test", "--quiet", *words, "--", "--nocapture"]
+    """Not by nextest, which ends what takes long. In memory: no disk is asked for what is made to fail."""
+    return ["env", "TMPDIR=/dev/shm", "cargo", "test", "--quiet", *words, "--", "--nocapture"]
 
 
 @dataclass
 class Part:
-    """One fault: how often, in pieces of how many, by what, and the variable that says how many."""
+    """One fault: how often, in pieces of how many, by what, and the variable that says how many. What takes
+    one process only may run beside others."""
 
     goal: int
-    batch: int
+    piece: int
     command: list[object]
     variable: str
     figures: str = ""
     """What the test prints of numbers when it has ended, by name."""
+    lane: str = "alone"
 
 
 PARTS = {
     "F64": Part(1_000, 100, pytest("tests/blackbox/test_ledger_power.py"), "WEIR_POWER_CUTS"),
     "F65": Part(1_000_000, 100_000, cargo("--lib", "ten_thousand_mutations"), "WEIR_MUTATIONS",
-                r"(?P<exact>\d+) segments kept their end"),
+                r"(?P<exact>\d+) segments kept their end", "beside"),
     "F72": Part(10_000, 400, pytest("tests/blackbox/test_kill.py"), "WEIR_KILLS"),
     "F73": Part(1_000, 100, cargo("--test", "ledger_faults", "f73"), "WEIR_POINTS",
-                r"(?P<enumerated>\d+) durable calls x faults enumerated.*: (?P<killed>\d+) killed, (?P<ended>\d+) ended"),
+                r"(?P<enumerated>\d+) durable calls x faults enumerated.*: (?P<killed>\d+) killed, (?P<ended>\d+) ended",
+                "beside"),
     "replays": Part(100, 100, pytest("-k", "replayed", *(f"tests/blackbox/test_ledger_{sink}.py" for sink in ("sinks", "nats"))),
                 "WEIR_REPLAYS"),
 }
@@ -80,10 +83,10 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, help="instead of the goal of each")
     parser.add_argument("--faults", default=",".join(PARTS), help="ids, separated by commas")
     parser.add_argument("--seed", type=int, default=1, help="of the first repetition; the next has the next")
-    parser.add_argument("--list", action="store_true", help="only say which there are, with goal and size of a piece")
+    parser.add_argument("--list", action="store_true", help="only say which there are, with goal, size of a piece and lane")
     args = parser.parse_args()
     if args.list:
-        print(*(f"{fault} {part.goal} {part.batch}" for fault, part in PARTS.items()), sep="\n")
+        print(*(f"{fault} {part.goal} {part.piece} {part.lane}" for fault, part in PARTS.items()), sep="\n")
         return 0
     results = {}
     for fault in args.faults.split(","):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 import xml.etree.ElementTree as xml
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +17,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PYTHON = ROOT / "target/test-venv/bin/python"
 BLACKBOX = ROOT / "tests/blackbox"
+PYTEST = [PYTHON, "-m", "pytest", "-c", BLACKBOX / "pytest.ini", BLACKBOX]
 
 SCRIPTS = [
-    ("framing", "--count", 1_000_000, 100_000),
+    ("framing", "--count", 1_000_000, 20_000),
     ("isolation", "--requests", 1_000_000, 250_000),
     ("json_differential", "--count", 10_000_000, 1_000_000),
 ]
@@ -71,42 +74,48 @@ def by_script(name: str, flag: str, count: int, seed: int) -> dict:
     return {"repeats": 0 if failed else count, "failed": len(failed), "examples": failed, "report": ran["report"]}
 
 
-def by_pytest(fault: str, files: list[Path], workers: int, count: int, _seed: int) -> dict:
-    """Every test of a fault, so many times."""
+def by_pytest(fault: str, tests: int, workers: int, count: int, _seed: int) -> dict:
+    """The tests of a fault, all of them until there were at least so many runs."""
     place = ROOT / "target/soak-pytest.xml"
     place.unlink(missing_ok=True)
-    command = [PYTHON, "-m", "pytest", "-c", BLACKBOX / "pytest.ini", *files, "-n", str(workers), "--tb=short", "-k",
-               f"{fault}_", "--repeat", str(count), f"--junitxml={place}"]
+    command = [*PYTEST, "-n", str(workers), "--tb=short", "-k", f"{fault}_", "--repeat", str(-(-count // tests)),
+               f"--junitxml={place}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if not place.exists():
         return {"failed": 1, "examples": [done.stdout[-1000:] + done.stderr[-1000:]]}
     suite = xml.parse(place).getroot().find("testsuite")
     broken = [case for case in suite.iter("testcase") if any(part.tag in ("failure", "error") for part in case)]
-    return {"repeats": count, "tests": int(suite.get("tests")), "failed": len(broken),
-            "skipped": int(suite.get("skipped")), "examples": [told(case) for case in broken]}
+    skipped = int(suite.get("skipped"))
+    return {"repeats": int(suite.get("tests")) - skipped, "failed": len(broken), "skipped": skipped,
+            "examples": [told(case) for case in broken]}
 
 
 def told(case: xml.Element) -> str:
     return f"{case.get('name')}: " + " ".join((part.text or "")[-1000:] for part in case)
 
 
-def listed(name: str) -> list[tuple[str, int, int]]:
-    """What a script that knows faults has of them: id, goal and size of a piece."""
+def listed(name: str) -> dict[str, Way]:
+    """What a script that knows faults has of them: it says id, goal, size of a piece and lane."""
     said = subprocess.run([PYTHON, HERE / f"{name}.py", "--list"], capture_output=True, text=True, cwd=ROOT, check=True)
     lines = [line.split() for line in said.stdout.splitlines()]
-    return [(fault, int(goal), int(piece)) for fault, goal, piece in lines]
+    return {fault: Way(f"{name}.py", int(goal), int(piece), partial(by_faults, name, fault), lane == "beside")
+            for fault, goal, piece, lane in lines}
 
 
-def ways(covered: dict[str, set[str]], workers: int) -> dict[str, Way]:
+def collected() -> Counter[str]:
+    """How many black-box tests have the id of a fault."""
+    command = [*PYTEST, "-o", "addopts=--import-mode=importlib", "--collect-only", "-q"]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    names = re.findall(r"::test_((?:F\d\d_)+)", said.stdout)
+    return Counter(fault for name in names for fault in name.strip("_").split("_"))
+
+
+def ways(workers: int) -> dict[str, Way]:
     """All there are, by fault or script; a fault's own script comes before the tests with its id."""
-    found = {}
-    for fault, files in sorted(covered.items()):
-        places = [BLACKBOX / file for file in sorted(files) if (BLACKBOX / file).is_file()]
-        if places:
-            found[fault] = Way("pytest", 1_000, 10, partial(by_pytest, fault, places, workers))
+    found = {fault: Way("pytest", 1_000, 20, partial(by_pytest, fault, tests, workers))
+             for fault, tests in sorted(collected().items())}
     for name in ("faults", "ledger"):
-        for fault, goal, piece in listed(name):
-            found[fault] = Way(f"{name}.py", goal, piece, partial(by_faults, name, fault), beside=name == "faults")
+        found |= listed(name)
     for name, flag, goal, piece in SCRIPTS:
         found[name] = Way(f"{name}.py", goal, piece, partial(by_script, name, flag))
     return found

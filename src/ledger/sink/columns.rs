@@ -91,6 +91,8 @@ pub(in crate::ledger) enum Cell<'a> {
     Bool(bool),
     Text(&'a str),
     Blob(&'a [u8]),
+    /// A JSON array.
+    Counts(&'a [u64]),
 }
 
 impl Cell<'_> {
@@ -101,7 +103,7 @@ impl Cell<'_> {
 
 /// Hands out the cells of a record in the order of [`NAMES`]. Integers that do not fit 64 bits with
 /// sign are saturated, and the last cell, the flags, says so.
-pub(in crate::ledger) fn cells(record: &Record, mut put: impl FnMut(Cell<'_>)) {
+pub(in crate::ledger) fn cells<'a>(record: &'a Record, mut put: impl FnMut(Cell<'a>)) {
     let mut saturated = 0;
     walk(record, &mut |cell| {
         put(match cell {
@@ -116,8 +118,8 @@ pub(in crate::ledger) fn cells(record: &Record, mut put: impl FnMut(Cell<'_>)) {
     put(Cell::Int((record.flags | saturated).into()));
 }
 
-fn walk(record: &Record, put: &mut dyn FnMut(Cell<'_>)) {
-    use Cell::{Bool, Int, Null, Text};
+fn walk<'a>(record: &'a Record, put: &mut dyn FnMut(Cell<'a>)) {
+    use Cell::{Bool, Counts, Int, Null, Text};
     walk_intent(record, put);
     put(Text(record.outcome.as_str()));
     put(record.outcome.cause().map_or(Null, |cause| Text(cause.as_str())));
@@ -132,14 +134,14 @@ fn walk(record: &Record, put: &mut dyn FnMut(Cell<'_>)) {
     put(Text(record.source.as_str()));
     put(Text(&record.estimator));
     record.usage.0.iter().for_each(|count| put(Int((*count).into())));
-    put(Text(&serde_json::to_string(&record.delivered).unwrap_or_default()));
+    put(Counts(&record.delivered));
     put(Bool(record.committed));
     put(Int(record.cost));
     put(Int(record.charge));
     put(Text(&record.policy));
 }
 
-fn walk_intent(record: &Record, put: &mut dyn FnMut(Cell<'_>)) {
+fn walk_intent<'a>(record: &'a Record, put: &mut dyn FnMut(Cell<'a>)) {
     use Cell::{Blob, Bool, Int, Text};
     let (key, intent) = (&record.key, &record.intent);
     put(Blob(&key.node));
@@ -184,30 +186,53 @@ pub(in crate::ledger) fn put_json(out: &mut Vec<u8>, record: &Record) {
             Cell::Null => write!(out, "null"),
             Cell::Int(value) => write!(out, "{value}"),
             Cell::Bool(value) => write!(out, "{value}"),
-            Cell::Text(array) if *name == "delivered" => write!(out, "{array}"),
             Cell::Text(text) => serde_json::to_writer(&mut *out, text).map_err(io::Error::from),
             Cell::Blob(bytes) => write!(out, "\"{}\"", hex::encode(bytes)),
+            Cell::Counts(counts) => write!(out, "{}", array(counts)),
         };
     });
     out.push(b'}');
 }
 
-/// Binds a record to a statement with one parameter per column.
-pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> Result<()> {
-    let (mut at, mut bound) = (0_usize, Ok(()));
-    cells(record, |cell| {
-        at += 1;
-        if bound.is_ok() {
-            bound = match cell {
-                Cell::Null => statement.raw_bind_parameter(at, rusqlite::types::Null),
-                Cell::Int(value) => statement.raw_bind_parameter(at, value as i64),
-                Cell::Bool(value) => statement.raw_bind_parameter(at, value),
-                Cell::Text(text) => statement.raw_bind_parameter(at, text),
-                Cell::Blob(bytes) => statement.raw_bind_parameter(at, bytes),
-            };
-        }
-    });
-    bound
+/// Counts as a JSON array.
+pub(in crate::ledger) fn array(counts: &[u64]) -> String {
+    let digits: Vec<String> = counts.iter().map(u64::to_string).collect();
+    format!("[{}]", digits.join(","))
+}
+
+/// Binds records to a statement with a parameter per column of each. `bound` is what its parameters hold
+/// from the records before, and most of that stays: to bind costs more than to compare.
+pub(super) fn bind<'a>(
+    statement: &mut Statement<'_>,
+    records: &'a [Record],
+    bound: &mut Vec<Cell<'a>>,
+) -> Result<()> {
+    let (mut at, mut done) = (0, Ok(()));
+    for record in records {
+        cells(record, |cell| {
+            at += 1;
+            match bound.get_mut(at - 1) {
+                Some(before) if *before == cell => return,
+                Some(before) => *before = cell,
+                None => bound.push(cell),
+            }
+            if done.is_ok() {
+                done = bind_one(statement, at, cell);
+            }
+        });
+    }
+    done
+}
+
+fn bind_one(statement: &mut Statement<'_>, at: usize, cell: Cell<'_>) -> Result<()> {
+    match cell {
+        Cell::Null => statement.raw_bind_parameter(at, rusqlite::types::Null),
+        Cell::Int(value) => statement.raw_bind_parameter(at, value as i64),
+        Cell::Bool(value) => statement.raw_bind_parameter(at, value),
+        Cell::Text(text) => statement.raw_bind_parameter(at, text),
+        Cell::Blob(bytes) => statement.raw_bind_parameter(at, bytes),
+        Cell::Counts(counts) => statement.raw_bind_parameter(at, array(counts)),
+    }
 }
 
 fn label<T: PartialEq>(table: &[(T, &'static str)], value: &T) -> &'static str {

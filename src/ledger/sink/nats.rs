@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 
 /// Longest wait for a connection, for an answer, and for a whole batch.
 const CONNECT: Duration = Duration::from_secs(5);
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
 const BATCH: Duration = Duration::from_secs(30);
 
 /// Where price versions go, behind the stream's name.
@@ -48,14 +48,15 @@ impl Nats {
         let runtime = runtime()?;
         let opened = async {
             let (client, lost) = connect(urls).await?;
-            let context = jetstream::new(client);
+            let mut context = jetstream::new(client);
+            // What is asked of the stream waits no longer either: its handle takes this over.
+            context.set_timeout(ANSWER);
             let stream = stream(&context, name).await?;
             Ok::<_, SinkError>((context, stream, lost))
         };
         let limited = async { tokio::time::timeout(BATCH, opened).await };
-        let (mut context, stream, lost) =
+        let (context, stream, lost) =
             runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
-        context.set_timeout(ANSWER);
         Ok(Self { runtime, context, stream, name: name.to_owned(), lost })
     }
 

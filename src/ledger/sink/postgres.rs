@@ -154,7 +154,12 @@ impl Sink for Postgres {
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
         let Self { runtime, client, months } = self;
         let limited = async { tokio::time::timeout(BATCH, deliver(client, months, batch)).await };
-        runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))?.map_err(poisoned)
+        let done = runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH)).flatten();
+        if done.is_err() {
+            // A row whose partition was dropped meanwhile is refused like a poisonous one.
+            months.clear();
+        }
+        done.map_err(poisoned)
     }
 }
 
@@ -221,9 +226,13 @@ async fn rows(transaction: &Transaction<'_>, rows: &[Record]) -> Result<Receipt,
     copy.as_mut().finish().await?;
     let same = quoted(|name| format!("a.\"{name}\" IS NOT DISTINCT FROM f.\"{name}\""));
     let same = same.replace(',', " AND ");
-    // The first of equal keys within the batch; the rest are duplicates of it or conflicts.
+    // Rows of one key may differ in their end, and so in month: the primary key alone does not tell. The
+    // first of a key stays; the rest are duplicates of it or conflicts.
     let insert = format!(
-        "INSERT INTO weir.attempt ({names}) SELECT {names} FROM fresh ORDER BY ordinal
+        "INSERT INTO weir.attempt ({names}) SELECT {names} FROM
+         (SELECT DISTINCT ON (node, epoch, seq) * FROM fresh ORDER BY node, epoch, seq, ordinal) f
+         WHERE NOT EXISTS (SELECT FROM weir.attempt a
+         WHERE a.node = f.node AND a.epoch = f.epoch AND a.seq = f.seq)
          ON CONFLICT DO NOTHING"
     );
     let moved = transaction.execute(insert.as_str(), &[]).await?;
@@ -261,6 +270,7 @@ fn text(rows: &[Record]) -> Bytes {
                     escape(&mut out, text);
                     Ok(())
                 }
+                Cell::Counts(counts) => write!(out, "{}", columns::array(counts)),
             };
         });
         out.push('\n');

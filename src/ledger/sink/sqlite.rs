@@ -23,12 +23,16 @@ const LOG_PAGES: u32 = 4_096;
 /// KiB of pages kept in memory, so that a batch is written once, at its commit.
 const CACHE_KIB: i32 = 8 << 10;
 
+/// Rows of one statement: to begin and end one costs as much as some rows.
+const TOGETHER: usize = 16;
+
 /// Each brings the database from the version of its index to the next; append only.
 const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 pub(in crate::ledger) struct Sqlite {
     connection: Connection,
-    insert: String,
+    /// Of [`TOGETHER`] rows, and of one.
+    inserts: [String; 2],
     select: String,
 }
 
@@ -43,13 +47,17 @@ impl Sqlite {
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         migrate(&mut connection)?;
         settle_log(&connection)?;
-        let marks = vec!["?"; NAMES.len()].join(",");
         let names = NAMES.join(",");
+        let marks = format!("({})", vec!["?"; NAMES.len()].join(","));
+        let insert = |rows| {
+            let marks = vec![&marks[..]; rows].join(",");
+            // An error rolls back the transaction. To roll back just the statement, which is what OR ABORT
+            // does, SQLite would first copy each page that it changes.
+            format!("INSERT OR FAIL INTO attempt ({names}) VALUES {marks} ON CONFLICT DO NOTHING")
+        };
         Ok(Self {
             connection,
-            insert: format!(
-                "INSERT INTO attempt ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
-            ),
+            inserts: [TOGETHER, 1].map(insert),
             select: format!(
                 "SELECT {names} FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3"
             ),
@@ -100,7 +108,11 @@ impl Sink for Sqlite {
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let receipt = insert(&transaction, batch.rows, &self.insert, &self.select)?;
+        let [many, one] = &self.inserts;
+        let full = batch.rows.chunks_exact(TOGETHER);
+        let rest = full.remainder().chunks(1);
+        let mut receipt = insert(&transaction, full, many, &self.select)?;
+        receipt += insert(&transaction, rest, one, &self.select)?;
         for price in batch.prices {
             transaction
                 .prepare_cached(
@@ -122,28 +134,38 @@ impl Sink for Sqlite {
     }
 }
 
-fn insert(
+/// Inserts rows, as many with each statement as it takes.
+fn insert<'a>(
     transaction: &Transaction<'_>,
-    rows: &[Record],
+    rows: impl Iterator<Item = &'a [Record]>,
     insert: &str,
     select: &str,
 ) -> Result<Receipt, SinkError> {
     let mut receipt = Receipt::default();
     let mut statement = transaction.prepare_cached(insert)?;
-    for record in rows {
-        columns::bind(&mut statement, record)?;
-        if statement.raw_execute()? == 1 {
-            receipt.inserted += 1;
-            continue;
-        }
-        let key = params![&record.key.node[..], record.key.epoch as i64, record.key.seq as i64];
-        let stored = transaction.prepare_cached(select)?.query_row(key, stored_row)?;
-        match same(&stored, record) {
-            true => receipt.duplicates += 1,
-            false => receipt.conflicts += 1,
+    let mut bound = Vec::new();
+    for rows in rows {
+        columns::bind(&mut statement, rows, &mut bound)?;
+        let (count, inserted) = (rows.len() as u64, statement.raw_execute()? as u64);
+        receipt.inserted += inserted;
+        if inserted < count {
+            let conflicts = others(transaction, rows, select)?;
+            receipt.conflicts += conflicts;
+            receipt.duplicates += (count - inserted).saturating_sub(conflicts);
         }
     }
     Ok(receipt)
+}
+
+/// How many of these the database has with other content.
+fn others(transaction: &Transaction<'_>, rows: &[Record], select: &str) -> Result<u64, SinkError> {
+    let mut statement = transaction.prepare_cached(select)?;
+    let mut count = 0;
+    for record in rows {
+        let key = params![&record.key.node[..], record.key.epoch as i64, record.key.seq as i64];
+        count += u64::from(!same(&statement.query_row(key, stored_row)?, record));
+    }
+    Ok(count)
 }
 
 /// Reads a row whose columns are [`NAMES`].
@@ -279,6 +301,25 @@ mod tests {
             sqlite.connection.query_row("SELECT text FROM price", [], |row| row.get(0)).unwrap();
         assert_eq!(PriceVersion::parse(&text).unwrap(), *testing::price());
         assert_eq!(Reader::open(&path).unwrap().generation("gen-1").unwrap(), rows[..1]);
+    }
+
+    #[test]
+    fn a_long_batch_tells_fresh_rows_from_known_and_other_ones() {
+        let (_place, path, mut sqlite) = open();
+        let rows: Vec<_> = (1..=3 * TOGETHER as u64 + 5).map(testing::record).collect();
+        let known = [&rows[2..4], &rows[TOGETHER..2 * TOGETHER], &rows[rows.len() - 1..]].concat();
+        deliver(&mut sqlite, &known, 1);
+        let mut batch = rows.clone();
+        batch[3].cost += 1;
+        batch[TOGETHER].cost += 1;
+        batch.push(batch[0].clone());
+        let receipt = deliver(&mut sqlite, &batch, 2);
+        let inserted = (rows.len() - known.len()) as u64;
+        let duplicates = (known.len() - 2 + 1) as u64;
+        assert_eq!(receipt, Receipt { inserted, duplicates, conflicts: 2 });
+        let mut found = Vec::new();
+        Reader::open(&path).unwrap().each(|row| found.push(row)).unwrap();
+        assert_eq!(found, rows, "the first of a key stays");
     }
 
     proptest! {
