@@ -189,6 +189,10 @@ async def one_round(rig: Rig, seed: int, count: int) -> Tally:
     return tally
 
 
+CUT = "connection closed before message completed"
+"""What hyper says of a request whose caller left while it was sent or answered."""
+
+
 def agrees(counted: Counter, name: str, seen: int) -> bool:
     """What a caller left at once may have been dispatched and not read."""
     attempts = counted[f"attempts {name}"]
@@ -204,7 +208,7 @@ def judge(rig: Rig, before: Counter, tally: Tally) -> tuple[list[str], int]:
     lines = {name: parser.new() for name, parser in rig.parsers.items()}
     while True:
         now = rig.counts() - before
-        by_parser = {name: len(found) for name, found in lines.items()}
+        by_parser = {name: sum(line.get("error") != CUT for line in found) for name, found in lines.items()}
         if all(agrees(now, name, count) for name, count in by_parser.items()) or time.monotonic() > deadline:
             break
         time.sleep(0.1)
@@ -214,7 +218,12 @@ def judge(rig: Rig, before: Counter, tally: Tally) -> tuple[list[str], int]:
         if not agrees(now, name, count):
             told = [now[f"{what} {name}"] for what in ("attempts", "left")]
             wrong.append(f"{name} saw {count} requests, Weir counted {told[0]}, of which {told[1]} were left")
+        cut = len(lines[name]) - count
+        if cut > now[f"left {name}"]:
+            wrong.append(f"{name} saw {cut} requests cut, {now[f'left {name}']} were left")
         for line in lines[name]:
+            if line.get("error") == CUT:
+                continue
             found = ID.search(line.get("body", ""))
             if not found or found[1]:
                 wrong.append(f"{name} saw what nobody asked: {line}")
