@@ -38,15 +38,70 @@ struct Case {
     others: usize,
     body: &'static str,
     governed: bool,
+    /// Rules of patterns that are looked at, of which [`MATCHING`] match.
+    rules: usize,
+    /// Rules with an expression, one of which matches.
+    expressions: usize,
 }
 
-const CASES: [Case; 5] = [
-    Case { name: "6-of-6", pool: 6, others: 0, body: PLAIN, governed: false },
-    Case { name: "6-of-10000", pool: 6, others: 999, body: PLAIN, governed: false },
-    Case { name: "20-of-20", pool: 20, others: 0, body: PLAIN, governed: false },
-    Case { name: "20-of-20-governed", pool: 20, others: 0, body: PLAIN, governed: true },
-    Case { name: "20-of-20-wishes", pool: 20, others: 0, body: WISHES, governed: true },
+const SMALL: Case = Case {
+    name: "6-of-6",
+    pool: 6,
+    others: 0,
+    body: PLAIN,
+    governed: false,
+    rules: 0,
+    expressions: 0,
+};
+const TWENTY: Case = Case { name: "20-of-20", pool: 20, ..SMALL };
+const CASES: [Case; 8] = [
+    SMALL,
+    Case { name: "6-of-10000", others: 999, ..SMALL },
+    TWENTY,
+    Case { name: "20-of-20-governed", governed: true, ..TWENTY },
+    Case { name: "20-of-20-wishes", body: WISHES, governed: true, ..TWENTY },
+    Case { name: "20-of-20-10-rules", rules: 10, ..TWENTY },
+    Case { name: "20-of-20-100-rules", rules: 100, ..TWENTY },
+    Case { name: "20-of-20-10-rules-2-cel", rules: 10, expressions: 2, ..TWENTY },
 ];
+
+/// Rules of a case that match: one narrows, one prefers, one gives a default.
+const MATCHING: &str = r#"
+[[rule]]
+name = "narrow"
+when = { key = "bench", model = "author/*" }
+constrain = { ignore = ["p4"], max_price = { prompt = "5" } }
+
+[[rule]]
+name = "prefer"
+when = { workspace = "team", stream = false }
+prefer = ["p3", "p1"]
+
+[[rule]]
+name = "default"
+defaults = { preferred_max_latency = 9 }
+"#;
+
+/// As many rules as the case has.
+fn rules(case: &Case) -> String {
+    let mut text = if case.rules > 0 { MATCHING.to_owned() } else { String::new() };
+    for nth in text.matches("[[rule]]").count()..case.rules {
+        let _ = writeln!(
+            text,
+            "[[rule]]\nname = \"other-{nth}\"\nwhen = {{ key = [\"team-{nth}-*\", \"ci\"], \
+             header = {{ x-team = \"blue*\" }} }}\nreject = {{ status = 403, message = \"No.\" }}"
+        );
+    }
+    for nth in 0..case.expressions {
+        let least = if nth == 0 { 1_000 } else { 1 };
+        let _ = writeln!(
+            text,
+            "[[rule]]\nname = \"cel-{nth}\"\nwhen = {{ cel = \"max_tokens >= {least} && !tools\" }}\n\
+             constrain = {{ ignore = [\"p5\"] }}"
+        );
+    }
+    text
+}
 
 const PROVIDERS: usize = 40;
 
@@ -84,12 +139,14 @@ fn write(case: &Case, directory: &Path) {
         governed("quantizations = [\"fp8\", \"bf16\"]\n"),
         governed("ignore = [\"p9\"]\n")
     );
-    let settings = format!("[policy]\n{}", governed(policy));
+    let settings = format!("rules = \"rules\"\n[policy]\n{}", governed(policy));
+    fs::create_dir(directory.join("rules")).unwrap();
     for (name, text) in [
         ("weir.toml", settings),
         ("providers.toml", providers),
         ("models.toml", models),
         ("keys.toml", keys),
+        ("rules/10.toml", rules(case)),
     ] {
         fs::write(directory.join(name), text).unwrap();
     }

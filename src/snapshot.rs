@@ -7,6 +7,7 @@ use crate::api::endpoints::{self, Known};
 use crate::api::{self, listing::Listing};
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Router};
 use crate::config::Settings;
+use crate::edge::clock::wall_us;
 use crate::endpoint::{self, Registry, Stickiness, fingerprint};
 use crate::metrics::{EndpointMetrics, EndpointState, Metrics};
 use crate::rules::Rules;
@@ -86,8 +87,8 @@ pub struct Snapshot {
     /// Models and routers by slug and by alias.
     names: HashMap<Arc<str>, Named, RandomState>,
     presets: Vec<Preset>,
-    /// `GET models`.
-    pub listing: Listing,
+    /// `GET models`, as prices are now.
+    listing: Mutex<Arc<Listing>>,
     /// `GET providers`, rendered once.
     pub providers: Bytes,
     /// `GET endpoints/zdr`, for askers without a key and with one.
@@ -97,9 +98,11 @@ pub struct Snapshot {
 impl Pool {
     /// Every endpoint with what is known of it now.
     pub fn known(&self, now_ms: u64) -> impl Iterator<Item = Known<'_>> {
+        let now_us = wall_us();
         self.targets.iter().map(move |target| Known {
             model: &self.model,
             endpoint: &target.endpoint,
+            price: target.endpoint.price.at(now_us),
             facts: target.facts(now_ms),
             report: target.live.report(now_ms),
         })
@@ -161,7 +164,7 @@ impl Snapshot {
             }
         }
         let presets = catalog.presets.clone();
-        let listing = Listing::new(catalog.models());
+        let listing = Mutex::new(Arc::new(Listing::new(catalog.models(), wall_us())));
         let providers = api::providers::render(catalog.providers());
         let zero_retention = Default::default();
         Ok(Self { settings, rules, names, presets, listing, providers, zero_retention })
@@ -200,6 +203,16 @@ impl Snapshot {
             Named::Pool(pool) if **name == *pool.model.slug => Some(pool),
             _ => None,
         })
+    }
+
+    /// `GET models` with the prices that hold at `now_us` (Unix microseconds).
+    #[must_use]
+    pub fn listing(&self, now_us: u64) -> Arc<Listing> {
+        let mut kept = self.listing.lock();
+        if let Some(renewed) = kept.renewed(now_us) {
+            *kept = Arc::new(renewed);
+        }
+        Arc::clone(&kept)
     }
 
     /// `GET endpoints/zdr`.

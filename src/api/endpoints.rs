@@ -3,9 +3,8 @@
 use super::models::architecture;
 use super::pricing::pricing;
 use crate::catalog::{Endpoint, Model, Parameters, Tier};
-use crate::edge::clock::wall_us;
 use crate::endpoint::Report;
-use crate::price::Rates;
+use crate::price::{PriceVersion, Rates};
 use crate::selection::{Facts, Grade, PERCENTILES};
 use crate::usage::Kind;
 use bytes::Bytes;
@@ -16,6 +15,8 @@ use serde_json::{Map, Value, json};
 pub struct Known<'a> {
     pub model: &'a Model,
     pub endpoint: &'a Endpoint,
+    /// As it holds now.
+    pub price: &'a PriceVersion,
     pub facts: Facts,
     pub report: Report,
 }
@@ -45,14 +46,14 @@ pub fn zero_retention<'a>(all: impl Iterator<Item = Known<'a>>, to_key: bool) ->
 
 /// A `PublicEndpoint`.
 fn row(known: &Known<'_>, to_key: bool) -> Value {
-    let Known { model, endpoint, report, .. } = known;
+    let Known { model, endpoint, price, report, .. } = known;
     let chooses = endpoint.parameters.has(Parameters::TOOL_CHOICE);
     let mut row = json!({
         "name": format!("{} | {}", endpoint.provider.name, model.slug),
         "model_id": &*model.slug,
         "model_name": model.name,
         "context_length": endpoint.context_length,
-        "pricing": discounted(endpoint),
+        "pricing": pricing(price),
         "provider_name": &*endpoint.provider.name,
         "tag": &*endpoint.tag,
         "quantization": endpoint.quantization.as_deref(),
@@ -65,7 +66,7 @@ fn row(known: &Known<'_>, to_key: bool) -> Value {
         "uptime_last_1d": report.uptime_1d.map(percent),
         "latency_last_30m": null,
         "throughput_last_30m": null,
-        "supports_implicit_caching": caches_by_itself(endpoint.price.at(wall_us()).base()),
+        "supports_implicit_caching": caches_by_itself(price.base()),
         "supports_tool_choice":
             { "auto": chooses, "function": chooses, "none": chooses, "required": chooses },
         "native_tools": {},
@@ -79,12 +80,6 @@ fn row(known: &Known<'_>, to_key: bool) -> Value {
         fields.extend(speed(known));
     }
     row
-}
-
-fn discounted(endpoint: &Endpoint) -> Map<String, Value> {
-    let mut prices = pricing(endpoint);
-    prices.insert("discount".to_owned(), 0.into());
-    prices
 }
 
 /// What only askers with a key are shown.

@@ -2,7 +2,7 @@
 
 use crate::catalog::{
     About, BaseUrl, Credential, DataPolicy, Disconnect, Endpoint, HttpVersions, Modalities, Model,
-    Parameters, Probe, Provider, Timeouts,
+    Parameters, Probe, Provider, Scores, Timeouts,
 };
 use crate::dialect::Dialect;
 use crate::ledger::record::{Intent, Record, RecordKey, Source};
@@ -89,6 +89,7 @@ pub(super) fn model(slug: &str, endpoints: Vec<Arc<Endpoint>>) -> Model {
         knowledge_cutoff: None,
         hugging_face_id: None,
         categories: Vec::new(),
+        scores: Scores::default(),
         aliases: Vec::new(),
         endpoints,
     }

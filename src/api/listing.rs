@@ -1,5 +1,6 @@
-//! Lists of models: rows are made once for each snapshot, queries only choose among them.
+//! Lists of models: rows are made once for as long as prices stay, queries only choose among them.
 
+use super::feed;
 use super::models::Offer;
 use super::query::{Query, Shown};
 use crate::catalog::{Endpoint, Model};
@@ -18,6 +19,8 @@ pub struct Listing {
     rows: HashMap<Arc<str>, Box<str>>,
     /// Bodies without a query: of OpenRouter's face, then of the faithful one.
     whole: [Bytes; 2],
+    /// Unix microseconds of the next change of a price; `u64::MAX` if none is known.
+    until_us: u64,
 }
 
 /// Who asks, and for what.
@@ -31,20 +34,24 @@ pub struct View<'a> {
     pub allowed: Option<&'a Allowed<'a>>,
     /// What traffic has shown of the model of a slug.
     pub shown: &'a dyn Fn(&str) -> Shown,
-    /// Unix seconds.
-    pub now: u64,
+    /// Unix microseconds.
+    pub now_us: u64,
 }
 
 /// The endpoints of a model that an asker may use; none if not the model.
 pub type Allowed<'a> = dyn Fn(&Arc<Model>) -> Vec<Arc<Endpoint>> + 'a;
 
 impl Listing {
-    /// The list of these models, in their order. Those without an endpoint that serves are left out.
+    /// The list of these models at `now_us` (Unix microseconds), in their order. Those without an endpoint
+    /// that serves are left out.
     #[must_use]
-    pub fn new<'a>(models: impl Iterator<Item = &'a Arc<Model>>) -> Self {
-        let mut listing = Self::default();
+    pub fn new<'a>(models: impl Iterator<Item = &'a Arc<Model>>, now_us: u64) -> Self {
+        let mut listing = Self { until_us: u64::MAX, ..Self::default() };
         for model in models {
-            if let Some(offer) = Offer::whole(model) {
+            if let Some(offer) = Offer::whole(model, now_us) {
+                let changes =
+                    offer.endpoints.iter().filter_map(|it| it.price.changes_after(now_us));
+                listing.until_us = changes.fold(listing.until_us, u64::min);
                 let row = offer.row().to_string().into_boxed_str();
                 listing.rows.insert(Arc::clone(&model.slug), row);
                 listing.models.push(Arc::clone(model));
@@ -52,11 +59,17 @@ impl Listing {
         }
         let whole = |face| {
             let (query, shown) = (default_query(face), |_: &str| Shown::default());
-            let (path, text, allowed, now) = ("", "", None, 0);
-            listing.find(&View { path, text, query: &query, allowed, shown: &shown, now })
+            let (path, text, allowed) = ("", "", None);
+            listing.find(&View { path, text, query: &query, allowed, shown: &shown, now_us })
         };
         listing.whole = [whole(Face::OpenRouter), whole(Face::Faithful)];
         listing
+    }
+
+    /// The same list with the prices of another moment, if they are not those of this one.
+    #[must_use]
+    pub fn renewed(&self, now_us: u64) -> Option<Self> {
+        (now_us >= self.until_us).then(|| Self::new(self.models.iter(), now_us))
     }
 
     /// The body for a request without a query.
@@ -69,13 +82,16 @@ impl Listing {
         }
     }
 
-    /// The body for a query.
+    /// The body for a query: JSON, or what is of [`super::FEED`].
     #[must_use]
     pub fn find(&self, view: &View<'_>) -> Bytes {
         let allowed = self.allowed(view);
-        let chosen =
-            view.query.choose(offers(&self.models, allowed.as_deref()), view.shown, view.now);
+        let chosen = view.choose(&self.models, allowed.as_deref());
         let limit = view.query.limit.unwrap_or(usize::MAX);
+        if view.query.is_feed() {
+            let from = chosen.get(view.query.offset..).unwrap_or_default();
+            return feed::render(from.get(..limit).unwrap_or(from));
+        }
         let mut body = String::from("{\"object\":\"list\",\"data\":[");
         for (place, offer) in chosen.iter().skip(view.query.offset).take(limit).enumerate() {
             body.push_str(if place > 0 { "," } else { "" });
@@ -98,8 +114,7 @@ impl Listing {
     #[must_use]
     pub fn count(&self, view: &View<'_>) -> Bytes {
         let allowed = self.allowed(view);
-        let chosen =
-            view.query.choose(offers(&self.models, allowed.as_deref()), view.shown, view.now);
+        let chosen = view.choose(&self.models, allowed.as_deref());
         json!({ "data": { "count": chosen.len() } }).to_string().into()
     }
 
@@ -121,15 +136,20 @@ pub fn default_query(face: Face) -> Query {
     Query::of((face == Face::OpenRouter).then_some("text"))
 }
 
-/// Each model with the endpoints that are allowed at its place, or with all.
-fn offers<'a>(
-    models: &'a [Arc<Model>],
-    allowed: Option<&'a [Vec<Arc<Endpoint>>]>,
-) -> impl Iterator<Item = Offer<'a>> {
-    models.iter().enumerate().filter_map(move |(place, model)| match allowed {
-        None => Offer::whole(model),
-        Some(allowed) => Offer::of(model, allowed.get(place)?.iter().collect()),
-    })
+impl View<'_> {
+    /// The models asked for, each with the endpoints that are `allowed` at its place, or with all.
+    fn choose<'m>(
+        &self,
+        models: &'m [Arc<Model>],
+        allowed: Option<&'m [Vec<Arc<Endpoint>>]>,
+    ) -> Vec<Offer<'m>> {
+        let offer = |(place, model): (usize, &'m Arc<Model>)| match allowed {
+            None => Offer::whole(model, self.now_us),
+            Some(allowed) => Offer::of(model, allowed.get(place)?.iter().collect(), self.now_us),
+        };
+        let offers = models.iter().enumerate().filter_map(offer);
+        self.query.choose(offers, self.shown, self.now_us / 1_000_000)
+    }
 }
 
 /// The same query from another place on.

@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod endpoints;
+mod feed;
 #[cfg(test)]
 mod fixture;
 pub mod generation;
@@ -10,3 +11,5 @@ mod models;
 mod pricing;
 pub mod providers;
 pub mod query;
+
+pub use feed::KIND as FEED;

@@ -1,7 +1,8 @@
 //! `GET models` for both faces: OpenAI's shape with OpenRouter's fields (contract section 1.4).
 
 use super::pricing::{pricing, token_price};
-use crate::catalog::{Endpoint, Model, Parameters};
+use crate::catalog::{Benchmark, Endpoint, Model, Parameters, Scores};
+use crate::price::PriceVersion;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,18 +14,26 @@ pub(super) struct Offer<'a> {
     pub endpoints: Vec<&'a Arc<Endpoint>>,
     /// The one with the cheapest tokens: its prices and limits are shown as the model's.
     pub cheapest: &'a Arc<Endpoint>,
+    /// That one's, as they hold now.
+    pub price: &'a PriceVersion,
 }
 
 impl<'a> Offer<'a> {
-    /// `None` if no endpoint is left.
-    pub(super) fn of(model: &'a Model, endpoints: Vec<&'a Arc<Endpoint>>) -> Option<Self> {
-        let cheapest = *endpoints.iter().min_by_key(|endpoint| token_price(endpoint))?;
-        Some(Self { model, endpoints, cheapest })
+    /// `None` if no endpoint is left. `now_us` is in Unix microseconds.
+    pub(super) fn of(
+        model: &'a Model,
+        endpoints: Vec<&'a Arc<Endpoint>>,
+        now_us: u64,
+    ) -> Option<Self> {
+        let price = |endpoint: &'a Arc<Endpoint>| &**endpoint.price.at(now_us);
+        let cheapest = *endpoints.iter().min_by_key(|endpoint| token_price(price(endpoint)))?;
+        Some(Self { model, endpoints, cheapest, price: price(cheapest) })
     }
 
     /// With every endpoint whose provider is not dormant.
-    pub(super) fn whole(model: &'a Model) -> Option<Self> {
-        Self::of(model, model.endpoints.iter().filter(|endpoint| serves(endpoint)).collect())
+    pub(super) fn whole(model: &'a Model, now_us: u64) -> Option<Self> {
+        let serving = model.endpoints.iter().filter(|endpoint| serves(endpoint));
+        Self::of(model, serving.collect(), now_us)
     }
 
     /// What any of the endpoints honours.
@@ -47,7 +56,7 @@ impl<'a> Offer<'a> {
             "description": model.description,
             "context_length": model.context_length,
             "architecture": architecture(model),
-            "pricing": pricing(cheapest),
+            "pricing": pricing(self.price),
             "top_provider": {
                 "context_length": cheapest.context_length,
                 "max_completion_tokens": cheapest.max_completion_tokens,
@@ -61,6 +70,9 @@ impl<'a> Offer<'a> {
             "expiration_date": null,
             "links": { "details": format!("/api/v1/models/{}/endpoints", model.slug) },
         });
+        if let (Some(scores), Some(fields)) = (benchmarks(&model.scores), row.as_object_mut()) {
+            fields.insert("benchmarks".to_owned(), scores);
+        }
         let reasons = self.endpoints.iter().any(|it| it.parameters.has(Parameters::REASONING));
         if let Some(fields) = row.as_object_mut().filter(|_| reasons) {
             // Which efforts a model takes is not known: null says that any may be asked for.
@@ -69,6 +81,22 @@ impl<'a> Offer<'a> {
         }
         row
     }
+}
+
+/// The `benchmarks` object of a model that has an index. Of Design Arena the contract wants more than a score.
+fn benchmarks(scores: &Scores) -> Option<Value> {
+    let [intelligence, coding, agentic] =
+        [Benchmark::Intelligence, Benchmark::Coding, Benchmark::Agentic].map(|it| scores.get(it));
+    intelligence.or(coding).or(agentic)?;
+    let shown = |score: Option<u64>| score.map(|thousandths| thousandths as f64 / 1_000.0);
+    Some(json!({
+        "artificial_analysis": {
+            "intelligence_index": shown(intelligence),
+            "coding_index": shown(coding),
+            "agentic_index": shown(agentic),
+        },
+        "design_arena": [],
+    }))
 }
 
 /// The `architecture` object of a model.
@@ -96,7 +124,7 @@ mod tests {
     use crate::usage::Kind;
 
     fn rows(models: &[Model]) -> Vec<Value> {
-        models.iter().filter_map(Offer::whole).map(|offer| offer.row()).collect()
+        models.iter().filter_map(|model| Offer::whole(model, 0)).map(|offer| offer.row()).collect()
     }
 
     #[test]
@@ -126,9 +154,22 @@ mod tests {
         }
         assert_eq!(row["architecture"]["modality"], "text+image->text");
         let twice = json!({ "prompt": "0.0000009", "completion": "0.0000009", "request": "0",
-            "image": "0", "web_search": "0", "internal_reasoning": "0" });
+            "image": "0", "web_search": "0", "internal_reasoning": "0", "discount": 0 });
         assert_eq!(row["pricing"], twice);
         assert_eq!(row["top_provider"]["context_length"], 65_536);
+    }
+
+    #[test]
+    fn benchmarks_are_shown_where_they_are_known() {
+        let plain = || model("a/m", vec![endpoint("south", [(Kind::Input, 1)], true)]);
+        let mut scored = plain();
+        scored.scores = Scores([None, Some(41_500), None, None]);
+        let rows = rows(&[plain(), scored]);
+        assert!(rows[0].get("benchmarks").is_none());
+        let shown = &rows[1]["benchmarks"];
+        let indices =
+            json!({ "intelligence_index": null, "coding_index": 41.5, "agentic_index": null });
+        assert_eq!(*shown, json!({ "artificial_analysis": indices, "design_arena": [] }));
     }
 
     #[test]
@@ -144,7 +185,7 @@ mod tests {
         let rows = rows(&[model("acme/small", vec![endpoint("south", prices, true)])]);
         let expected = json!({ "prompt": "0.0000004", "completion": "0.00000175", "request": "0",
             "image": "0", "web_search": "0.004", "internal_reasoning": "0",
-            "input_cache_read": "0.0000002" });
+            "input_cache_read": "0.0000002", "discount": 0 });
         assert_eq!(rows[0]["pricing"], expected);
     }
 

@@ -2,8 +2,7 @@
 
 use super::models::Offer;
 use super::pricing::token_price;
-use crate::catalog::Endpoint;
-use crate::edge::clock::wall_us;
+use crate::catalog::{Benchmark, Endpoint};
 use crate::price::parse_ceiling;
 use crate::selection::names;
 use crate::usage::Kind;
@@ -54,17 +53,18 @@ pub struct Query {
     completion: RangeInclusive<u64>,
     age_days: RangeInclusive<u64>,
     tool_success: Option<RangeInclusive<u64>>,
-    /// Asks for a benchmark's index, which no model here has.
-    benchmarked: bool,
+    /// Thousandths, by the place among [`INDICES`].
+    indices: [Option<RangeInclusive<u64>>; INDICES.len()],
     sort: Option<Sort>,
+    /// As a feed.
+    rss: bool,
     pub(super) offset: usize,
     pub(super) limit: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
-    /// By what no one here knows: benchmarks.
-    Unknown,
+    Benchmark(Benchmark),
     Newest,
     Popular,
     Cheap,
@@ -83,10 +83,16 @@ const SORTS: [(&str, Sort); 12] = [
     ("context-high-to-low", Sort::Context),
     ("throughput-high-to-low", Sort::Throughput),
     ("latency-low-to-high", Sort::Latency),
-    ("intelligence-high-to-low", Sort::Unknown),
-    ("coding-high-to-low", Sort::Unknown),
-    ("agentic-high-to-low", Sort::Unknown),
-    ("design-arena-elo-high-to-low", Sort::Unknown),
+    ("intelligence-high-to-low", Sort::Benchmark(Benchmark::Intelligence)),
+    ("coding-high-to-low", Sort::Benchmark(Benchmark::Coding)),
+    ("agentic-high-to-low", Sort::Benchmark(Benchmark::Agentic)),
+    ("design-arena-elo-high-to-low", Sort::Benchmark(Benchmark::DesignArena)),
+];
+/// Indices by the parameters that bound them.
+const INDICES: [(&str, &str, Benchmark); 3] = [
+    ("min_intelligence_index", "max_intelligence_index", Benchmark::Intelligence),
+    ("min_coding_index", "max_coding_index", Benchmark::Coding),
+    ("min_agentic_index", "max_agentic_index", Benchmark::Agentic),
 ];
 /// Rows of a page, unless the query says so.
 const LIMIT: usize = 500;
@@ -114,8 +120,9 @@ impl Query {
             completion: ANY,
             age_days: ANY,
             tool_success: None,
-            benchmarked: false,
+            indices: [const { None }; INDICES.len()],
             sort: None,
+            rss: false,
             offset: 0,
             limit: None,
         }
@@ -163,12 +170,34 @@ impl Query {
             "max_tool_success_rate" => {
                 most(self.tool_success.get_or_insert(ANY), share("max_tool_success_rate", value)?);
             }
+            "use_rss" => self.rss = value == "true",
             "sort" => self.sort = Some(sort(value)?),
             "offset" => {
                 self.offset = usize::try_from(whole("offset", value)?).unwrap_or(usize::MAX)
             }
             "limit" => self.limit = Some(limit(value)?),
-            _ => self.benchmarked |= is_index(name),
+            _ => self.index(name, value)?,
+        }
+        Ok(())
+    }
+
+    /// Whether a feed is asked for, not JSON.
+    #[must_use]
+    pub fn is_feed(&self) -> bool {
+        self.rss
+    }
+
+    /// A bound of a benchmark's index. Any other name means nothing.
+    fn index(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
+        for ((min, max, _), range) in INDICES.iter().zip(&mut self.indices) {
+            let (name, narrow): (_, fn(&mut RangeInclusive<u64>, u64)) = match name {
+                _ if name == *min => (*min, least),
+                _ if name == *max => (*max, most),
+                _ => continue,
+            };
+            let score = thousandths(value);
+            let score = score.ok_or(Invalid { name, expected: "a number, 0 or more" })?;
+            narrow(range.get_or_insert(ANY), score);
         }
         Ok(())
     }
@@ -200,7 +229,7 @@ impl Query {
     }
 
     fn fits(&self, offer: &Offer<'_>, shown: &Shown, now: u64) -> bool {
-        let Offer { model, endpoints, cheapest } = offer;
+        let Offer { model, endpoints, price, .. } = offer;
         let (author, _) = model.slug.split_once('/').unwrap_or_default();
         let gives =
             |names: &Vec<String>| names.iter().any(|it| model.output_modalities.contains(it));
@@ -217,8 +246,7 @@ impl Query {
                 && self.region.as_ref().is_none_or(|it| provider.region.as_ref() == Some(it))
         };
         let age_days = now.saturating_sub(model.created) / 86_400;
-        let rates = cheapest.price.at(wall_us()).base();
-        let price = |kind| rates.price(kind);
+        let price = |kind| price.base().price(kind);
         self.output.as_ref().is_none_or(gives)
             && self.input.iter().all(|it| model.input_modalities.contains(it))
             && self.parameters.iter().all(honours)
@@ -235,7 +263,11 @@ impl Query {
             && self.tool_success.as_ref().is_none_or(|it| {
                 shown.tool_success.is_some_and(|share| it.contains(&u64::from(share)))
             })
-            && !self.benchmarked
+            && INDICES.iter().zip(&self.indices).all(|((.., index), range)| {
+                range.as_ref().is_none_or(|range| {
+                    model.scores.get(*index).is_some_and(|score| range.contains(&score))
+                })
+            })
     }
 }
 
@@ -245,11 +277,11 @@ impl Sort {
         let down = |value: Option<u64>| (value.is_none(), Reverse(value.unwrap_or(0)), 0);
         let up = |value: Option<u64>| (value.is_none(), Reverse(0), value.unwrap_or(0));
         match self {
-            Self::Unknown => up(Some(0)),
+            Self::Benchmark(benchmark) => down(offer.model.scores.get(benchmark)),
             Self::Newest => down(Some(offer.model.created)),
             Self::Popular => down(Some(shown.tokens)),
-            Self::Cheap => up(Some(token_price(offer.cheapest))),
-            Self::Dear => down(Some(token_price(offer.cheapest))),
+            Self::Cheap => up(Some(token_price(offer.price))),
+            Self::Dear => down(Some(token_price(offer.price))),
             Self::Context => down(Some(offer.model.context_length)),
             Self::Throughput => down(shown.throughput.map(u64::from)),
             Self::Latency => up(shown.latency.map(u64::from)),
@@ -278,10 +310,13 @@ fn dollars(name: &'static str, value: &str) -> Result<u64, Invalid> {
     parse_ceiling(value, 1_000_000).ok_or(Invalid { name, expected: "dollars per million tokens" })
 }
 
+fn thousandths(value: &str) -> Option<u64> {
+    parse_ceiling(value, 1).map(|pico| pico / 1_000_000_000)
+}
+
 /// A share from 0 to 1 in thousandths.
 fn share(name: &'static str, value: &str) -> Result<u64, Invalid> {
-    let thousandths = parse_ceiling(value, 1).map(|pico| pico / 1_000_000_000);
-    let within = thousandths.filter(|share| *share <= 1_000);
+    let within = thousandths(value).filter(|share| *share <= 1_000);
     within.ok_or(Invalid { name, expected: "a share from 0 to 1" })
 }
 
@@ -294,11 +329,6 @@ fn sort(value: &str) -> Result<Sort, Invalid> {
     let found = SORTS.iter().find(|(word, _)| *word == value).map(|(_, sort)| *sort);
     let expected = "an order such as newest, pricing-low-to-high or throughput-high-to-low";
     found.ok_or(Invalid { name: "sort", expected })
-}
-
-/// Whether a parameter bounds a benchmark's index (`min_coding_index`).
-fn is_index(name: &str) -> bool {
-    (name.starts_with("min_") || name.starts_with("max_")) && name.ends_with("_index")
 }
 
 #[cfg(test)]

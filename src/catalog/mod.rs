@@ -184,6 +184,36 @@ pub struct Endpoint {
     pub timeouts: Timeouts,
 }
 
+/// What a model can be scored by: Artificial Analysis' indices, and the best Elo of Design Arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Benchmark {
+    Intelligence,
+    Coding,
+    Agentic,
+    DesignArena,
+}
+
+impl Benchmark {
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("intelligence", Self::Intelligence),
+        ("coding", Self::Coding),
+        ("agentic", Self::Agentic),
+        ("design_arena", Self::DesignArena),
+    ];
+}
+
+/// Scores in thousandths, where the operator gives them, in the order of [`Benchmark::ALL`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scores(pub [Option<u64>; Benchmark::ALL.len()]);
+
+impl Scores {
+    /// The score by this benchmark.
+    #[must_use]
+    pub fn get(&self, benchmark: Benchmark) -> Option<u64> {
+        self.0.get(benchmark as usize).copied().flatten()
+    }
+}
+
 /// What a caller names, with all endpoints that serve it: the pool.
 #[derive(Debug)]
 pub struct Model {
@@ -206,6 +236,7 @@ pub struct Model {
     pub hugging_face_id: Option<String>,
     /// Uses by which `GET models` finds it (`programming`).
     pub categories: Vec<String>,
+    pub scores: Scores,
     /// Other names that mean this model (bare upstream names, dated slugs).
     pub aliases: Vec<String>,
     pub endpoints: Vec<Arc<Endpoint>>,

@@ -4,9 +4,9 @@ use super::choosing;
 use super::document::Section;
 use super::endpoints::{Endpoints, Of};
 use super::providers::State;
-use super::value::{self, each_of, positive};
+use super::value::{self, Score, each_of, positive};
 use crate::bounds;
-use crate::catalog::{Dormant, Modalities, Model, Preset, Router};
+use crate::catalog::{Benchmark, Dormant, Modalities, Model, Preset, Router, Scores};
 use crate::selection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,10 +26,12 @@ pub(super) const KEYS: &[&str] = &[
     "knowledge_cutoff",
     "hugging_face_id",
     "categories",
+    "benchmarks",
     "disabled",
     "aliases",
     "endpoint",
 ];
+pub(super) const BENCHMARKS: &[&str] = &["intelligence", "coding", "agentic", "design_arena"];
 /// Modalities of the contract (section 1.4).
 const MODALITIES: [&str; 10] = [
     "text",
@@ -152,6 +154,7 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
     };
     let endpoints = endpoints.read(section, &of);
     let slug = slug?;
+    let scores = section.table("benchmarks", BENCHMARKS);
     Some(Model {
         name: name.unwrap_or_else(|| slug.to_string()),
         slug,
@@ -165,6 +168,7 @@ fn model(section: &Section<'_>, endpoints: &mut Endpoints<'_>) -> Option<Model> 
         knowledge_cutoff: cutoff,
         hugging_face_id: section.checked("hugging_face_id", value::title),
         categories: section.or("categories", Vec::new()),
+        scores: Scores(Benchmark::ALL.map(|(key, _)| Some(scores.get::<Score>(key)?.0))),
         aliases: aliases.unwrap_or_default(),
         endpoints,
     })

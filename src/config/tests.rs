@@ -123,6 +123,7 @@ fn every_key_stands_in_the_shipped_files() {
             &[
                 models::ROOT,
                 models::KEYS,
+                models::BENCHMARKS,
                 endpoints::ENDPOINT,
                 prices::PRICE,
                 prices::OVERRIDE,
@@ -141,6 +142,11 @@ fn every_key_stands_in_the_shipped_files() {
             assert!(words.contains(key), "{file} does not explain {key}");
         }
     }
+}
+
+#[test]
+fn benchmarks_are_those_of_the_catalogue() {
+    assert_eq!(models::BENCHMARKS, crate::catalog::Benchmark::ALL.map(|(key, _)| key));
 }
 
 #[test]

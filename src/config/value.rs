@@ -2,6 +2,7 @@
 
 use super::document::suggest;
 use crate::bounds;
+use crate::price::parse_ceiling;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::de::DeValue;
@@ -87,6 +88,16 @@ impl Value for Amount {
     const EXPECTED: &'static str = "dollars as a decimal in quotes, such as \"0.05\"";
     fn read(value: &DeValue<'_>) -> Option<Self> {
         String::read(value).map(Self)
+    }
+}
+
+/// A score in thousandths, in quotes because TOML's numbers are floating point.
+pub(super) struct Score(pub u64);
+
+impl Value for Score {
+    const EXPECTED: &'static str = "a number in quotes, such as \"57.1\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        parse_ceiling(value.as_str()?, 1).map(|pico| Self(pico / 1_000_000_000))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::usage::{KINDS, Kind, Usage};
 use proptest::prelude::*;
 
 mod bounds;
+mod calls;
 mod content;
 mod errors;
 mod openrouter;

@@ -65,6 +65,12 @@ impl EndpointMetrics {
         self.provider.tool_replies.inc(verdict);
     }
 
+    /// Replies of this endpoint's provider of which this was made.
+    #[must_use]
+    pub fn tool_replies(&self, verdict: Verdict) -> u64 {
+        self.provider.tool_replies.get(verdict)
+    }
+
     /// Adds what an attempt consumed and what it cost.
     pub fn usage(&self, usage: &Usage, cost: Pico) {
         for (kind, _) in Kind::ALL {

@@ -28,6 +28,12 @@ impl Schedule {
         begun.map_or(&self.first, |(_, version)| version)
     }
 
+    /// When another version than at `now_us` begins to hold; `None` if none will.
+    #[must_use]
+    pub fn changes_after(&self, now_us: u64) -> Option<u64> {
+        self.later.iter().map(|(from, _)| *from).find(|from| *from > now_us)
+    }
+
     /// The prices of a request that starts at `now_us` with a prompt of so many tokens.
     #[must_use]
     pub fn rates(&self, now_us: u64, prompt_tokens: u64) -> Cow<'_, Rates> {

@@ -43,6 +43,8 @@ pub(super) struct Attempt {
     pub(super) terms: Terms,
     pub(super) estimator: Estimator,
     pub(super) body: Bytes,
+    /// The request's `tools`, kept when its body goes, where the calls of the reply are judged by them.
+    pub(super) tools: Option<Box<[u8]>>,
     pub(super) operation: Operation,
     /// Bytes of the caller's text.
     pub(super) prompt_bytes: u64,

@@ -1,31 +1,23 @@
 //! What callers read of the catalogue (contract 1.4, 1.5, 1.9). No key is needed but for `models/user`.
 
-use super::reply::Refusal;
+use super::reply::{Answer, JSON, Refusal};
 use super::request;
 use crate::access::Caller;
+use crate::api;
 use crate::api::endpoints::{self, Known};
 use crate::api::listing::{View, default_query};
 use crate::api::query::{Query, Shown};
 use crate::catalog::{Endpoint, Model};
-use crate::edge::clock::now_ms;
+use crate::edge::clock::{now_ms, wall_us};
 use crate::error::Error;
 use crate::request::route::{self, Face, Read};
 use crate::selection::{self, Candidate, Constraint, Facts, Layers, Question};
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
 use bytes::Bytes;
-use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use pingora_proxy::Session;
 use std::sync::Arc;
-
-/// A body, and how long it may be kept by whom.
-pub(super) struct Answer {
-    pub(super) body: Bytes,
-    pub(super) cache: &'static str,
-    /// Nobody else is answered with these bytes.
-    pub(super) made: bool,
-}
 
 /// What `Cache-Control` says of a body that is the same for everyone (contract 1.4).
 const PUBLIC: &str = "public, max-age=120, stale-while-revalidate=3600, stale-if-error=3600";
@@ -47,11 +39,15 @@ pub(super) fn read(
     };
     // OpenRouter's list is the same for all; OpenAI's is of what a key may use.
     let user = asker.as_deref().filter(|_| read == Read::UserModels || face == Face::Faithful);
-    let lists = |query| {
+    let mut kind = JSON;
+    let mut lists = |query| {
         let query = Query::read(query, uri.query().unwrap_or_default());
         let query = query.map_err(|invalid| {
             Refusal::kept(Error::caller(400, invalid.to_string()).param(invalid.name))
         })?;
+        if query.is_feed() && read != Read::Count {
+            kind = api::FEED;
+        }
         Ok(find(&snapshot, uri, user, &query, read))
     };
     let of_a_model = || {
@@ -63,10 +59,12 @@ pub(super) fn read(
     let to_key = asker.is_some();
     let lists_all = uri.query().is_none() && user.is_none();
     let body = match read {
-        Read::Models if lists_all => snapshot.listing.whole(face),
+        Read::Models if lists_all => snapshot.listing(wall_us()).whole(face),
         Read::Models | Read::UserModels | Read::Count => lists(default_query(face))?,
         Read::EmbeddingModels => lists(Query::of(Some("embeddings")))?,
-        Read::Model => snapshot.listing.model(&of_a_model()?.model.slug).unwrap_or_default(),
+        Read::Model => {
+            snapshot.listing(wall_us()).model(&of_a_model()?.model.slug).unwrap_or_default()
+        }
         Read::Endpoints => {
             let pool = of_a_model()?;
             let known: Vec<Known<'_>> = pool.known(now_ms()).collect();
@@ -78,8 +76,8 @@ pub(super) fn read(
     let of_traffic = matches!(read, Read::Endpoints | Read::ZdrEndpoints);
     let is_own = user.is_some() || of_traffic && to_key;
     let lists = matches!(read, Read::Models | Read::UserModels | Read::EmbeddingModels);
-    let cache = if is_own { OWN } else { PUBLIC };
-    Ok(Answer { body, cache, made: lists && !(lists_all && read == Read::Models) })
+    let cache = Some(if is_own { OWN } else { PUBLIC });
+    Ok(Answer { body, kind, cache, made: lists && !(lists_all && read == Read::Models) })
 }
 
 /// Who asks, if a good key was sent along; a wrong one sees what no key sees.
@@ -110,11 +108,11 @@ fn find(
         query,
         allowed: user.is_some().then_some(&allowed),
         shown: &shown,
-        now: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),
+        now_us: wall_us(),
     };
     match read {
-        Read::Count => snapshot.listing.count(&view),
-        _ => snapshot.listing.find(&view),
+        Read::Count => snapshot.listing(view.now_us).count(&view),
+        _ => snapshot.listing(view.now_us).find(&view),
     }
 }
 

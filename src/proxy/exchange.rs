@@ -98,8 +98,7 @@ impl Exchange {
     pub(super) fn end_attempt(&mut self) {
         if let Some(mut attempt) = self.attempt.take() {
             let ended = attempt.settle();
-            let tools = self.envelope.judged_by().and_then(|range| self.body.get(range));
-            if let (Some(tools), Some(calls)) = (tools, attempt.take_calls()) {
+            if let (Some(tools), Some(calls)) = (attempt.tools.take(), attempt.take_calls()) {
                 self.state.judge.take(&ended.target, tools, calls);
             }
             self.charged = self.charged.saturating_add(ended.charge);

@@ -1,7 +1,6 @@
 //! Contract routes that Weir answers from its own knowledge.
 
-use super::catalog::Answer;
-use super::reply::{self, Refusal};
+use super::reply::{self, Answer, Refusal};
 use super::{catalog, request};
 use crate::api;
 use crate::edge::clock::wall_us;
@@ -26,20 +25,15 @@ pub(super) async fn answer(
     session: &mut Session,
     (face, target): (Face, Target),
 ) -> Result<(), Refusal> {
-    let said = match target {
-        Target::Preflight => reply::preflight(session).await,
-        Target::Catalog(read) => {
-            let Answer { body, cache, made } = catalog::read(state, session, face, read)?;
-            reply::json(session, body, Some(cache), made, &state.lingering).await
-        }
-        Target::Activity => {
-            let found = activity(state, session).await?;
-            reply::json(session, found, None, false, &state.lingering).await
-        }
-        _ => {
-            let found = generation(state, session).await?;
-            reply::json(session, found, None, false, &state.lingering).await
-        }
+    let answer = match target {
+        Target::Preflight => None,
+        Target::Catalog(read) => Some(catalog::read(state, session, face, read)?),
+        Target::Activity => Some(Answer::json(activity(state, session).await?)),
+        _ => Some(Answer::json(generation(state, session).await?)),
+    };
+    let said = match answer {
+        None => reply::preflight(session).await,
+        Some(answer) => reply::give(session, answer, &state.lingering).await,
     };
     said.map_err(|_| Refusal::closing(Error::weir(500, "The answer could not be written")))
 }

@@ -104,7 +104,7 @@ async fn answer(
     allow: Option<&'static str>,
 ) -> Result<()> {
     let body = face::error_body(error, id);
-    let mut head = json_head(error.status, body.len())?;
+    let mut head = head_of(error.status, JSON, body.len())?;
     if let Some(seconds) = error.retry_after {
         head.insert_header(header::RETRY_AFTER, seconds)?;
     }
@@ -117,20 +117,31 @@ async fn answer(
     write(session, head, body).await
 }
 
-/// A 200 with a JSON body, and with what `Cache-Control` says of it. One that is `made` for this caller
-/// alone is held as long as the caller reads, so that it waits only from one of the few places.
+/// A good answer of Weir's own.
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    pub(super) kind: &'static str,
+    /// What `Cache-Control` says of it.
+    pub(super) cache: Option<&'static str>,
+    /// Nobody else is answered with these bytes: they are held as long as the caller reads.
+    pub(super) made: bool,
+}
+
+impl Answer {
+    /// A small one, of which nothing is said to caches.
+    pub(super) fn json(body: Bytes) -> Self {
+        Self { body, kind: JSON, cache: None, made: false }
+    }
+}
+
+/// A 200. One that is made for this caller alone waits only from one of the few places.
 ///
 /// # Errors
 /// As [`refuse`].
-pub(super) async fn json(
-    session: &mut Session,
-    body: Bytes,
-    cache: Option<&'static str>,
-    made: bool,
-    places: &Semaphore,
-) -> Result<()> {
+pub(super) async fn give(session: &mut Session, answer: Answer, places: &Semaphore) -> Result<()> {
+    let Answer { body, kind, cache, made } = answer;
     let waits = made || session.is_http2();
-    let mut head = json_head(200, body.len())?;
+    let mut head = head_of(200, kind, body.len())?;
     if let Some(cache) = cache {
         head.insert_header(header::CACHE_CONTROL, cache)?;
     }
@@ -169,9 +180,11 @@ pub(super) fn share(request: &RequestHeader, head: &mut ResponseHeader) -> Resul
     Ok(())
 }
 
-fn json_head(status: u16, length: usize) -> Result<ResponseHeader> {
+pub(super) const JSON: &str = "application/json";
+
+fn head_of(status: u16, kind: &'static str, length: usize) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(5))?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_TYPE, kind)?;
     head.insert_header(header::CONTENT_LENGTH, length)?;
     Ok(head)
 }

@@ -237,8 +237,10 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
     if !attempt.committed && !left && (step.content || body.is_some()) {
         commit(attempt);
         exchange.attempts.commit();
+        let tools = exchange.envelope.judged_by().and_then(|range| exchange.body.get(range));
+        attempt.tools = tools.map(Box::from);
         exchange.body = Bytes::new();
-        exchange.held.settle(0);
+        exchange.held.settle(attempt.tools.as_ref().map_or(0, |tools| tools.len()));
     }
     if terminal && !attempt.completes() {
         *body = None;

@@ -144,6 +144,7 @@ fn begin(
         estimator,
         body,
         operation: exchange.operation,
+        tools: None,
         prompt_bytes: exchange.envelope.text_bytes(exchange.body.len()),
         flow: Flow::Awaiting,
         scrub: Scrub::default(),

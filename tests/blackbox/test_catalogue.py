@@ -10,6 +10,7 @@ import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
+from xml.etree import ElementTree
 
 import conf
 import pytest
@@ -77,6 +78,29 @@ def test_endpoints_tell_what_traffic_has_shown_to_those_with_a_key(shared):
     assert ids(shared, "/api/v1/models?sort=most-popular")[0] == "test/m"
     assert get(shared, "/api/v1/models/test/none/endpoints").status == 404
     assert get(shared, "/api/v1/models/test%2Fm/endpoints").status == 404, "a path is taken as it stands"
+
+
+def test_prices_say_when_others_hold(run):
+    long = {"min_prompt_tokens": 200_001, "input": "2", "cache_read": "0.2"}
+    night = {"utc_start": "16:30", "utc_end": "00:30", "output": "1"}
+    price = {"input": "1", "output": "2", "cache_read": "0.1", "overrides": [long, night]}
+    weir = run("a", a={"endpoint": {"price": price}})
+    [row] = data(weir, "/api/v1/models")
+    [endpoint] = data(weir, "/api/v1/models/test/m/endpoints")["endpoints"]
+    for pricing in (row["pricing"], endpoint["pricing"]):
+        assert (pricing["prompt"], pricing["discount"]) == ("0.000001", 0)
+        assert pricing["overrides"] == [
+            {"min_prompt_tokens": 200_000, "prompt": "0.000002", "input_cache_read": "0.0000002"},
+            {"utc_start": 1630, "utc_end": 30, "completion": "0.000001"},
+        ]
+
+
+def test_models_as_a_feed(shared):
+    reply = get(shared, "/api/v1/models?use_rss=true&sort=pricing-high-to-low")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/rss+xml; charset=utf-8")
+    channel = ElementTree.fromstring(reply.body).find("channel")
+    assert [item.findtext("guid") for item in channel.findall("item")] == ["test/m", "test/n"]
+    assert reply.headers["cache-control"] == PUBLIC
 
 
 def test_a_key_sees_the_models_and_prices_it_may_use(run):

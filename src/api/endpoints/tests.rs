@@ -25,7 +25,8 @@ fn served() -> Model {
 }
 
 fn known(model: &Model, facts: Facts) -> Known<'_> {
-    Known { model, endpoint: &model.endpoints[0], facts, report: REPORT }
+    let endpoint = &model.endpoints[0];
+    Known { model, endpoint, price: endpoint.price.at(0), facts, report: REPORT }
 }
 
 fn read(body: &Bytes) -> Value {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::api::fixture::{endpoint, model};
-use crate::usage::Kind;
+use crate::price::{PriceVersion, Schedule};
+use crate::usage::{Kind, Usage};
 use serde_json::Value;
 
 fn listing() -> Listing {
@@ -13,7 +14,7 @@ fn listing() -> Listing {
     embed.output_modalities = vec!["embeddings".to_owned()];
     let asleep = Arc::new(model("d/asleep", vec![endpoint("north", [(Kind::Input, 1)], false)]));
     let models = [served("a/one"), served("b/two"), Arc::new(embed), asleep];
-    Listing::new(models.iter())
+    Listing::new(models.iter(), 0)
 }
 
 fn slugs(body: &Value) -> Vec<&str> {
@@ -27,7 +28,7 @@ fn read(body: &Bytes) -> Value {
 fn found(text: &str, allowed: Option<&Allowed<'_>>) -> Value {
     let query = default_query(Face::OpenRouter).read(text).unwrap();
     let (path, shown) = ("/api/v1/models", |_: &str| Shown::default());
-    read(&listing().find(&View { path, text, query: &query, allowed, shown: &shown, now: 0 }))
+    read(&listing().find(&View { path, text, query: &query, allowed, shown: &shown, now_us: 0 }))
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn each_face_lists_what_its_contract_says() {
             query: &default_query(Face::Faithful),
             allowed: None,
             shown: &|_| Shown::default(),
-            now: 0,
+            now_us: 0,
         }))["data"],
         json!([])
     );
@@ -88,6 +89,40 @@ fn one_model_and_the_count_are_of_the_same_list() {
     assert_eq!(listing.model("d/asleep"), None);
     let query = default_query(Face::OpenRouter);
     let (path, shown) = ("", |_: &str| Shown::default());
-    let view = View { path, text: "", query: &query, allowed: None, shown: &shown, now: 0 };
+    let view = View { path, text: "", query: &query, allowed: None, shown: &shown, now_us: 0 };
     assert_eq!(read(&listing.count(&view)), json!({ "data": { "count": 2 } }));
+}
+
+#[test]
+fn a_feed_has_the_models_of_the_query_as_text() {
+    let query = default_query(Face::OpenRouter).read("use_rss=true&offset=1&limit=1").unwrap();
+    let (path, text, shown) = ("", "", |_: &str| Shown::default());
+    let view = View { path, text, query: &query, allowed: None, shown: &shown, now_us: 0 };
+    let feed = String::from_utf8(listing().find(&view).into()).unwrap();
+    assert_eq!(feed.matches("<item>").count(), 1);
+    assert!(feed.contains("<guid isPermaLink=\"false\">b/two</guid>"), "{feed}");
+    assert!(feed.contains("<pubDate>Mon, 20 Jan 2025 13:51:35 GMT</pubDate>"), "{feed}");
+    assert!(feed.contains("<description>Says &quot;yes&quot;.</description>"), "{feed}");
+    assert!(feed.starts_with("<?xml ") && feed.ends_with("</channel></rss>\n"));
+}
+
+#[test]
+fn rows_are_made_anew_when_a_price_changes() {
+    let flat = |input| Arc::new(PriceVersion::flat(Usage::ZERO.with(Kind::Input, input).0));
+    let mut changing = endpoint("north", [], true);
+    Arc::get_mut(&mut changing).unwrap().price =
+        Schedule::new(flat(300_000), vec![(5_000, flat(100_000)), (9_000, flat(200_000))]);
+    let models = [Arc::new(model("a/one", vec![changing]))];
+    let listing = Listing::new(models.iter(), 0);
+    let price = |listing: &Listing| {
+        let row = read(&listing.model("a/one").unwrap());
+        row["data"]["pricing"]["prompt"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(price(&listing), "0.0000003");
+    assert!(listing.renewed(4_999).is_none());
+    let listing = listing.renewed(5_000).unwrap();
+    assert_eq!(price(&listing), "0.0000001");
+    let listing = listing.renewed(20_000).unwrap();
+    assert_eq!(price(&listing), "0.0000002");
+    assert!(listing.renewed(u64::MAX - 1).is_none(), "no change is left");
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::fixture::{endpoint, model};
-use crate::catalog::{Model, Provider};
+use crate::catalog::{Model, Provider, Scores};
 use std::sync::Arc;
 
 /// Two days after the models of the fixture were made.
@@ -18,6 +18,7 @@ fn models() -> Vec<Model> {
     dear.context_length = 1_000_000;
     dear.name = "Dearest".to_owned();
     dear.categories = vec!["programming".to_owned()];
+    dear.scores = Scores([None, Some(41_500), None, Some(1_200_000)]);
     dear.input_modalities.push("file".to_owned());
     let mut embed = model("b/embed", vec![endpoint("south", prices(10_000, 0), true)]);
     embed.output_modalities = vec!["embeddings".to_owned()];
@@ -44,13 +45,14 @@ fn shown(slug: &str) -> Shown {
 fn found(query: &str) -> Vec<String> {
     let models = models();
     let query = Query::of(Some("text")).read(query).unwrap();
-    let chosen = query.choose(models.iter().filter_map(Offer::whole), &shown, NOW);
+    let chosen =
+        query.choose(models.iter().filter_map(|model| Offer::whole(model, 0)), &shown, NOW);
     chosen.iter().map(|offer| offer.model.slug.to_string()).collect()
 }
 
 #[test]
 fn each_parameter_narrows_or_orders_the_list() {
-    let cases: [(&str, &[&str]); 46] = [
+    let cases: [(&str, &[&str]); 52] = [
         ("", &["a/cheap", "b/dear", "c/eu"]),
         ("unheard_of=1&use_rss=", &["a/cheap", "b/dear", "c/eu"]),
         ("output_modalities=all", &["a/cheap", "b/dear", "b/embed", "c/eu"]),
@@ -86,7 +88,13 @@ fn each_parameter_narrows_or_orders_the_list() {
         ("max_age_days=1", &["a/cheap"]),
         ("min_tool_success_rate=0.95", &["c/eu"]),
         ("max_tool_success_rate=0.94", &[]),
-        ("min_coding_index=1", &[]),
+        ("min_coding_index=41.5&max_coding_index=41.5", &["b/dear"]),
+        ("min_coding_index=41.6", &[]),
+        ("max_agentic_index=100", &[]),
+        ("mean_coding_index=1", &["a/cheap", "b/dear", "c/eu"]),
+        ("min_unheard_of_index=1", &["a/cheap", "b/dear", "c/eu"]),
+        ("sort=coding-high-to-low", &["b/dear", "a/cheap", "c/eu"]),
+        ("sort=design-arena-elo-high-to-low", &["b/dear", "a/cheap", "c/eu"]),
         ("sort=newest", &["a/cheap", "b/dear", "c/eu"]),
         ("sort=pricing-low-to-high", &["a/cheap", "c/eu", "b/dear"]),
         ("sort=pricing-high-to-low", &["b/dear", "c/eu", "a/cheap"]),

@@ -308,6 +308,17 @@ fn hostile_sizes_take_linear_time_and_little_memory() {
 }
 
 #[test]
+fn calls_are_judged_by_tools_up_to_a_bound_and_for_one_answer() {
+    let tools = |bytes: usize| format!("\"tools\":[\"{}\"]", "x".repeat(bytes - 4));
+    let judged = |members: &str| with(members).unwrap().judged_by().map(|range| range.len());
+    assert_eq!(judged(&tools(TOOLS_BYTES)), Some(TOOLS_BYTES));
+    assert_eq!(judged(&tools(TOOLS_BYTES + 1)), None);
+    assert_eq!(judged(&format!("{},\"n\":1", tools(9))), Some(9));
+    assert_eq!(judged(&format!("{},\"n\":2", tools(9))), None, "calls would mix");
+    assert_eq!(judged("\"tools\":[ ]"), None);
+}
+
+#[test]
 fn usage_lacks_only_in_streams_that_did_not_ask() {
     let lacks = |members: &str, operation| {
         read(format!("{{\"model\":\"m\",\"prompt\":\"\"{members}}}").as_bytes(), operation)
