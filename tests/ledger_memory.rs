@@ -33,7 +33,7 @@ mod memory {
     }
 
     #[test]
-    fn four_times_the_backlog_takes_no_more_memory() {
+    fn f66_four_times_the_backlog_takes_no_more_memory() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("lines");
         fs::write(&directory, "in the way").unwrap();

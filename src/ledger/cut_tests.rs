@@ -37,7 +37,7 @@ fn cut(place: &Path, then: &[u8]) -> tempfile::TempDir {
 }
 
 #[test]
-fn after_a_power_cut_open_attempts_are_what_was_saved_of_them() {
+fn f64_after_a_power_cut_open_attempts_are_what_was_saved_of_them() {
     let place = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(options(place.path())).unwrap();
     let before = fs::read(place.path().join("state/slots")).unwrap();
@@ -56,7 +56,7 @@ fn after_a_power_cut_open_attempts_are_what_was_saved_of_them() {
 }
 
 #[test]
-fn after_a_power_cut_no_slot_makes_a_second_row_of_what_the_database_has() {
+fn f64_after_a_power_cut_no_slot_makes_a_second_row_of_what_the_database_has() {
     let place = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(options(place.path())).unwrap();
     let open = dispatched(&ledger, "gen-1", 1);
@@ -73,7 +73,7 @@ fn after_a_power_cut_no_slot_makes_a_second_row_of_what_the_database_has() {
 }
 
 #[test]
-fn after_a_power_cut_no_slot_makes_a_second_row_of_what_the_spool_has() {
+fn f64_after_a_power_cut_no_slot_makes_a_second_row_of_what_the_spool_has() {
     let place = tempfile::tempdir().unwrap();
     let options = |place: &Path| {
         let (directory, rotate_bytes) = (place.join("lines"), 1 << 20);

@@ -199,7 +199,7 @@ fn csv(row: &Record) -> String {
             Cell::Bool(value) => value.to_string(),
             Cell::Text(text) => super::report::quoted(text),
             Cell::Blob(bytes) => hex::encode(bytes),
-            Cell::Counts(counts) => columns::array(counts),
+            Cell::Counts(counts) => super::report::quoted(&columns::array(counts)),
         });
     });
     cells.join(",")
