@@ -196,15 +196,22 @@ pub(in crate::ledger) fn put_json(out: &mut Vec<u8>, record: &Record) {
 
 /// Counts as a JSON array.
 pub(in crate::ledger) fn array(counts: &[u64]) -> String {
-    let digits: Vec<String> = counts.iter().map(u64::to_string).collect();
-    format!("[{}]", digits.join(","))
+    let (mut text, mut digits) = (String::with_capacity(64), itoa::Buffer::new());
+    let mut before = '[';
+    for count in counts {
+        text.push(before);
+        text.push_str(digits.format(*count));
+        before = ',';
+    }
+    text.push(']');
+    text
 }
 
 /// Binds records to a statement with a parameter per column of each. `bound` is what its parameters hold
 /// from the records before, and most of that stays: to bind costs more than to compare.
 pub(super) fn bind<'a>(
     statement: &mut Statement<'_>,
-    records: &'a [Record],
+    records: &[&'a Record],
     bound: &mut Vec<Cell<'a>>,
 ) -> Result<()> {
     let (mut at, mut done) = (0, Ok(()));

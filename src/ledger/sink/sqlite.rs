@@ -17,9 +17,12 @@ use std::time::Duration;
 /// How long one statement waits for another process's lock; the deliverer retries beyond.
 const BUSY: Duration = Duration::from_millis(200);
 
+/// Bytes of a page of a new database: to split, write and move a page costs as much as some rows, and
+/// of these a few hold a batch. An older database keeps its own.
+const PAGE_BYTES: u32 = 16 << 10;
 /// Pages of the log after which it is moved into the database: an index page that each batch writes
 /// again is moved once. 16 MiB.
-const LOG_PAGES: u32 = 4_096;
+const LOG_PAGES: u32 = (16 << 20) / PAGE_BYTES;
 /// KiB of pages kept in memory, so that a batch is written once, at its commit.
 const CACHE_KIB: i32 = 8 << 10;
 
@@ -41,6 +44,7 @@ impl Sqlite {
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, SinkError> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
@@ -109,7 +113,10 @@ impl Sink for Sqlite {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let [many, one] = &self.inserts;
-        let full = batch.rows.chunks_exact(TOGETHER);
+        // In order of their keys: each goes behind the last on the same page.
+        let mut rows: Vec<&Record> = batch.rows.iter().collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        let full = rows.chunks_exact(TOGETHER);
         let rest = full.remainder().chunks(1);
         let mut receipt = insert(&transaction, full, many, &self.select)?;
         receipt += insert(&transaction, rest, one, &self.select)?;
@@ -137,7 +144,7 @@ impl Sink for Sqlite {
 /// Inserts rows, as many with each statement as it takes.
 fn insert<'a>(
     transaction: &Transaction<'_>,
-    rows: impl Iterator<Item = &'a [Record]>,
+    rows: impl Iterator<Item = &'a [&'a Record]>,
     insert: &str,
     select: &str,
 ) -> Result<Receipt, SinkError> {
@@ -158,7 +165,7 @@ fn insert<'a>(
 }
 
 /// How many of these the database has with other content.
-fn others(transaction: &Transaction<'_>, rows: &[Record], select: &str) -> Result<u64, SinkError> {
+fn others(transaction: &Transaction<'_>, rows: &[&Record], select: &str) -> Result<u64, SinkError> {
     let mut statement = transaction.prepare_cached(select)?;
     let mut count = 0;
     for record in rows {
