@@ -102,10 +102,19 @@ def send(port: int, key: str, mode: str, clients: int, most: int, through: tuple
     return time.monotonic() - began, done.stdout
 
 
-def attack(weir: Weir, mode: str, clients: int, most: int, through: tuple[str, ...] = ()) -> Attack:
+def counts(weir: Weir, mode: str) -> dict[str, float]:
+    """How often each deadline has ended a connection that should end those of an attack."""
+    return {each: weir.metric("deadlines_total", deadline=each) for each in MODES[mode][1]}
+
+
+def attack(weir: Weir, mode: str, clients: int, most: int) -> Attack:
     """What became of one attack on Weir."""
-    _, deadlines = MODES[mode]
-    before = {each: weir.metric("deadlines_total", deadline=each) for each in deadlines}
-    seconds, said = send(weir.port, weir.deployment.key, mode, clients, most, through)
-    counted = {each: weir.metric("deadlines_total", deadline=each) - before[each] for each in deadlines}
+    before = counts(weir, mode)
+    seconds, said = send(weir.port, weir.deployment.key, mode, clients, most)
+    return ended(weir, mode, before, seconds, said)
+
+
+def ended(weir: Weir, mode: str, before: dict[str, float], seconds: float, said: str) -> Attack:
+    """What became of an attack that is over, by what had been counted before it."""
+    counted = {each: count - before[each] for each, count in counts(weir, mode).items()}
     return Attack(seconds, ALL_CLOSED in said, said[-1500:], counted)
