@@ -60,8 +60,8 @@ pub const PATTERN_BYTES: usize = 32 << 10;
 pub const PATTERNS: usize = 32;
 /// Replies that wait to be judged.
 pub const JUDGED_LATER: usize = 64;
-/// Longest `session_id` (contract 2.2), bytes.
-pub const SESSION_ID_BYTES: usize = 256;
+/// Longest `session_id` (contract 2.2), characters.
+pub const SESSION_ID_CHARS: usize = 256;
 
 /// Most file descriptors reckoned with, whatever the limit says.
 pub const DESCRIPTORS_MAX: usize = 1 << 20;

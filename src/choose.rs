@@ -15,8 +15,8 @@ use crate::request::envelope::Envelope;
 use crate::request::preferences::ProviderPreferences;
 use crate::rules::Decision;
 use crate::selection::{
-    self, Ask, Candidate, Exclusion, Facts, Funnel, Layers, Needs, OPEN, Plan, Question, Score,
-    Variants,
+    self, Ask, Candidate, Constraint, Exclusion, Facts, Funnel, Layers, Needs, OPEN, Plan,
+    Question, Score, Variants,
 };
 use crate::snapshot::{Pool, Snapshot, Target};
 use conversation::rewards;
@@ -91,14 +91,24 @@ impl<'a> Request<'a> {
             Some(preset) if self.envelope.member("provider").is_none() => &preset.provider,
             _ => &self.envelope.provider,
         };
-        let wanted = self.wanted(preset)?;
-        let could_stick = |wanted: &Wanted<'_>| wanted.pool.targets.iter().any(|it| rewards(it));
-        let conversation = wanted.iter().any(could_stick).then(|| self.conversation()).flatten();
+        // The request's own object takes its place, but loosens nothing that keeps prompts private.
+        let private = preset.map(|preset| preset.provider.constraint.privacy()).unwrap_or_default();
+        let mut wanted = self.wanted(preset)?;
+        let could_stick =
+            |wanted: &Wanted<'_>| wanted.pool.targets.iter().any(|it| rewards(it, self.now_us));
         let defaults = wanted.iter().find_map(|wanted| wanted.rules.defaults);
         let defaults = defaults.filter(|_| preferences.sort.is_none());
         let across = preferences.across_models || defaults.is_some_and(|by| by.across_models);
+        let ordered =
+            !preferences.order.is_empty() || defaults.is_some_and(|by| !by.order.is_empty());
+        let sticks = !ordered && wanted.iter().any(could_stick);
+        let mut conversation = sticks.then(|| self.conversation()).flatten();
+        if let Some(conversation) = &mut conversation {
+            self.recall(conversation, &mut wanted);
+        }
         let plan = |(wanted, nth): (Wanted<'a>, u64)| {
-            self.plan(&wanted, preferences, self.seed.wrapping_add(nth), conversation)
+            let seed = self.seed.wrapping_add(nth);
+            self.plan(&wanted, (preferences, &private), seed, conversation)
         };
         let planned = wanted.into_iter().zip(0..).map(plan).collect();
         Ok(Chosen { planned, conversation, across })
@@ -112,17 +122,18 @@ impl<'a> Request<'a> {
     fn plan(
         &self,
         wanted: &Wanted<'a>,
-        preferences: &ProviderPreferences,
+        (preferences, private): (&ProviderPreferences, &Constraint),
         seed: u64,
         conversation: Option<Conversation>,
     ) -> Planned<'a> {
         let Wanted { asked, pool, variants, rules, routed } = wanted;
         let pin = rules.pin.unwrap_or(&OPEN);
-        let layers = [&self.caller.constraint, &*rules.constraint, pin, &preferences.constraint];
+        let own = &preferences.constraint;
+        let layers = [&self.caller.constraint, &*rules.constraint, pin, private, own];
         let key = conversation.map(|conversation| conversation.key(&pool.model.slug));
         let last = key.and_then(self.last);
         let candidate = |target: &'a Arc<Target>| {
-            let warm = last == Some(target.fingerprint) && rewards(target);
+            let warm = last == Some(target.fingerprint) && rewards(target, self.now_us);
             Candidate { endpoint: &target.endpoint, facts: Facts { warm, ..(self.facts)(target) } }
         };
         let candidates: Vec<_> = pool.targets.iter().map(candidate).collect();

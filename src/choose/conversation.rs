@@ -1,8 +1,8 @@
 //! Which conversation a request belongs to, and where it was last (contract 3.7).
 
-use crate::bounds::SESSION_ID_BYTES;
+use crate::bounds::SESSION_ID_CHARS;
 use crate::endpoint::Stickiness;
-use crate::price::Rates;
+use crate::price::Schedule;
 use crate::request::envelope::Envelope;
 use crate::snapshot::Target;
 use crate::usage::{Kind, Usage};
@@ -16,12 +16,14 @@ pub struct Conversation {
     hash: u64,
     /// The caller named the session, so it sticks from its first success.
     is_named: bool,
+    /// Its key where a router chose its model.
+    routed: Option<u64>,
 }
 
 impl Conversation {
     /// The conversation of a request: by `session_id`, else by `prompt_cache_key`, else by the first
-    /// system or developer message and the first other one. `None` where there is none of these, and
-    /// with an asked order, which turns stickiness off.
+    /// system or developer message and the first other one. `None` where there is none of these. An empty
+    /// name is none.
     #[must_use]
     pub fn of(
         workspace: &str,
@@ -29,14 +31,13 @@ impl Conversation {
         body: &[u8],
         session_field: Option<&str>,
     ) -> Option<Self> {
-        if !envelope.provider.order.is_empty() {
-            return None;
-        }
-        let field = session_field.filter(|id| id.len() <= SESSION_ID_BYTES);
-        let session = envelope.session_id.as_deref().or(field);
+        let filled = |id: &&str| !id.is_empty();
+        let field = session_field.filter(|id| id.chars().count() <= SESSION_ID_CHARS);
+        let session = envelope.session_id.as_deref().filter(filled).or(field.filter(filled));
+        let cache_key = envelope.prompt_cache_key.as_deref().filter(filled);
         let mut hasher = FixedState::default().build_hasher();
         workspace.hash(&mut hasher);
-        match (session, envelope.prompt_cache_key.as_deref()) {
+        match (session, cache_key) {
             (Some(id), _) => (1_u8, id).hash(&mut hasher),
             (None, Some(key)) => (2_u8, key).hash(&mut hasher),
             (None, None) => {
@@ -49,7 +50,7 @@ impl Conversation {
                 }
             }
         }
-        Some(Self { hash: hasher.finish(), is_named: session.is_some() })
+        Some(Self { hash: hasher.finish(), is_named: session.is_some(), routed: None })
     }
 
     /// Its key among the conversations with one model.
@@ -58,14 +59,31 @@ impl Conversation {
         FixedState::default().hash_one((self.hash, model))
     }
 
+    /// That a router chooses its model: the model is remembered too. Its key among the conversations with
+    /// this router.
+    pub(super) fn is_routed_by(&mut self, router: &str) -> u64 {
+        *self.routed.insert(self.key(router))
+    }
+
     /// Notes a success. A named conversation sticks at once, any other once its prompt was read from
     /// a cache; one that sticks already moves. None sticks where a cached prompt costs as much.
-    pub fn keep(&self, table: &Stickiness, target: &Target, usage: &Usage, now_ms: u64) {
+    ///
+    /// `now_ms` is of the process, `now_us` Unix microseconds: prices depend on it.
+    pub fn keep(
+        &self,
+        table: &Stickiness,
+        (target, usage): (&Target, &Usage),
+        now_ms: u64,
+        now_us: u64,
+    ) {
         let endpoint = &target.endpoint;
         let key = self.key(&endpoint.model);
         let begins = || self.is_named || usage.get(Kind::CacheRead) > 0;
-        if rewards(target) && (begins() || table.find(key, now_ms).is_some()) {
+        if rewards(target, now_us) && (begins() || table.find(key, now_ms).is_some()) {
             table.keep(key, target.fingerprint, now_ms);
+            if let Some(router) = self.routed {
+                table.keep(router, target.fingerprint, now_ms);
+            }
         }
     }
 }
@@ -81,17 +99,24 @@ fn ends(text: &[u8]) -> (usize, &[u8], &[u8]) {
     (text.len(), start, text.get(end..).unwrap_or_default())
 }
 
-/// Whether a prompt that is cached there is cheaper.
-pub(super) fn rewards(target: &Target) -> bool {
-    let cheaper = |rates: &Rates| rates.price(Kind::CacheRead) < rates.price(Kind::Input);
-    target.endpoint.price.versions().any(|version| cheaper(version.base()))
+/// Whether a prompt that is cached there is cheaper at this moment, Unix microseconds.
+pub(super) fn rewards(target: &Target, now_us: u64) -> bool {
+    is_cheaper_cached(&target.endpoint.price, now_us)
+}
+
+fn is_cheaper_cached(price: &Schedule, now_us: u64) -> bool {
+    let rates = price.at(now_us).base();
+    rates.price(Kind::CacheRead) < rates.price(Kind::Input)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::price::PriceVersion;
     use crate::request::envelope::read;
     use crate::request::route::Operation;
+    use crate::usage::KINDS;
+    use std::sync::Arc;
 
     fn conversation(workspace: &str, members: &str, field: Option<&str>) -> Option<Conversation> {
         let body = format!("{{\"model\":\"a/b\",{members}}}");
@@ -122,7 +147,7 @@ mod tests {
         let of = |members: &str, field| conversation("w", &format!("{messages}{members}"), field);
         assert_eq!(of("", Some("s")), of(r#","session_id":"s""#, None));
         assert_eq!(of(r#","session_id":"s""#, Some("t")), of(r#","session_id":"s""#, None));
-        let long = "x".repeat(SESSION_ID_BYTES + 1);
+        let long = "x".repeat(SESSION_ID_CHARS + 1);
         assert_eq!(of("", Some(&long)), of("", None));
         assert!(of("", Some(&long[1..])).unwrap().is_named);
     }
@@ -164,9 +189,22 @@ mod tests {
     }
 
     #[test]
-    fn an_order_and_an_empty_conversation_stick_to_nothing() {
-        let ordered = format!(r#"{OPENING}],"provider":{{"order":["x"]}},"session_id":"s""#);
-        assert_eq!(conversation("w", &ordered, None), None);
+    fn a_cheaper_cache_to_come_rewards_nobody_yet() {
+        let version = |cached| {
+            let mut unit = [1_000; KINDS];
+            *unit.iter_mut().nth(Kind::CacheRead as usize).unwrap() = cached;
+            Arc::new(PriceVersion::flat(unit))
+        };
+        let price = Schedule::new(version(1_000), vec![(50, version(100)), (90, version(1_000))]);
+        let told = [0, 49, 50, 89, 90].map(|now_us| is_cheaper_cached(&price, now_us));
+        assert_eq!(told, [false, false, true, true, false]);
+    }
+
+    #[test]
+    fn an_empty_conversation_sticks_to_nothing_and_an_empty_name_is_none() {
         assert_eq!(conversation("w", r#""messages":[]"#, None), None);
+        let named = r#""messages":[],"session_id":"","prompt_cache_key":"""#;
+        assert_eq!(conversation("w", named, Some("")), None);
+        assert!(conversation("w", named, Some("s")).unwrap().is_named);
     }
 }

@@ -1,6 +1,6 @@
 //! Which models a request means: presets, rules, variants, routers, and who may use what.
 
-use super::{Request, Wanted};
+use super::{Conversation, Request, Wanted};
 use crate::catalog::{Preset, Router};
 use crate::error::{Availability, Error};
 use crate::rules::{self, Decision};
@@ -66,6 +66,21 @@ impl<'a> Request<'a> {
             _ => return Err(self.unknown(asked)),
         }
         Ok(())
+    }
+
+    /// Puts the model of a conversation before the others that its router may choose (contract 3.7).
+    pub(super) fn recall(&self, conversation: &mut Conversation, wanted: &mut [Wanted<'a>]) {
+        let Some(first) = wanted.iter().position(|it| it.routed) else { return };
+        let Some(router) = wanted.get(first).map(|it| it.asked) else { return };
+        let last = (self.last)(conversation.is_routed_by(router));
+        let was_there = |it: &Wanted<'_>| {
+            let mut targets = it.pool.targets.iter();
+            it.asked == router && targets.any(|target| Some(target.fingerprint) == last)
+        };
+        let own = wanted.iter().position(was_there);
+        if let Some(models) = own.and_then(|own| wanted.get_mut(first..=own)) {
+            models.rotate_right(1);
+        }
     }
 
     /// The models behind a router that this caller may use and no rule refuses.

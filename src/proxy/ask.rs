@@ -2,7 +2,7 @@
 
 use super::exchange::Generation;
 use crate::access::Caller;
-use crate::bounds::SESSION_ID_BYTES;
+use crate::bounds::SESSION_ID_CHARS;
 use crate::choose::{self, Conversation, X_SESSION_ID};
 use crate::edge::clock::{now_ms, wall_us};
 use crate::error::Error;
@@ -86,7 +86,7 @@ impl Ask<'_> {
             Face::OpenRouter => hex::encode(Sha256::digest(user.as_bytes())),
             Face::Faithful => user.to_owned(),
         });
-        let session = text(&X_SESSION_ID).filter(|id| id.len() <= SESSION_ID_BYTES);
+        let session = text(&X_SESSION_ID).filter(|id| id.chars().count() <= SESSION_ID_CHARS);
         let session = envelope.session_id.clone().or_else(|| session.map(Arc::from));
         Generation {
             id: generation_id(created),

@@ -3,7 +3,7 @@
 use super::attempt::{Attempt, Ended};
 use crate::access::{Admitted, Caller};
 use crate::choose::Conversation;
-use crate::edge::clock::{Clock, now_ms};
+use crate::edge::clock::{Clock, now_ms, wall_us};
 use crate::edge::held::{self, Inner};
 use crate::error::Error;
 use crate::face::{Named, Place, Routing};
@@ -104,7 +104,8 @@ impl Exchange {
             self.charged = self.charged.saturating_add(ended.charge);
             if let (Outcome::Ok, Some(conversation)) = (ended.outcome, &self.conversation) {
                 let table = &self.state.live.conversations;
-                conversation.keep(table, &ended.target, &ended.usage, now_ms());
+                let told = (&*ended.target, &ended.usage);
+                conversation.keep(table, told, now_ms(), wall_us());
             }
             if let (true, Some(routing)) = (ended.outcome != Outcome::Ok, &mut self.routing) {
                 routing.attempts.push((Place::of(&ended.target.endpoint), ended.status));

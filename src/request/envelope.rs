@@ -10,7 +10,7 @@ use super::messages::{self, Conversation};
 use super::preferences::{self, ProviderPreferences};
 use super::route::Operation;
 use super::scan::Scanner;
-use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_BYTES, TOOLS_BYTES};
+use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_CHARS, TOOLS_BYTES};
 use crate::catalog::{Modalities, Parameters, Tier};
 use crate::meter;
 use crate::selection::{Needs, Service};
@@ -237,9 +237,9 @@ impl Reading {
             "n" => envelope.answers = fields::count(scanner, name)?,
             "session_id" => {
                 let id = fields::text(scanner, name)?;
-                if id.as_ref().is_some_and(|id| id.len() > SESSION_ID_BYTES) {
-                    let most = SESSION_ID_BYTES;
-                    return Err(BodyError::TooMuch { param: name, most, unit: "bytes" });
+                if id.as_ref().is_some_and(|id| id.chars().count() > SESSION_ID_CHARS) {
+                    let most = SESSION_ID_CHARS;
+                    return Err(BodyError::TooMuch { param: name, most, unit: "characters" });
                 }
                 envelope.session_id = id.map(Arc::from);
             }

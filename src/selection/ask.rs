@@ -106,11 +106,13 @@ impl<'a> Question<'a> {
         Self { constraints, ask: Ask::default(), needs: Needs::default(), now_us: 0 }
     }
 
-    /// Whether only the first of the plan may be tried: an asked order without fallbacks is a list of
-    /// its own.
+    /// Whether only the first of the plan may be tried. Where the request itself forbids fallbacks, an
+    /// asked order is a list of its own; where another layer does, no order of the request loosens it.
     #[must_use]
     pub fn is_sole(&self) -> bool {
-        self.ask.order.is_empty() && self.constraints.any(|layer| layer.no_fallbacks)
+        let (others, own) = self.constraints.split_own();
+        let forbid = |layers: Layers<'_>| layers.any(|layer| layer.no_fallbacks);
+        forbid(others) || self.ask.order.is_empty() && forbid(own)
     }
 }
 
@@ -122,7 +124,12 @@ impl<'a> Ask<'a> {
             if own == Percentiles::default() { other } else { own }
         };
         Self {
-            order: if self.order.is_empty() { other.order } else { self.order },
+            // To be sorted is an order too, and the request's own.
+            order: if self.order.is_empty() && self.sort.is_none() {
+                other.order
+            } else {
+                self.order
+            },
             sort: self.sort.or(other.sort),
             min_throughput: cutoffs(self.min_throughput, other.min_throughput),
             max_latency: cutoffs(self.max_latency, other.max_latency),

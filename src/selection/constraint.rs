@@ -41,6 +41,12 @@ pub static OPEN: Constraint = Constraint {
 };
 
 impl Constraint {
+    /// What of it keeps prompts private.
+    #[must_use]
+    pub fn privacy(&self) -> Self {
+        Self { zdr: self.zdr, no_collection: self.no_collection, ..Self::default() }
+    }
+
     /// Narrows `self` by `other`: allow-lists intersect, `ignore` unites, booleans OR, price
     /// ceilings take the lower.
     ///
@@ -85,7 +91,8 @@ impl Constraint {
     }
 }
 
-/// Constraints that hold together. What they allow is what their merge allows, and nothing is copied.
+/// Constraints that hold together, the request's own last. What they allow is what their merge allows, and
+/// nothing is copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a>(pub &'a [&'a Constraint]);
 
@@ -96,6 +103,12 @@ impl Layers<'_> {
 
     pub(super) fn any(self, holds: impl Fn(&Constraint) -> bool) -> bool {
         self.0.iter().any(|layer| holds(layer))
+    }
+
+    /// What others say, and what the request itself says.
+    pub(super) fn split_own(self) -> (Self, Self) {
+        let (others, own) = self.0.split_at(self.0.len().saturating_sub(1));
+        (Self(others), Self(own))
     }
 
     /// The lowest ceilings of all.

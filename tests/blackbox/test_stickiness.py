@@ -4,8 +4,9 @@ import itertools
 
 import expect
 import pytest
+from test_caps import reload
 from test_clients import TOOLS
-from test_selection import EQUAL
+from test_selection import EQUAL, where
 
 TURNS = 50
 DIES, RECOVERS = 20, 28  # the turns in which the conversation's first endpoint fails
@@ -69,3 +70,23 @@ def test_fifty_turns_stay_and_move_once_when_their_endpoint_dies(run, name):
     # Both are warm now, and healthy: other conversations use either, this one its own.
     assert {turn(weir, [{"role": "user", "content": f"{weir.canary} {n}"}], 0, None)[0] for n in range(20)} == {"a", "b"}
     assert set(turn(weir, messages, TURNS, None, **NAMES[name])) == {other}
+
+
+def test_a_router_remembers_the_model_of_a_conversation(run):
+    weir = run({"test/m": "a", "test/n": "b"}, a=EQUAL, b=EQUAL)
+    with (weir.conf / "models.toml").open("a") as models:
+        models.write('\n[[router]]\nslug = "test/any"\nmodels = ["test/m", "test/n"]\n')
+    reload(weir)
+    assert where(weir.ask({"a": {"status": 500}}, model="test/any", session_id="talk")) == "b"
+    assert {where(weir.ask(model="test/any", session_id="talk")) for _ in range(3)} == {"b"}
+    assert where(weir.ask(model="test/any", session_id="other")) == "a", "the first of its models"
+
+
+def test_a_preset_with_an_order_and_an_empty_name_stick_to_nothing(run):
+    weir = run("ab", a=EQUAL, b=EQUAL)
+    with (weir.conf / "models.toml").open("a") as models:
+        models.write('\n[[preset]]\nslug = "first"\nmodels = ["test/m"]\nprovider = { order = ["a"] }\n')
+    reload(weir)
+    assert where(weir.ask(model="@preset/first", session_id="talk")) == "a"
+    assert {where(weir.ask(session_id="talk" if n == 0 else f"{n}")) for n in range(40)} == {"a", "b"}
+    assert {where(weir.ask(session_id="", messages=[{"role": "user", "content": f"{weir.canary} {n}"}])) for n in range(40)} == {"a", "b"}

@@ -54,6 +54,11 @@ models = ["author/other", "author/model"]
 slug = "cheap"
 models = ["author/model"]
 provider = { sort = "price", only = ["far"] }
+
+[[preset]]
+slug = "private"
+models = ["author/model"]
+provider = { zdr = true, order = ["near"] }
 "#;
 
 const KEYS: &str = r#"
@@ -79,6 +84,11 @@ hash = "efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef"
 name = "narrow"
 hash = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"
 models = ["author/model"]
+
+[[key]]
+name = "one-try"
+hash = "2323232323232323232323232323232323232323232323232323232323232323"
+no_fallbacks = true
 "#;
 
 const RULES: &str = r#"
@@ -101,6 +111,11 @@ pin = "far/flex"
 name = "batch-by-price"
 when = { tag = "batch" }
 defaults = { sort = "price" }
+
+[[rule]]
+name = "near-unless-told"
+when = { cel = "max_tokens == 78" }
+defaults = { order = ["near", "far"] }
 "#;
 
 fn explain(arguments: &[&str], request: &str) -> (Option<i32>, String) {
@@ -185,6 +200,35 @@ fn variants_routers_and_presets_are_resolved() {
     ] {
         assert_eq!(explain(&[], &ask(model, "")), (Some(1), says.to_owned()), "{model}");
     }
+}
+
+/// The endpoints that would be tried for `author/model`, in order.
+fn ranks(arguments: &[&str], model: &str, members: &str) -> Vec<String> {
+    let (_, text) = explain(arguments, &ask(model, members));
+    let ranks = text.lines().filter_map(|line| line.strip_prefix("rank "));
+    ranks.map(|line| line[5..].trim_start().split(':').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_request_loosens_neither_the_privacy_of_a_preset_nor_the_one_try_of_a_key() {
+    for provider in ["{}", r#"{"allow_fallbacks":true}"#, r#"{"zdr":false,"only":["far"]}"#] {
+        let members = format!(r#","provider":{provider}"#);
+        let tried = ranks(&[], "@preset/private", &members);
+        assert!(!tried.contains(&"far".to_owned()), "{provider}: {tried:?}");
+    }
+    let ordered = r#","provider":{"order":["far","near"]}"#;
+    assert_eq!(ranks(&[], "author/model", ordered), ["far", "near"]);
+    assert_eq!(ranks(&["--key", "one-try"], "author/model", ordered), ["far"]);
+    let own = r#","provider":{"order":["far","near"],"allow_fallbacks":false}"#;
+    assert_eq!(ranks(&[], "author/model", own), ["far", "near"], "its own list");
+}
+
+#[test]
+fn a_default_order_gives_way_to_the_sort_of_a_request() {
+    assert_eq!(ranks(&[], "author/model", r#","max_tokens":78"#), ["near", "far"]);
+    let sorted = r#","max_tokens":78,"provider":{"sort":"price"}"#;
+    assert_eq!(ranks(&[], "author/model", sorted), ["far", "near"]);
+    assert_eq!(ranks(&[], "author/model:floor", r#","max_tokens":78"#)[0], "far/flex");
 }
 
 #[test]

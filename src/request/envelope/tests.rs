@@ -283,9 +283,10 @@ fn bounds_are_held_at_the_bound_and_one_past_it() {
         refused("provider.only", MODEL_NAME_BYTES, "bytes a name")
     );
 
-    let session = |n| with(&format!("\"session_id\":\"{}\"", "s".repeat(n)));
-    assert!(session(SESSION_ID_BYTES).is_ok());
-    assert_eq!(session(SESSION_ID_BYTES + 1), refused("session_id", SESSION_ID_BYTES, "bytes"));
+    let session = |n| with(&format!("\"session_id\":\"{}\"", "é".repeat(n)));
+    assert!(session(SESSION_ID_CHARS).is_ok());
+    let too_long = refused("session_id", SESSION_ID_CHARS, "characters");
+    assert_eq!(session(SESSION_ID_CHARS + 1), too_long);
 
     for field in ["messages", "other", "tools"] {
         let nested = |n| with(&format!("\"{field}\":{}{}", "[".repeat(n), "]".repeat(n)));
