@@ -22,7 +22,11 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 
 pub(super) fn provider(slug: &str, credential: bool) -> Provider {
-    let credentials = Credential { id: format!("{slug}/main").into(), secret: "secret".into() };
+    let credentials = Credential {
+        id: format!("{slug}/main").into(),
+        source: String::new(),
+        secret: "secret".into(),
+    };
     Provider {
         slug: slug.into(),
         name: slug.to_uppercase().into(),

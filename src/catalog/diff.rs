@@ -1,7 +1,10 @@
 //! What a second catalogue changes of a first: providers, models, endpoints and prices.
 
-use super::{Catalog, Endpoint, Model, Provider};
-use crate::price::{PRICES, Pico, Rates, format_usd};
+mod prices;
+mod rows;
+
+use super::Catalog;
+use rows::Row;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -46,9 +49,11 @@ pub fn diff(old: &Catalog, new: &Catalog) -> Vec<Change> {
     let providers = |catalog: &Catalog| by(catalog.providers(), |it| &it.slug);
     let models = |catalog: &Catalog| by(catalog.models(), |it| &it.slug);
     let endpoints = |catalog: &Catalog| by(catalog.endpoints(), |it| &it.id);
-    let mut changes = compare("provider", &providers(old), &providers(new), no_prices, provider);
-    changes.extend(compare("model", &models(old), &models(new), no_prices, model));
-    changes.extend(compare("endpoint", &endpoints(old), &endpoints(new), prices, endpoint));
+    let mut changes =
+        compare("provider", &providers(old), &providers(new), no_prices, rows::provider);
+    changes.extend(compare("model", &models(old), &models(new), no_prices, rows::model));
+    let (old, new) = (endpoints(old), endpoints(new));
+    changes.extend(compare("endpoint", &old, &new, prices::changed, rows::endpoint));
     changes
 }
 
@@ -67,7 +72,7 @@ fn compare<T>(
     old: &Named<T>,
     new: &Named<T>,
     prices: impl Fn(Option<&T>, &T) -> Vec<String>,
-    others: impl Fn(&T, &T) -> Vec<String>,
+    rows: impl Fn(&T) -> Vec<Row>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut say = |fate, of: &Arc<str>, details| {
@@ -80,8 +85,9 @@ fn compare<T>(
         match (old.get(name), new.get(name)) {
             (None, Some(is)) => say(Fate::Added, name, prices(None, is)),
             (Some(was), Some(is)) => {
+                let others = changed(rows(was), rows(is));
                 for (fate, details) in
-                    [(Fate::Repriced, prices(Some(was), is)), (Fate::Changed, others(was, is))]
+                    [(Fate::Repriced, prices(Some(was), is)), (Fate::Changed, others)]
                 {
                     if !details.is_empty() {
                         say(fate, name, details);
@@ -98,69 +104,10 @@ fn no_prices<T>(_: Option<&T>, _: &T) -> Vec<String> {
     Vec::new()
 }
 
-/// Prices in dollars as configuration writes them: for a million tokens, or each; of several dates the
-/// last.
-fn prices(old: Option<&Endpoint>, new: &Endpoint) -> Vec<String> {
-    let last = |it: &Endpoint| *it.price.at(u64::MAX).base();
-    let mut said = Vec::new();
-    for price in PRICES {
-        let dollars = |rates: &Rates, kind| {
-            format_usd(Pico::from(rates.price(kind)).saturating_mul(Pico::from(price.per)))
-        };
-        // A price that only repeats the one it falls back to says nothing.
-        let repeats = |it: &Endpoint| {
-            price.or.is_some_and(|or| last(it).price(or) == last(it).price(price.kind))
-        };
-        let is = dollars(&last(new), price.kind);
-        match old.map(|old| (dollars(&last(old), price.kind), repeats(old) && repeats(new))) {
-            Some((was, false)) if was != is => said.push(format!("{} {was} -> {is}", price.key)),
-            None if !repeats(new) && is != "0" => said.push(format!("{} {is}", price.key)),
-            _ => {}
-        }
-    }
-    said
-}
-
-/// `name was -> is` for each of the keys that differ.
-fn changed<const N: usize>(keys: [(&str, String, String); N]) -> Vec<String> {
-    let differing = keys.into_iter().filter(|(_, was, is)| was != is);
-    differing.map(|(name, was, is)| format!("{name} {was} -> {is}")).collect()
-}
-
-fn provider(old: &Provider, new: &Provider) -> Vec<String> {
-    let base_url = |it: &Provider| {
-        let scheme = if it.base_url.tls { "https" } else { "http" };
-        format!("{scheme}://{}{}", it.base_url.authority(), it.base_url.path)
-    };
-    let region = |it: &Provider| format!("{:?}", it.region);
-    changed([
-        ("base_url", base_url(old), base_url(new)),
-        ("region", region(old), region(new)),
-        ("injects_usage", old.injects_usage.to_string(), new.injects_usage.to_string()),
-    ])
-}
-
-fn model(old: &Model, new: &Model) -> Vec<String> {
-    let both = |key: fn(&Model) -> String| (key(old), key(new));
-    let key = |name, (was, is)| (name, was, is);
-    changed([
-        key("context_length", both(|it| it.context_length.to_string())),
-        key("input_modalities", both(|it| it.input_modalities.join("+"))),
-        key("output_modalities", both(|it| it.output_modalities.join("+"))),
-        key("aliases", both(|it| it.aliases.join(" "))),
-    ])
-}
-
-fn endpoint(old: &Endpoint, new: &Endpoint) -> Vec<String> {
-    let both = |key: fn(&Endpoint) -> String| (key(old), key(new));
-    let key = |name, (was, is)| (name, was, is);
-    changed([
-        key("model", both(|it| it.upstream_model.to_string())),
-        key("quantization", both(|it| format!("{:?}", it.quantization.as_deref()))),
-        key("context_length", both(|it| it.context_length.to_string())),
-        key("max_completion_tokens", both(|it| format!("{:?}", it.max_completion_tokens))),
-        key("supported_parameters", both(|it| it.supported_parameters.join(" "))),
-    ])
+/// `name was -> is` for each of the rows that differ.
+fn changed(old: Vec<Row>, new: Vec<Row>) -> Vec<String> {
+    let both = old.into_iter().zip(new).filter(|(was, is)| was != is);
+    both.map(|((name, was), (_, is))| format!("{name} {was} -> {is}")).collect()
 }
 
 #[cfg(test)]

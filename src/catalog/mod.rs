@@ -57,6 +57,12 @@ pub enum HttpVersions {
     Either,
 }
 
+impl HttpVersions {
+    /// Every choice with its word in configuration.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("h1", Self::H1), ("h2", Self::H2), ("either", Self::Either)];
+}
+
 /// How an address is found to be alive, for free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
@@ -89,6 +95,10 @@ pub enum Disconnect {
 }
 
 impl Disconnect {
+    /// Every choice with its word in configuration.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("cancel", Self::Cancel), ("cancel-streams", Self::CancelStreams), ("drain", Self::Drain)];
+
     /// Whether an attempt is read to its end.
     #[must_use]
     pub const fn drains(self, streamed: bool) -> bool {
@@ -105,6 +115,8 @@ impl Disconnect {
 pub struct Credential {
     /// Stable id: `provider/name`.
     pub id: Arc<str>,
+    /// Where the secret is, as configuration refers to it: `env GROQ_API_KEY`.
+    pub source: String,
     pub secret: SecretString,
 }
 

@@ -1,10 +1,11 @@
 //! `models.toml`: names that stand for a choice among models, and presets.
 
 use super::document::{Section, suggest};
+use super::policy;
 use super::value::{self, Json};
 use crate::bounds;
 use crate::catalog::{Preset, Router};
-use crate::request::preferences;
+use crate::request::preferences::{self, ProviderPreferences};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -58,24 +59,33 @@ pub(super) fn routers(root: &Section<'_>, names: &mut BTreeSet<String>) -> Vec<R
     routers
 }
 
-/// Reads the presets.
-pub(super) fn presets(root: &Section<'_>, names: &BTreeSet<String>) -> Vec<Preset> {
+/// Reads the presets. `providers` is what they may name in `provider`, as in [`policy::check_names`].
+pub(super) fn presets(
+    root: &Section<'_>,
+    names: &BTreeSet<String>,
+    providers: Option<&[&str]>,
+) -> Vec<Preset> {
     let mut presets: Vec<Preset> = Vec::new();
     for section in root.tables("preset", &["slug"], PRESET) {
         let slug = section.demanded("slug", value::slug);
         let models = section.checked("models", |list: Vec<String>| known(list, names));
         // A request's unknown members are ignored; here a misspelled one would let through what it is
         // there to stop.
-        section.table("provider", PROVIDER);
+        let table = section.table("provider", PROVIDER);
         let provider = section.checked("provider", |Json(text)| {
             preferences::parse(&text).map_err(|error| error.to_string())
         });
+        let provider = provider.unwrap_or_default();
+        let ProviderPreferences { constraint, order, .. } = &provider;
+        let only = constraint.only.as_deref().unwrap_or_default();
+        for (key, list) in [("order", &**order), ("only", only), ("ignore", &constraint.ignore)] {
+            policy::check_names(&table, key, list, providers);
+        }
         let Some(slug) = slug else { continue };
         if presets.iter().any(|preset| *preset.slug == *slug) {
             section.problem("slug", "another preset has this slug already");
         }
-        let (models, provider) = (models.unwrap_or_default(), provider.unwrap_or_default());
-        presets.push(Preset { slug: slug.into(), models, provider });
+        presets.push(Preset { slug: slug.into(), models: models.unwrap_or_default(), provider });
     }
     presets
 }

@@ -42,7 +42,7 @@ pub(super) struct Endpoints<'a> {
     /// Endpoints per dormant provider.
     waiting: BTreeMap<&'a str, usize>,
     /// Tags of all endpoints, dormant ones too.
-    pub tags: BTreeSet<String>,
+    tags: BTreeSet<String>,
 }
 
 impl<'a> Endpoints<'a> {
@@ -66,6 +66,13 @@ impl<'a> Endpoints<'a> {
             State::Live(_) | State::Wrong => None,
         };
         self.providers.into_iter().flatten().filter_map(dormant).collect()
+    }
+
+    /// Slugs of providers, and tags of endpoints that are not the provider's slug.
+    pub(super) fn known(&self) -> Option<Vec<&str>> {
+        let slugs = self.providers?;
+        let tags = self.tags.iter().filter(|tag| !slugs.contains_key(*tag));
+        Some(slugs.keys().chain(tags).map(String::as_str).collect())
     }
 
     /// Reads the endpoints of one model; those that wait for a provider are counted, not returned.

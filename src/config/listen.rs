@@ -126,7 +126,7 @@ pub(super) fn admin(section: &Section<'_>, environment: Environment<'_>) -> Admi
     let given = section.checked("address", |text| address(section, text));
     let address = given.unwrap_or_else(|| Address::Tcp(ADMIN_DEFAULT.to_owned()));
     let token = match secret::read(section, "token", environment) {
-        Some(Resolved::Found(token)) => Some(token),
+        Some(Resolved::Found { secret: token, .. }) => Some(token),
         Some(Resolved::Absent(reason)) => {
             section.problem("token", format!("{reason}; a token that is asked for must be there"));
             None

@@ -142,11 +142,8 @@ fn read(directory: &Path, environment: Environment<'_>, report: &Report) -> Opti
     let models =
         models.map(|file| models::read(&file.over(base_models, models::ROOT), providers.as_ref()));
     // Names in constraints are only judged when all names are known.
-    let known: Option<Vec<&str>> =
-        providers.as_ref().zip(models.as_ref()).map(|(slugs, models)| {
-            let tags = models.tags.iter().filter(|tag| !slugs.contains_key(*tag));
-            slugs.keys().chain(tags).map(String::as_str).collect()
-        });
+    let known = models.as_ref().and_then(|models| models.known.as_deref());
+    let known: Option<Vec<&str>> = known.map(|names| names.iter().map(String::as_str).collect());
     let weir = weir
         .as_ref()
         .map(|root| (settings::read(root, known.as_deref(), environment), rules(root, report)));

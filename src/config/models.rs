@@ -55,8 +55,9 @@ pub(super) struct Read {
     pub presets: Vec<Preset>,
     /// Names and aliases of all models, dormant ones too.
     pub names: BTreeSet<String>,
-    /// Tags of all endpoints, dormant ones too.
-    pub tags: Vec<String>,
+    /// Slugs of providers and tags of endpoints, dormant ones too: what constraints may name. `None` if
+    /// the providers could not be read.
+    pub known: Option<Vec<String>>,
 }
 
 /// Reads the models.
@@ -74,8 +75,10 @@ pub(super) fn read(root: &Section<'_>, providers: Option<&BTreeMap<String, State
     let mut names: BTreeSet<String> = names.into_keys().map(str::to_owned).collect();
     let dormant = endpoints.dormant();
     let routers = choosing::routers(root, &mut names);
-    let presets = choosing::presets(root, &names);
-    Read { models, dormant, routers, presets, names, tags: endpoints.tags.into_iter().collect() }
+    let known = endpoints.known();
+    let presets = choosing::presets(root, &names, known.as_deref());
+    let known = known.map(|known| known.into_iter().map(str::to_owned).collect());
+    Read { models, dormant, routers, presets, names, known }
 }
 
 /// Every name a caller could use, with the place of the one model it means. An alias of the catalogue

@@ -22,9 +22,7 @@ pub(super) const MAX_PRICE: &[&str] = &["audio", "completion", "image", "prompt"
 
 /// Reads a constraint from a table that has at least [`KEYS`].
 ///
-/// `known` are the provider slugs and endpoint tags there are. Other names are reported: a
-/// misspelled `ignore` would let through what it is there to stop. Without `known`, the files that
-/// define them could not be read, and nothing is said.
+/// `known` is as in [`check_names`].
 pub(super) fn read(section: &Section<'_>, known: Option<&[&str]>) -> Constraint {
     let quantizations =
         section.checked("quantizations", |list: Vec<String>| each_of(list, &QUANTIZATIONS));
@@ -56,11 +54,23 @@ fn max_price(table: &Section<'_>) -> PriceCeiling {
 
 fn names(section: &Section<'_>, key: &str, known: Option<&[&str]>) -> Option<Vec<Arc<str>>> {
     let list = section.get::<Vec<String>>(key)?;
-    for name in &list {
-        if let Some(known) = known.filter(|known| !known.contains(&name.as_str())) {
-            let message = format!("no such provider or endpoint tag; {}", suggest(name, known));
-            section.problem(key, message);
-        }
+    let list: Vec<Arc<str>> = list.into_iter().map(Arc::from).collect();
+    check_names(section, key, &list, known);
+    Some(list)
+}
+
+/// Reports what in a list is none of `known`, the provider slugs and endpoint tags there are: a
+/// misspelled `ignore` would let through what it is there to stop. Without `known`, the files that
+/// define them could not be read, and nothing is said.
+pub(super) fn check_names(
+    section: &Section<'_>,
+    key: &str,
+    list: &[Arc<str>],
+    known: Option<&[&str]>,
+) {
+    let Some(known) = known else { return };
+    for name in list.iter().filter(|name| !known.contains(&&***name)) {
+        let message = format!("no such provider or endpoint tag; {}", suggest(name, known));
+        section.problem(key, message);
     }
-    Some(list.into_iter().map(Arc::from).collect())
 }

@@ -43,15 +43,6 @@ pub(super) const PROBE: &[&str] = &["get"];
 pub(super) const TIMEOUTS: &[&str] = &["connect", "first_content", "idle", "total"];
 pub(super) const CREDENTIAL: &[&str] = &["name", "secret"];
 
-const DIALECTS: [(&str, Dialect); 1] = [("openai-chat", Dialect::OpenAiChat)];
-const DISCONNECT: [(&str, Disconnect); 3] = [
-    ("cancel", Disconnect::Cancel),
-    ("cancel-streams", Disconnect::CancelStreams),
-    ("drain", Disconnect::Drain),
-];
-const HTTP: [(&str, HttpVersions); 3] =
-    [("h1", HttpVersions::H1), ("h2", HttpVersions::H2), ("either", HttpVersions::Either)];
-
 /// What became of a configured provider.
 pub(super) enum State {
     Live(Arc<Provider>),
@@ -78,7 +69,7 @@ pub(super) fn read(root: &Section<'_>, environment: Environment<'_>) -> BTreeMap
 
 fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> State {
     let name = section.checked("name", value::title);
-    let dialect = section.choice("dialect", &DIALECTS);
+    let dialect = section.choice("dialect", &Dialect::ALL);
     let base_url = section.demanded("base_url", |text: String| base_url(&text));
     let private_addresses = section.or("private_addresses", false);
     let keyless = section.or("keyless", false);
@@ -93,7 +84,7 @@ fn provider(section: &Section<'_>, slug: &str, environment: Environment<'_>) -> 
     let timeouts = timeouts(section, DEFAULT_TIMEOUTS);
     let injects_usage = section.or("injects_usage", true);
     let about = about(section);
-    let disconnect = section.choice("disconnect", &DISCONNECT).unwrap_or_default();
+    let disconnect = section.choice("disconnect", &Disconnect::ALL).unwrap_or_default();
     let Some(base_url) = base_url else { return State::Wrong };
     let server_name = server_name(section, &base_url);
     check_network(section, &base_url, private_addresses, keyless);
@@ -170,8 +161,9 @@ fn credentials(
         }
         match secret::read(&part, "secret", environment) {
             None => part.problem("secret", format!("missing; expected {}", secret::FORMS)),
-            Some(Resolved::Found(secret)) => {
-                found.push(Arc::new(Credential { id: format!("{slug}/{name}").into(), secret }));
+            Some(Resolved::Found { secret, source }) => {
+                let id = format!("{slug}/{name}").into();
+                found.push(Arc::new(Credential { id, source, secret }));
             }
             Some(Resolved::Absent(reason)) => {
                 part.notice("secret", reason.as_str());
@@ -255,7 +247,7 @@ fn check_network(section: &Section<'_>, url: &BaseUrl, private_addresses: bool, 
 }
 
 fn http(section: &Section<'_>, base_url: &BaseUrl) -> HttpVersions {
-    let given = section.choice("http", &HTTP);
+    let given = section.choice("http", &HttpVersions::ALL);
     if !base_url.tls && given == Some(HttpVersions::Either) {
         section.problem("http", "either needs https, where ALPN decides; expected h1 or h2");
     }

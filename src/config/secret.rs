@@ -14,7 +14,11 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// What a reference came to.
 pub(super) enum Resolved {
-    Found(SecretString),
+    Found {
+        secret: SecretString,
+        /// The reference as it is written: `env NAME`.
+        source: String,
+    },
     /// The reference is sound but nothing is behind it on this host; says where it looked.
     Absent(String),
     /// Wrong, and reported.
@@ -75,7 +79,7 @@ fn variable(reference: &Section<'_>, environment: Environment<'_>) -> Option<Res
             reference.problem("env", message);
             None
         },
-        |secret| Some(Resolved::Found(secret)),
+        |secret| Some(Resolved::Found { secret, source: format!("env {name}") }),
     )
 }
 
@@ -111,7 +115,10 @@ fn file(reference: &Section<'_>, key: &str, path: &Path) -> Resolved {
             reference.problem(key, message);
             Resolved::Wrong
         },
-        Resolved::Found,
+        |secret| {
+            let source = format!("{key} {}", reference.text(key).unwrap_or_default());
+            Resolved::Found { secret, source }
+        },
     )
 }
 

@@ -132,7 +132,7 @@ fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> PathBuf 
 fn others(section: &Section<'_>, environment: Environment<'_>) -> Vec<Target> {
     let mut targets = Vec::new();
     match secret::read(section, "postgres", environment) {
-        Some(Resolved::Found(url)) => targets.push(Target::Postgres(url)),
+        Some(Resolved::Found { secret: url, .. }) => targets.push(Target::Postgres(url)),
         Some(Resolved::Absent(why)) => section.problem("postgres", why),
         Some(Resolved::Wrong) | None => {}
     }
@@ -152,7 +152,9 @@ fn others(section: &Section<'_>, environment: Environment<'_>) -> Vec<Target> {
         let nats = section.table("nats", NATS);
         let stream = nats.checked("stream", stream_name).unwrap_or_else(|| "weir".to_owned());
         match secret::read(&nats, "urls", environment) {
-            Some(Resolved::Found(urls)) => targets.push(Target::Nats { urls, stream }),
+            Some(Resolved::Found { secret: urls, .. }) => {
+                targets.push(Target::Nats { urls, stream })
+            }
             Some(Resolved::Absent(why)) => nats.problem("urls", why),
             None => nats.problem("urls", "say where the servers are"),
             Some(Resolved::Wrong) => {}

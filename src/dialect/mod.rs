@@ -25,6 +25,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Every dialect with its word in configuration.
+    pub const ALL: [(&'static str, Self); 1] = [("openai-chat", Self::OpenAiChat)];
+
     /// See [`Observer::observe`], which remembers the event before.
     fn observe<'a>(self, json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
         match self {

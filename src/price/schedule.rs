@@ -42,7 +42,13 @@ impl Schedule {
 
     /// Every version, the first one first.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<PriceVersion>> {
-        std::iter::once(&self.first).chain(self.later.iter().map(|(_, version)| version))
+        self.dated().map(|(_, version)| version)
+    }
+
+    /// Every version with when it begins to hold (Unix microseconds): the first one always has.
+    pub fn dated(&self) -> impl Iterator<Item = (Option<u64>, &Arc<PriceVersion>)> {
+        let later = self.later.iter().map(|(from, version)| (Some(*from), version));
+        std::iter::once((None, &self.first)).chain(later)
     }
 }
 

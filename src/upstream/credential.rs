@@ -95,7 +95,7 @@ mod tests {
     fn provider(secrets: &[&str]) -> Provider {
         let credential = |(nth, secret): (usize, &&str)| {
             let id = Arc::from(format!("p/{nth}"));
-            Arc::new(Credential { id, secret: SecretString::from(*secret) })
+            Arc::new(Credential { id, source: String::new(), secret: SecretString::from(*secret) })
         };
         let mut provider = fixture::provider("p");
         provider.credentials = secrets.iter().enumerate().map(credential).collect();

@@ -98,8 +98,11 @@ async fn a_get_probe_wants_200_and_sends_host_and_credential() {
     let (bad, _) = answering(503).await;
     let get = || Probe::Get("/v1/models".to_owned());
     let mut keyed = provider(good, get());
-    keyed.credentials =
-        vec![Arc::new(Credential { id: Arc::from("p/main"), secret: "one".to_owned().into() })];
+    keyed.credentials = vec![Arc::new(Credential {
+        id: Arc::from("p/main"),
+        source: String::new(),
+        secret: "one".to_owned().into(),
+    })];
     let good_pool = pool(&health, &keyed);
     let mut other = provider(bad, get());
     other.slug = Arc::from("q");
