@@ -72,11 +72,11 @@ fn verify(
     let mut whole = true;
     if let Some(state) = state {
         let spool = review::spooled(state, drop)?;
-        whole &= spool.lost == 0 && spool.foreign == 0;
+        whole &= spool.lost == 0 && spool.missing == 0 && spool.foreign == 0;
         writeln!(
             out,
-            "spool  {} segments, {} rows, {} lost, {} torn bytes, {} segments of others",
-            spool.segments, spool.rows, spool.lost, spool.torn_bytes, spool.foreign
+            "spool  {} segments, {} missing, {} rows, {} lost, {} torn bytes, {} segments of others",
+            spool.segments, spool.missing, spool.rows, spool.lost, spool.torn_bytes, spool.foreign
         )?;
     }
     let found = review::check(sqlite, || bar.inc(1))?;

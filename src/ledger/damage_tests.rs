@@ -7,7 +7,7 @@ use super::segments::Segments;
 use super::spool::Spool;
 use super::testing::{self, ESTIMATOR, options, price, terms};
 use super::{Claim, Durability, Found, Gate, Ledger, Options};
-use super::{flush, reading, recover, saved, sink};
+use super::{flush, reading, recover, review, saved, sink};
 use crate::bounds::SEGMENT_BYTES;
 use crate::usage::{Kind, Usage};
 use rand::rngs::StdRng;
@@ -104,6 +104,9 @@ fn segments_turn_and_are_delivered_in_order() {
             gone += read(&all[2].1.path, all[2].1.extent().0 as usize).0.len();
             fs::remove_file(&all[2].1.path).unwrap();
         }
+        let seen = review::spooled(&state, drop).unwrap();
+        let missing = u64::from(remove_the_third);
+        assert_eq!((seen.lost, seen.missing), (gone as u64, missing), "seen from outside");
         let (rows, depth) = left.recovered();
         let lost = left.records.len() - rows.len();
         assert_eq!((lost, left.bad().exists()), (gone, cut_the_first));

@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::sink::sqlite::Reader;
 use super::slot::{CLAIMED, DISPATCHED, Image, SEALED, Slot, generation_hash};
 use super::{Found, intent};
+use crate::bounds::RECENT_GENERATIONS;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::fence;
 
@@ -30,12 +31,20 @@ impl Shared {
             rows.extend(settled.map(|(record, _)| record));
         }
         self.recent.lock().find(self.writer.node, generation_id, &mut rows);
+        let mut whole = self.behind() <= RECENT_GENERATIONS as u64;
         let last = rows.iter().map(|row| usize::from(row.intent.attempt)).max().unwrap_or(0);
         if last == 0 || unique(&mut rows) < last {
-            rows.extend(self.stored(generation_id));
+            let stored = self.stored(generation_id);
+            // Before its first row it may have no table yet.
+            whole &= stored.is_some() || self.depth().rows_flushed == 0;
+            rows.extend(stored.unwrap_or_default());
             unique(&mut rows);
         }
-        if rows.is_empty() { Found::Unknown } else { Found::Rows(rows) }
+        match rows.is_empty() {
+            false => Found::Rows(rows),
+            true if whole => Found::Unknown,
+            true => Found::NotYet,
+        }
     }
 
     /// Copies of the live slots, of all or of those whose generation has this hash.
@@ -44,18 +53,19 @@ impl Shared {
         self.map.slots().iter().take(used).filter_map(move |slot| stable_image(slot, hash))
     }
 
-    fn stored(&self, generation_id: &str) -> Vec<Record> {
+    /// What the database has of it; `None` if it cannot be read.
+    fn stored(&self, generation_id: &str) -> Option<Vec<Record>> {
         let mut reader = self.reader.lock();
         let found = match reader.as_mut() {
             Some(open) => open.generation(generation_id),
             None => Reader::open(&self.options.sqlite)
                 .and_then(|open| reader.insert(open).generation(generation_id)),
         };
-        found.unwrap_or_else(|error| {
+        if let Err(error) = &found {
             tracing::warn!(%error, "the ledger database could not be read");
             *reader = None;
-            Vec::new()
-        })
+        }
+        found.ok()
     }
 }
 

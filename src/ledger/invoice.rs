@@ -3,7 +3,7 @@
 use super::report::{By, halves, label};
 use super::sink::{SinkError, sqlite::Reader};
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -119,8 +119,11 @@ fn day(cell: &str) -> Option<String> {
         let at = Timestamp::from_second(seconds).ok()?;
         return Some(at.to_zoned(TimeZone::UTC).date().to_string());
     }
-    let date: Date = cell.get(..10)?.parse().ok()?;
-    Some(date.to_string())
+    // With an offset it is a moment, without one a day as it stands.
+    if let Ok(at) = cell.parse::<Timestamp>() {
+        return Some(at.to_zoned(TimeZone::UTC).date().to_string());
+    }
+    Some(cell.parse::<DateTime>().ok()?.date().to_string())
 }
 
 /// What the ledger has of one provider, on the days and in the measures of an export.
@@ -166,6 +169,21 @@ mod tests {
     fn read(text: &str, named: &[(&str, &str)]) -> Result<Account, InvoiceError> {
         let named: Vec<_> = named.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
         exported(text.as_bytes(), &named)
+    }
+
+    #[test]
+    fn a_moment_counts_on_its_day_in_utc() {
+        for (cell, utc) in [
+            ("2026-11-27T23:30:00-08:00", Some("2026-11-28")),
+            ("2026-11-27T23:30:00Z", Some("2026-11-27")),
+            ("2026-11-27 23:30:00", Some("2026-11-27")),
+            ("2026-11-27", Some("2026-11-27")),
+            ("1763683200", Some("2025-11-21")),
+            ("2026-11-27 and so on", None),
+            ("2026-11", None),
+        ] {
+            assert_eq!(day(cell).as_deref(), utc, "{cell}");
+        }
     }
 
     #[test]

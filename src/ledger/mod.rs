@@ -136,6 +136,8 @@ pub enum Found {
     },
     /// Its attempts in order.
     Rows(Vec<Record>),
+    /// None is in memory, and the database cannot be read or lacks more than memory holds.
+    NotYet,
     Unknown,
 }
 

@@ -229,7 +229,7 @@ impl Reading {
         if came >= Some(before) {
             return 0;
         }
-        let rows = rows_before(&self.segment).ok().flatten().unwrap_or(0);
+        let rows = self.rows_before();
         tracing::error!(
             epoch = before.0,
             segment = before.1,
@@ -237,6 +237,11 @@ impl Reading {
             "a segment of the spool is missing"
         );
         rows
+    }
+
+    /// Rows of the segment before this one.
+    pub(super) fn rows_before(&self) -> u64 {
+        rows_before(&self.segment).ok().flatten().unwrap_or(0)
     }
 
     /// Rows that the end of this segment has lost, as the `next` one tells.

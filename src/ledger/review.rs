@@ -34,8 +34,10 @@ pub enum ReviewError {
 pub struct Spooled {
     pub segments: u64,
     pub rows: u64,
-    /// Rows lost to damage.
+    /// Rows lost to damage, and of the last segment of each gap between two.
     pub lost: u64,
+    /// Segments that are gone though older ones are there.
+    pub missing: u64,
     /// Bytes behind the last whole frame.
     pub torn_bytes: u64,
     /// Segments of another node or a newer version.
@@ -53,7 +55,11 @@ pub fn spooled(state: &Path, mut take: impl FnMut(Record)) -> Result<Spooled, Re
         return Ok(found);
     }
     let node = directory::node(state).ok_or(ReviewError::NoNode)?;
-    for (id, segment) in segments {
+    let mut before = None;
+    for (at, (id, segment)) in segments.iter().cloned().enumerate() {
+        let gap = gap(before.replace(id), id);
+        let next = segments.get(at + 1).filter(|(next, _)| next.0 == id.0 && next.1 == id.1 + 1);
+        found.missing += gap;
         found.segments += 1;
         let mut reading = match Reading::open(id, segment, node) {
             Ok(Opened::Ready(reading)) => reading,
@@ -73,8 +79,16 @@ pub fn spooled(state: &Path, mut take: impl FnMut(Record)) -> Result<Spooled, Re
             found.lost += step.lost;
             found.torn_bytes += step.torn;
         }
+        found.lost += reading.lost_at_end(next.map(|(_, next)| &**next));
+        found.lost += if gap > 0 { reading.rows_before() } else { 0 };
     }
     Ok(found)
+}
+
+/// How many segments should stand between two.
+fn gap(before: Option<(u64, u64)>, id: (u64, u64)) -> u64 {
+    let before = before.filter(|before| before.0 == id.0);
+    before.map_or(0, |before| id.1.saturating_sub(before.1 + 1))
 }
 
 /// How many rows a database has.

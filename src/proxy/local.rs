@@ -57,6 +57,7 @@ async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refu
                 return api::generation::render(&rows).ok_or_else(|| absent(&id));
             }
             Found::InFlight { terminal: true, .. } => tokio::time::sleep(STEP).await,
+            Found::NotYet => return Err(not_ready()),
             _ => break,
         }
     }
@@ -74,10 +75,14 @@ async fn activity(state: &Arc<State>, session: &Session) -> Result<Bytes, Refusa
         Ok(activity) => Ok(api::activity::render(&activity)),
         Err(error) => {
             tracing::warn!(%error, "activity could not be told");
-            let behind = Error::weir(503, "The ledger is not ready to be searched");
-            Err(Refusal::kept(behind.retry_after(Some(1))))
+            Err(not_ready())
         }
     }
+}
+
+fn not_ready() -> Refusal {
+    let behind = Error::weir(503, "The ledger is not ready to be searched");
+    Refusal::kept(behind.retry_after(Some(1)))
 }
 
 /// What a look into the ledger finds, on a thread that may block.

@@ -187,7 +187,7 @@ pub(crate) fn check(ledger: &Ledger, place: &Path, names: &[String]) -> (u64, u6
         let rows = match ledger.find(&generation) {
             Found::Rows(rows) => rows,
             Found::Unknown => Vec::new(),
-            open @ Found::InFlight { .. } => panic!("{generation} is {open:?}"),
+            open @ (Found::InFlight { .. } | Found::NotYet) => panic!("{generation} is {open:?}"),
         };
         let allowed = match step {
             Step::Idle => 0..=0,
