@@ -11,10 +11,12 @@ use crate::catalog::{Endpoint, Model};
 use crate::edge::clock::{now_ms, wall_us};
 use crate::error::Error;
 use crate::request::route::{self, Face, Read};
-use crate::selection::{self, Candidate, Constraint, Facts, Layers, Question};
+use crate::rules;
+use crate::selection::{self, Candidate, Facts, Layers, OPEN, Question};
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
 use bytes::Bytes;
+use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use pingora_proxy::Session;
 use std::sync::Arc;
@@ -98,9 +100,9 @@ fn find(
     let now = now_ms();
     let shown =
         |slug: &str| snapshot.pool(slug).map_or_else(Shown::default, |pool| shown(pool, now));
-    let allowed = |model: &Arc<Model>| match user.filter(|user| user.allows_model(&model.slug)) {
-        Some(user) => left(model, &user.constraint),
-        None => Vec::new(),
+    let now_us = wall_us();
+    let allowed = |model: &Arc<Model>| {
+        user.and_then(|user| left(snapshot, user, model, now_us)).unwrap_or_default()
     };
     let view = View {
         path: uri.path(),
@@ -108,7 +110,7 @@ fn find(
         query,
         allowed: user.is_some().then_some(&allowed),
         shown: &shown,
-        now_us: wall_us(),
+        now_us,
     };
     match read {
         Read::Count => snapshot.listing(view.now_us).count(&view),
@@ -116,14 +118,41 @@ fn find(
     }
 }
 
-/// The endpoints that a request which wishes nothing could be sent to.
-fn left(model: &Model, constraint: &Constraint) -> Vec<Arc<Endpoint>> {
+/// The endpoints that a request of this caller which wishes nothing could be sent to; `None` where it may
+/// not name the model, or a rule refuses it or serves another in its place.
+fn left(
+    snapshot: &Snapshot,
+    user: &Caller,
+    model: &Model,
+    now_us: u64,
+) -> Option<Vec<Arc<Endpoint>>> {
+    if !user.allows_model(&model.slug) {
+        return None;
+    }
+    let rules = snapshot.rules.decide_unasked(&rules::Facts {
+        model: &model.slug,
+        key: &user.name,
+        workspace: &user.workspace,
+        tags: &user.tags,
+        stream: false,
+        tools: false,
+        max_tokens: 0,
+        prompt_tokens: 0,
+        headers: &HeaderMap::new(),
+        dry: true,
+    });
+    let rules = rules.ok()?;
+    let served = snapshot.pool(rules.rename.unwrap_or(&model.slug))?;
+    if served.model.slug != model.slug {
+        return None;
+    }
     let candidate = |endpoint| Candidate { endpoint, facts: Facts::default() };
     let candidates: Vec<_> = model.endpoints.iter().map(candidate).collect();
-    let plan = selection::plan(&candidates, &Question::of(Layers(&[constraint])), 0);
-    let mut places: Vec<usize> = plan.order().collect();
+    let layers = [&user.constraint, &*rules.constraint, rules.pin.unwrap_or(&OPEN)];
+    let question = Question { now_us, ..Question::of(Layers(&layers)) };
+    let mut places: Vec<usize> = selection::plan(&candidates, &question, 0).order().collect();
     places.sort_unstable();
-    places.into_iter().filter_map(|place| model.endpoints.get(place).cloned()).collect()
+    Some(places.into_iter().filter_map(|place| model.endpoints.get(place).cloned()).collect())
 }
 
 /// What traffic has shown of a model. Endpoints of one provider count their tokens together.

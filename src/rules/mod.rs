@@ -114,8 +114,24 @@ impl Rules {
     /// The refusal of the first rule that rejects it; 500 where an expression cannot be evaluated:
     /// what it would have forbidden must not pass.
     pub fn decide(&self, facts: &Facts<'_>) -> Result<Decision<'_>, Error> {
+        Self::follow(self.rules.iter(), facts)
+    }
+
+    /// What the rules say of a model to a caller whatever its request, as a list of models needs it. Rules
+    /// on `header`, `stream` or `cel` are left out: they depend on a request that is not there yet.
+    ///
+    /// # Errors
+    /// The refusal of the first rule that rejects the model.
+    pub fn decide_unasked(&self, facts: &Facts<'_>) -> Result<Decision<'_>, Error> {
+        Self::follow(self.rules.iter().filter(|rule| !rule.when.asks_request()), facts)
+    }
+
+    fn follow<'a>(
+        rules: impl Iterator<Item = &'a Rule>,
+        facts: &Facts<'_>,
+    ) -> Result<Decision<'a>, Error> {
         let mut decision = Decision::default();
-        for rule in &self.rules {
+        for rule in rules {
             let model = decision.rename.unwrap_or(facts.model);
             if rule.holds(model, facts)? {
                 rule.hits.fetch_add(u64::from(!facts.dry), Relaxed);

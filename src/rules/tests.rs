@@ -89,6 +89,25 @@ fn every_given_condition_must_hold_and_any_entry_of_a_list_will_do() {
     }
 }
 
+#[test]
+fn a_list_of_models_knows_the_caller_and_no_request() {
+    let counts = |when: &str| {
+        let rules = rules(&format!("[[rule]]\nname = \"x\"\nwhen = {when}\n{REJECT}\n"));
+        let mut request = request();
+        sent(&mut request, "a");
+        assert_eq!(status(&rules, &request), Some(403), "{when}");
+        rules.decide_unasked(&request.facts()).is_err()
+    };
+    let caller = ["model = \"openai/*\"", "key = \"ci\"", "workspace = \"blue\"", "tag = \"eu\""];
+    for when in caller {
+        assert!(counts(&format!("{{ {when} }}")), "{when}");
+    }
+    for when in ["stream = true", "header = { x-team = \"*\" }", "cel = \"key == 'ci'\""] {
+        assert!(!counts(&format!("{{ {when} }}")), "{when}");
+        assert!(!counts(&format!("{{ model = \"openai/*\", {when} }}")), "{when}");
+    }
+}
+
 fn sent(request: &mut Request, team: &'static str) {
     request.headers.append("x-team", HeaderValue::from_static(team));
 }

@@ -28,9 +28,12 @@ impl When {
         let named = [&self.model, &self.key, &self.workspace];
         named.iter().all(|globs| globs.is_empty() || globs.iter().any(Glob::is_any))
             && self.tag.is_empty()
-            && self.header.is_empty()
-            && self.stream.is_none()
-            && self.cel.is_none()
+            && !self.asks_request()
+    }
+
+    /// Whether it may depend on more than the caller and the model.
+    pub(super) fn asks_request(&self) -> bool {
+        !self.header.is_empty() || self.stream.is_some() || self.cel.is_some()
     }
 
     /// Whether it could hold for a model of this name.

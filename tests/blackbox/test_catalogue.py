@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from xml.etree import ElementTree
@@ -116,6 +117,40 @@ def test_a_key_sees_the_models_and_prices_it_may_use(run):
     assert row["id"] == "test/m" and row["pricing"]["prompt"] == f"{conf.PRICES[1][0] / 1e6:f}".rstrip("0")
     assert ids(weir, "/v1/models", bearer) == ["test/m"], "OpenAI's list is what the key may use"
     assert ids(weir, "/api/v1/models", bearer) == ["test/m", "test/n"], "OpenRouter's is for everyone"
+
+
+RULES = """
+[[rule]]
+name = "no-n"
+when = { model = "test/n", key = "tester" }
+reject = { status = 403, message = "no" }
+
+[[rule]]
+name = "not-a"
+when = { workspace = "default" }
+constrain = { ignore = ["a"] }
+
+[[rule]]
+name = "not-b-in-streams"
+when = { stream = true }
+constrain = { ignore = ["b"] }
+"""
+
+
+def test_rules_count_in_what_a_key_may_use_as_far_as_no_request_is_needed(run, tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "10.toml").write_text(RULES)
+    weir = run({"test/m": "ab", "test/n": "c"}, settings={"rules": str(tmp_path / "rules")})
+    [row] = data(weir, "/api/v1/models/user", weir.bearer)
+    assert row["id"] == "test/m" and row["pricing"]["prompt"] == f"{conf.PRICES[1][0] / 1e6:f}".rstrip("0")
+    assert ids(weir, "/v1/models", weir.bearer) == ["test/m"]
+    assert ids(weir, "/api/v1/models") == ["test/m", "test/n"]
+
+
+def test_ceilings_count_by_the_price_of_today_in_what_a_key_may_use(run):
+    price = [{"input": "9", "output": "9"}, {"from": date(2020, 1, 1), "input": "1", "output": "2"}]
+    weir = run("a", settings={"policy": {"max_price": {"prompt": "5"}}}, a={"endpoint": {"price": price}})
+    assert ids(weir, "/api/v1/models/user", weir.bearer) == ["test/m"]
 
 
 def test_the_shipped_catalogue_is_what_its_generator_writes(tmp_path):
