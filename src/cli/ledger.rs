@@ -71,7 +71,7 @@ fn verify(
 ) -> Result<bool, ReviewError> {
     let mut whole = true;
     if let Some(state) = state {
-        let spool = review::spooled(state, drop)?;
+        let spool = review::spooled(state)?;
         whole &= spool.lost == 0 && spool.missing == 0 && spool.foreign == 0;
         writeln!(
             out,

@@ -90,17 +90,19 @@ fn compare(
     let epoch = review::newest_epoch(state, &found.sqlite)?;
     writeln!(
         out,
-        "epoch {}: {} rows, {} of them only in the spool, {} differ between spool and sink",
-        epoch.epoch, epoch.rows, epoch.undelivered, epoch.differing
+        "epoch {}: {} rows, {} of them only in the spool, {} differ between spool and sink, {} are gone \
+         from the sink",
+        epoch.epoch, epoch.rows, epoch.undelivered, epoch.differing, epoch.gone
     )?;
-    let Some(text) = metrics else { return Ok(epoch.differing) };
+    let wrong = epoch.differing + epoch.gone;
+    let Some(text) = metrics else { return Ok(wrong) };
     let told = review::metrics_sums(&text);
     let differences = differences(&epoch.sums, &told);
     for ((model, provider, kind), rows, metrics) in &differences {
         writeln!(out, "  {kind} of {model} at {provider}: {rows} in rows, {metrics} in metrics")?;
     }
     writeln!(out, "metrics: {} sums, {} differ", told.len(), differences.len())?;
-    Ok(epoch.differing + differences.len() as u64)
+    Ok(wrong + differences.len() as u64)
 }
 
 fn read(path: &Path) -> io::Result<String> {

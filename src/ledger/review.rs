@@ -7,8 +7,7 @@ use super::reading::{Opened, Reading};
 use super::record::{Record, RecordKey, Source, flag};
 use super::segments::Segments;
 use super::sink::columns::{self, Cell, NAMES};
-use super::sink::{SinkError, sqlite::Reader};
-use crate::bounds::SINK_BATCH;
+use super::sink::{Position, SinkError, sqlite::Reader};
 use crate::meter::{self, Delivered, Estimator};
 use crate::price::{Pico, Policy, PriceVersion};
 use crate::usage::Kind;
@@ -44,11 +43,14 @@ pub struct Spooled {
     pub foreign: u64,
 }
 
-/// Reads every segment below a state directory and hands out its rows.
+/// Reads every segment below a state directory and hands out its rows, each with where it ends.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn spooled(state: &Path, mut take: impl FnMut(Record)) -> Result<Spooled, ReviewError> {
+pub(super) fn spooled_at(
+    state: &Path,
+    mut take: impl FnMut(Record, Position),
+) -> Result<Spooled, ReviewError> {
     let mut found = Spooled::default();
     let segments = Segments::list(state).map_err(ReviewError::Spool)?.all();
     if segments.is_empty() {
@@ -73,16 +75,26 @@ pub fn spooled(state: &Path, mut take: impl FnMut(Record)) -> Result<Spooled, Re
         };
         reading.fill().map_err(ReviewError::Spool)?;
         while !reading.at_end() {
-            let step = reading.step(SINK_BATCH);
+            let mut step = reading.step(1);
             found.rows += step.rows.len() as u64;
-            step.rows.into_iter().for_each(&mut take);
+            let end = reading.position();
+            step.rows.drain(..).for_each(|row| take(row, end));
             found.lost += step.lost;
             found.torn_bytes += step.torn;
+            reading.reuse(step);
         }
         found.lost += reading.lost_at_end(next.map(|(_, next)| &**next));
         found.lost += if gap > 0 { reading.rows_before() } else { 0 };
     }
     Ok(found)
+}
+
+/// Reads every segment below a state directory.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn spooled(state: &Path) -> Result<Spooled, ReviewError> {
+    spooled_at(state, |_, _| {})
 }
 
 /// How many segments should stand between two.
@@ -232,22 +244,29 @@ pub fn newest_epoch(state: &Path, sqlite: &Path) -> Result<Epoch, ReviewError> {
     let own = |row: &Record| row.key.node == node && row.key.epoch == epoch;
     // The spool first: what is delivered meanwhile is then in the database.
     let mut pending = BTreeMap::new();
-    spooled(state, |row| {
+    spooled_at(state, |row, end| {
         if own(&row) {
-            pending.insert(row.key, row);
+            pending.insert(row.key, (row, end));
         }
     })?;
-    let mut found = Epoch { epoch, rows: 0, undelivered: 0, differing: 0, sums: Sums::new() };
-    Reader::open(sqlite)?.each(|row| {
+    let mut found =
+        Epoch { epoch, rows: 0, undelivered: 0, gone: 0, differing: 0, sums: Sums::new() };
+    let reader = Reader::open(sqlite)?;
+    // Before the rows: all that end there are among them.
+    let cursor = reader.cursor(node)?;
+    reader.each(|row| {
         if own(&row) {
             let other = pending.remove(&row.key);
-            let differs = other.is_some_and(|other| other != row);
+            let differs = other.is_some_and(|(other, _)| other != row);
             found.differing += u64::from(differs && row.flags & flag::SATURATED == 0);
             found.add(&row);
         }
     })?;
-    found.undelivered = pending.len() as u64;
-    pending.values().for_each(|row| found.add(row));
+    for (row, end) in pending.values() {
+        found.undelivered += 1;
+        found.gone += u64::from(cursor.is_some_and(|cursor| *end <= cursor));
+        found.add(row);
+    }
     found.sums.retain(|_, sum| *sum != 0);
     Ok(found)
 }
@@ -259,6 +278,8 @@ pub struct Epoch {
     pub rows: u64,
     /// Of these, only in the spool.
     pub undelivered: u64,
+    /// Of these, what the sink says it has, and has not.
+    pub gone: u64,
     /// In both, and not the same.
     pub differing: u64,
     pub sums: Sums,

@@ -58,6 +58,10 @@ def test_rows_and_metrics_agree_to_the_last_token(run):
     wrong = metrics.replace(cost, cost + "0")
     done = weir_says("reconcile", "--conf", weir.conf, "--metrics", "-", input=wrong)
     assert done.returncode == 1 and "cost of test/m at" in done.stdout
+    with sqlite3.connect(weir.ledger.path) as base:
+        base.execute("delete from attempt where seq = 2")
+    done = weir_says("reconcile", "--conf", weir.conf)
+    assert done.returncode == 1 and "1 are gone from the sink" in done.stdout, done.stdout
 
 
 def test_a_providers_export_is_compared_by_day_and_model(run, tmp_path):

@@ -101,12 +101,7 @@ fn migrate(connection: &mut Connection) -> Result<(), SinkError> {
 
 impl Sink for Sqlite {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
-        let found = self.connection.query_row(
-            "SELECT epoch, segment, offset FROM cursor WHERE node = ?1",
-            [&node[..]],
-            |row| Ok(Position { epoch: row.get(0)?, segment: row.get(1)?, offset: row.get(2)? }),
-        );
-        Ok(found.optional()?)
+        cursor(&self.connection, node)
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
@@ -139,6 +134,15 @@ impl Sink for Sqlite {
         transaction.commit()?;
         Ok(receipt)
     }
+}
+
+fn cursor(connection: &Connection, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
+    let found = connection.query_row(
+        "SELECT epoch, segment, offset FROM cursor WHERE node = ?1",
+        [&node[..]],
+        |row| Ok(Position { epoch: row.get(0)?, segment: row.get(1)?, offset: row.get(2)? }),
+    );
+    Ok(found.optional()?)
 }
 
 /// Inserts rows, as many with each statement as it takes.
@@ -217,6 +221,11 @@ impl Reader {
             .0
             .prepare_cached("SELECT 1 FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3")?;
         Ok(statement.exists(params![&key.node[..], key.epoch as i64, key.seq as i64])?)
+    }
+
+    /// How far the spool of a node has been delivered.
+    pub(in crate::ledger) fn cursor(&self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
+        cursor(&self.0, node)
     }
 
     pub(in crate::ledger) fn count(&self) -> Result<u64, SinkError> {
