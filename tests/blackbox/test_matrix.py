@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FAULTS = [f"F{number:02}" for number in [*range(1, 70), *range(71, 83)]]
+FAULTS = [f"F{number:02}" for number in [*range(1, 70), *range(71, 84)]]
 
 PYTHON = re.compile(r"^def test_((?:F\d\d_)+)", re.MULTILINE)
 RUST = re.compile(r"^\s*(?:async )?fn ((?:f\d\d_)+)", re.MULTILINE)

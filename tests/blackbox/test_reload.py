@@ -39,14 +39,26 @@ def test_a_new_secret_serves_at_once_though_the_old_one_was_refused(run):
     assert dict(answer.seen("a")[0]["headers"])["authorization"] == "Bearer canary-provider-rotated"
 
 
-def test_a_running_stream_keeps_its_snapshot(run):
+# A file, what of it changes, and the status of a request that comes after.
+GONE = {
+    "price": ("models.toml", 'input = "1"', 'input = "5"', 200),
+    "model": ("models.toml", 'slug = "test/m"', 'slug = "test/other"', 400),
+    "key": ("keys.toml", 'hash = "', 'hash = "' + "0" * 64 + '" #', 401),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+def test_F83_a_running_stream_keeps_its_snapshot(run, what):
     weir = run("a")
+    name, before, after, status = GONE[what]
     with weir.asking({"a": {"text": ["word "] * 10, "pace": 0.1}}) as (id, raw):
         raw.read_until(b"word")
-        models = weir.conf / "models.toml"
-        models.write_text(models.read_text().replace('input = "1"', 'input = "5"'))
+        file = weir.conf / name
+        assert before in file.read_text()
+        file.write_text(file.read_text().replace(before, after))
         hangup(weir)
         weir.settles(1, "reload_total", result="applied")
+        assert weir.ask().status == status
         reply = raw.read()
     expect.whole(reply, "word " * 10)
     expect.paid(weir.rows(id, 1)[0], weir.deployment.cost("a", expect.INPUT, expect.OUTPUT))
