@@ -192,7 +192,7 @@ mod tests {
     fn a_cheaper_cache_to_come_rewards_nobody_yet() {
         let version = |cached| {
             let mut unit = [1_000; KINDS];
-            *unit.iter_mut().nth(Kind::CacheRead as usize).unwrap() = cached;
+            *unit.get_mut(Kind::CacheRead as usize).unwrap() = cached;
             Arc::new(PriceVersion::flat(unit))
         };
         let price = Schedule::new(version(1_000), vec![(50, version(100)), (90, version(1_000))]);
