@@ -273,8 +273,10 @@ fn is_shown(text: &str, longest: usize) -> bool {
     text.len() <= longest && super::value::is_name(text)
 }
 
-/// What was probably meant, out of `known`; never repeats what was written.
+/// What was probably meant, out of `known`; never repeats what was written, nor a key that was pasted where a
+/// name belongs.
 pub(super) fn suggest(written: &str, known: &[&str]) -> String {
+    let known: Vec<&str> = known.iter().copied().filter(|word| !word.contains("sk-")).collect();
     let near = known
         .iter()
         .map(|word| (strsim::damerau_levenshtein(written, word), *word))

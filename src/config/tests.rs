@@ -273,6 +273,16 @@ fn a_remedy_lists_names_in_order() {
 }
 
 #[test]
+fn a_remedy_lists_no_key_that_was_pasted_for_a_tag() {
+    let models = GOOD[2].replace("two/cheap", CANARY);
+    assert_ne!(models, GOOD[2]);
+    let keys = "[[key]]\nname = \"a\"\nonly = [\"nobody\"]\n";
+    let said = problems(write(["", "", &models, keys]).path());
+    assert!(said.iter().any(|problem| problem.message.contains("expected one of")), "{said:?}");
+    assert!(!format!("{said:?}").contains(CANARY), "{said:?}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_blames_no_reference_to_it() {
     let models = GOOD[2];
     let keys = "[[key]]\nname = \"a\"\nhash = \"x\"\nignore = [\"groq\"]\n";
