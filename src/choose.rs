@@ -94,8 +94,9 @@ impl<'a> Request<'a> {
         // The request's own object takes its place, but loosens nothing that keeps prompts private.
         let private = preset.map(|preset| preset.provider.constraint.privacy()).unwrap_or_default();
         let mut wanted = self.wanted(preset)?;
-        let could_stick =
-            |wanted: &Wanted<'_>| wanted.pool.targets.iter().any(|it| rewards(it, self.now_us));
+        let could_stick = |wanted: &Wanted<'_>| {
+            wanted.pool.targets.iter().any(|it| rewards(&it.endpoint.price, self.now_us))
+        };
         let defaults = wanted.iter().find_map(|wanted| wanted.rules.defaults);
         let defaults = defaults.filter(|_| preferences.sort.is_none());
         let across = preferences.across_models || defaults.is_some_and(|by| by.across_models);
@@ -133,7 +134,8 @@ impl<'a> Request<'a> {
         let key = conversation.map(|conversation| conversation.key(&pool.model.slug));
         let last = key.and_then(self.last);
         let candidate = |target: &'a Arc<Target>| {
-            let warm = last == Some(target.fingerprint) && rewards(target, self.now_us);
+            let warm =
+                last == Some(target.fingerprint) && rewards(&target.endpoint.price, self.now_us);
             Candidate { endpoint: &target.endpoint, facts: Facts { warm, ..(self.facts)(target) } }
         };
         let candidates: Vec<_> = pool.targets.iter().map(candidate).collect();

@@ -59,9 +59,9 @@ impl Conversation {
         FixedState::default().hash_one((self.hash, model))
     }
 
-    /// That a router chooses its model: the model is remembered too. Its key among the conversations with
+    /// Notes that a router chooses its model, so that the model is remembered too. Its key among those with
     /// this router.
-    pub(super) fn is_routed_by(&mut self, router: &str) -> u64 {
+    pub(super) fn route_by(&mut self, router: &str) -> u64 {
         *self.routed.insert(self.key(router))
     }
 
@@ -79,7 +79,7 @@ impl Conversation {
         let endpoint = &target.endpoint;
         let key = self.key(&endpoint.model);
         let begins = || self.is_named || usage.get(Kind::CacheRead) > 0;
-        if rewards(target, now_us) && (begins() || table.find(key, now_ms).is_some()) {
+        if rewards(&endpoint.price, now_us) && (begins() || table.find(key, now_ms).is_some()) {
             table.keep(key, target.fingerprint, now_ms);
             if let Some(router) = self.routed {
                 table.keep(router, target.fingerprint, now_ms);
@@ -99,12 +99,8 @@ fn ends(text: &[u8]) -> (usize, &[u8], &[u8]) {
     (text.len(), start, text.get(end..).unwrap_or_default())
 }
 
-/// Whether a prompt that is cached there is cheaper at this moment, Unix microseconds.
-pub(super) fn rewards(target: &Target, now_us: u64) -> bool {
-    is_cheaper_cached(&target.endpoint.price, now_us)
-}
-
-fn is_cheaper_cached(price: &Schedule, now_us: u64) -> bool {
+/// Whether a prompt that is cached is cheaper at this moment, Unix microseconds.
+pub(super) fn rewards(price: &Schedule, now_us: u64) -> bool {
     let rates = price.at(now_us).base();
     rates.price(Kind::CacheRead) < rates.price(Kind::Input)
 }
@@ -196,7 +192,7 @@ mod tests {
             Arc::new(PriceVersion::flat(unit))
         };
         let price = Schedule::new(version(1_000), vec![(50, version(100)), (90, version(1_000))]);
-        let told = [0, 49, 50, 89, 90].map(|now_us| is_cheaper_cached(&price, now_us));
+        let told = [0, 49, 50, 89, 90].map(|now_us| rewards(&price, now_us));
         assert_eq!(told, [false, false, true, true, false]);
     }
 

@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
     pub(super) fn recall(&self, conversation: &mut Conversation, wanted: &mut [Wanted<'a>]) {
         let Some(first) = wanted.iter().position(|it| it.routed) else { return };
         let Some(router) = wanted.get(first).map(|it| it.asked) else { return };
-        let last = (self.last)(conversation.is_routed_by(router));
+        let last = (self.last)(conversation.route_by(router));
         let was_there = |it: &Wanted<'_>| {
             let mut targets = it.pool.targets.iter();
             it.asked == router && targets.any(|target| Some(target.fingerprint) == last)

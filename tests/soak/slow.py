@@ -78,7 +78,9 @@ def one(weir: Weir, other: int, mode: str, clients: int, deadline: int) -> dict:
     ended = slow.ended(weir, mode, before, *sent)
     slower = {name: round(attacked["p99_ms"] / line["p99_ms"], 2) for name, line in (("alone", calm), ("elsewhere", elsewhere))}
     failed = calm["failed"] + attacked["failed"]
-    ok = ended.all_closed and not failed and min(slower.values()) <= SLOWER
+    # Where the same attack leaves good callers unserved though Weir has no part in it, it says nothing of Weir.
+    lines = [slower["alone"]] + [slower["elsewhere"]] * (elsewhere["failed"] == 0)
+    ok = ended.all_closed and not failed and min(lines) <= SLOWER
     return {"ok": ok, "clients": clients, "all_closed": ended.all_closed, "deadlines_counted": ended.counted,
             "seconds": round(ended.seconds, 1), "slower": slower, "calm": calm, "elsewhere": elsewhere, "attacked": attacked}
 

@@ -20,9 +20,9 @@ const BUSY: Duration = Duration::from_millis(200);
 /// Bytes of a page of a new database: to split, write and move a page costs as much as some rows, and
 /// of these a few hold a batch. An older database keeps its own.
 const PAGE_BYTES: u32 = 16 << 10;
-/// Pages of the log after which it is moved into the database: an index page that each batch writes
-/// again is moved once. 16 MiB.
-const LOG_PAGES: u32 = (16 << 20) / PAGE_BYTES;
+/// Bytes of the log after which it is moved into the database: an index page that each batch writes
+/// again is moved once.
+const LOG_BYTES: u32 = 16 << 20;
 /// KiB of pages kept in memory, so that a batch is written once, at its commit.
 const CACHE_KIB: i32 = 8 << 10;
 
@@ -47,7 +47,8 @@ impl Sqlite {
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+        let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_BYTES / page.max(1))?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         migrate(&mut connection)?;
         settle_log(&connection)?;
@@ -110,7 +111,7 @@ impl Sink for Sqlite {
         let [many, one] = &self.inserts;
         // In order of their keys: each goes behind the last on the same page.
         let mut rows: Vec<&Record> = batch.rows.iter().collect();
-        rows.sort_unstable_by_key(|row| row.key);
+        rows.sort_by_key(|row| row.key);
         let full = rows.chunks_exact(TOGETHER);
         let rest = full.remainder().chunks(1);
         let mut receipt = insert(&transaction, full, many, &self.select)?;
@@ -329,10 +330,11 @@ mod tests {
         batch[3].cost += 1;
         batch[TOGETHER].cost += 1;
         batch.push(batch[0].clone());
+        batch.push(Record { cost: batch[0].cost + 1, ..batch[0].clone() });
         let receipt = deliver(&mut sqlite, &batch, 2);
         let inserted = (rows.len() - known.len()) as u64;
         let duplicates = (known.len() - 2 + 1) as u64;
-        assert_eq!(receipt, Receipt { inserted, duplicates, conflicts: 2 });
+        assert_eq!(receipt, Receipt { inserted, duplicates, conflicts: 3 });
         let mut found = Vec::new();
         Reader::open(&path).unwrap().each(|row| found.push(row)).unwrap();
         assert_eq!(found, rows, "the first of a key stays");
@@ -389,6 +391,25 @@ mod tests {
                 let named = sql.contains(&format!("'{label}' THEN"));
                 assert!(told.map_or(!named, |told| sql.contains(&told)), "{label}");
             }
+        }
+    }
+
+    #[test]
+    fn the_log_is_as_long_whatever_the_pages_of_the_database() {
+        let place = tempfile::tempdir().unwrap();
+        for page in [PAGE_BYTES, 4_096] {
+            let path = place.path().join(page.to_string());
+            let own = Connection::open(&path).unwrap();
+            own.pragma_update(None, "page_size", page).unwrap();
+            own.execute_batch("CREATE TABLE mine (id)").unwrap();
+            let sqlite = Sqlite::open(&path).unwrap();
+            let read = |name| {
+                sqlite
+                    .connection
+                    .pragma_query_value(None, name, |row| row.get::<_, u32>(0))
+                    .unwrap()
+            };
+            assert_eq!((read("page_size"), read("wal_autocheckpoint")), (page, LOG_BYTES / page));
         }
     }
 
