@@ -2,7 +2,7 @@
 
 use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
-use crate::catalog::{Endpoint, Tier};
+use crate::catalog::{Endpoint, Parameters, Tier};
 use crate::edge::clock::{now_ms, wall_us};
 use crate::edge::merge;
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::meter::{Estimator, Family};
 use crate::outcome::Outcome;
 use crate::price::Terms;
 use crate::request::rewrite::{Edit, TierEdit, rewrite};
+use crate::request::route::Face;
 use crate::selection::{self, Service};
 use crate::snapshot::Target;
 use crate::state::State;
@@ -111,6 +112,7 @@ fn begin(
         stream_usage: injects,
         declares: &target.endpoint.declares,
         tier: tier_edit(exchange, &target.endpoint),
+        drops: dropped(exchange, &target.endpoint),
         options: options(exchange, &target.endpoint),
         hashed_user: exchange.generation.user.as_deref(),
     };
@@ -180,6 +182,14 @@ fn tier_edit(exchange: &Exchange, endpoint: &Endpoint) -> TierEdit<'static> {
             let tiered = pools.flat_map(|pool| &pool.targets).any(has_tiers);
             if tiered { TierEdit::Remove } else { TierEdit::Keep }
         }
+    }
+}
+
+/// `/v1` leaves it to the upstream to say what it does not know.
+fn dropped(exchange: &Exchange, endpoint: &Endpoint) -> Parameters {
+    match exchange.face {
+        Face::OpenRouter => endpoint.parameters.dropped(),
+        Face::Faithful => Parameters::NONE,
     }
 }
 

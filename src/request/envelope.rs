@@ -17,12 +17,14 @@ use crate::selection::{Needs, Service};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A member of the top-level object that rewriting may touch. Each key occurs at most once.
+/// A member of the top-level object that rewriting may touch. Each key that steers occurs at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Unescaped key.
     pub key: &'static str,
     pub fate: Fate,
+    /// The parameter that it is, if an endpoint may support it or not.
+    pub parameter: Parameters,
     /// From the key's opening quote to the value's last byte.
     pub span: Range<usize>,
     /// The value alone.
@@ -200,13 +202,16 @@ impl Reading {
             None => scanner.skip(1)?,
         }
         let now = scanner.at();
-        if let Some((name, _)) = known.filter(|(name, _)| is_given && *name != "tools") {
-            self.envelope.parameters = self.envelope.parameters | Parameters::named(name);
+        let parameter = known.map(|(name, _)| Parameters::named(name)).unwrap_or_default();
+        if known.is_some_and(|(name, _)| is_given && name != "tools") {
+            self.envelope.parameters = self.envelope.parameters | parameter;
         }
-        if let Some((key, fate)) = known.filter(|(_, fate)| *fate != Fate::Noted) {
+        let touched = |(_, fate): &(_, Fate)| *fate != Fate::Noted || !parameter.is_empty();
+        if let Some((key, fate)) = known.filter(touched) {
             self.envelope.members.push(Member {
                 key,
                 fate,
+                parameter,
                 span: start..now,
                 value: value..now,
                 ordinal,

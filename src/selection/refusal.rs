@@ -123,7 +123,7 @@ mod tests {
         let endpoint = fixture::endpoint("a", 1);
         let excluded = exclusions.iter().copied().enumerate().collect();
         let mut funnel = Funnel::default();
-        let plan = Plan { ranked: Vec::new(), excluded };
+        let plan = Plan { excluded, ..Plan::default() };
         funnel.add(&Arc::from("author/model"), &Needs::default(), &plan, |_| Some(&endpoint));
         nothing_left(&funnel)
     }

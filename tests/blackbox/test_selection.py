@@ -103,6 +103,18 @@ def test_options_pass_to_their_provider_only(run):
     assert second["other"] == 1 and "made_up" not in second and "provider" not in second
 
 
+def test_what_an_endpoint_does_not_honour_is_not_sent_to_it(run):
+    """Contract 2.1: silently dropped. `/v1` is faithful."""
+    weir = run("ab", a={"endpoint": {"supported_parameters": ["temperature"]}})
+    asked = {"temperature": 0.5, "top_k": 3, "tools": TOOLS, "tool_choice": "auto", "max_tokens": 9}
+    sampling = {"temperature": 0.5, "top_k": 3, "max_tokens": 9}
+    first = sent(weir.ask(provider={"only": ["a"]}, **asked), "a")
+    assert (first["temperature"], first["max_tokens"]) == (0.5, 9)
+    assert not first.keys() & {"top_k", "tools", "tool_choice"}
+    assert sent(weir.ask(provider={"only": ["b"]}, **asked), "b").items() >= asked.items(), "nothing known of b"
+    assert sent(weir.ask(path="/v1/chat/completions", **sampling), "a").items() >= sampling.items()
+
+
 def test_a_refusal_says_what_each_step_left(run):
     weir = run("abc", b={"extra": {"policy": {"trains": False, "retains": False}}})
     answer = weir.ask(provider={"zdr": True, "ignore": ["b"]})
