@@ -107,8 +107,11 @@ mod tests {
 
     #[test]
     fn chances_are_those_of_the_draw() {
-        assert_eq!(chances([1, 3].into_iter())[0], 0.9);
-        assert_eq!(chances([0, 2, 0].into_iter()), [0.5, 0.0, 0.5]);
+        let shown = |prices: &[u64]| {
+            chances(prices.iter().copied()).iter().map(|it| format!("{it:.3}")).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&[1, 3]), ["0.900", "0.100"]);
+        assert_eq!(shown(&[0, 2, 0]), ["0.500", "0.000", "0.500"]);
         assert!(chances([].into_iter()).is_empty());
     }
 
