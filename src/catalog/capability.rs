@@ -46,6 +46,8 @@ impl Parameters {
     pub const TOOL_CHOICE: Self = Self(1 << 18);
     pub const RESPONSE_FORMAT: Self = Self(1 << 13);
     pub const VERBOSITY: Self = Self(1 << 24);
+    /// Those of an endpoint that supports them are preferred (contract 3.1).
+    pub const PREFERRED: [Self; 3] = [Self::TOOLS, Self::RESPONSE_FORMAT, Self::VERBOSITY];
     /// It bounds what a caller pays.
     const LIMIT: Self = Self(1 << 6);
 

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::price::format_usd;
 use crate::request::envelope::{Envelope, read};
 use crate::request::route::Operation;
-use crate::selection::{Facts, Score};
+use crate::selection::{Candidate, Facts, Score};
 use std::iter::repeat;
 
 /// A request explained.
@@ -71,12 +71,11 @@ impl Request<'_> {
         say(score.tier > 0, format!("tier {}", score.tier));
         say(score.preferred > 0, format!("preference {}", score.preferred));
         say(score.in_flight > 0, format!("{} in flight", score.in_flight));
-        if let Some(target) = planned.target(score.index) {
-            let Facts { latency_ms: [latency, ..], throughput: [tenths, ..], .. } =
-                (self.facts)(target);
-            say(latency > 0, format!("first content in {latency} ms"));
-            say(tenths > 0, format!("{}.{} tokens/s", tenths / 10, tenths % 10));
-            let unheard = target.endpoint.parameters.dropped();
+        if let Some(Candidate { endpoint, facts }) = planned.candidates.get(score.index) {
+            let Facts { latency_ms: [latency, ..], throughput: [tenths, ..], .. } = facts;
+            say(*latency > 0, format!("first content in {latency} ms"));
+            say(*tenths > 0, format!("{}.{} tokens/s", tenths / 10, tenths % 10));
+            let unheard = endpoint.parameters.dropped();
             let sent = self.envelope.parameters;
             let dropped: Vec<&str> = sent.without(sent.without(unheard)).names().collect();
             say(!dropped.is_empty(), format!("not sent {}", dropped.join(" ")));

@@ -94,6 +94,7 @@ pub(super) fn pause(exchange: &mut Exchange) -> Duration {
 /// Passes over an endpoint that is not even tried.
 fn skip(state: &State, exchange: &mut Exchange, target: &Target, outcome: Outcome) {
     target.metrics.attempt(outcome);
+    exchange.note(&target.endpoint, outcome, 0);
     exchange.attempts.failed(outcome, 0, None);
     exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
 }

@@ -21,6 +21,10 @@ pub struct Facts {
     pub ejected: bool,
     /// Endpoint or every credential cools down.
     pub cooling: bool,
+    /// Milliseconds until the cooldown ends.
+    pub cooling_ms: u32,
+    /// It cools because it was asked for more than it serves (429).
+    pub limited: bool,
     /// An outage in the last 30 s: demoted, not excluded.
     pub outage: bool,
     /// The conversation was here last and probably finds its prompt cached.

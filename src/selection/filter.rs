@@ -132,7 +132,7 @@ fn by_capability(
 
 /// Soft preferences (contract 3.1): where some support what is sent, only those are used.
 fn by_preference(plan: &mut Plan, candidates: &[Candidate<'_>], sent: Parameters) {
-    for wish in [Parameters::TOOLS, Parameters::RESPONSE_FORMAT, Parameters::VERBOSITY] {
+    for wish in Parameters::PREFERRED {
         let supports = |index: usize| {
             candidates.get(index).is_some_and(|each| each.endpoint.parameters.has(wish))
         };
