@@ -11,6 +11,7 @@ pub use explain::Explanation;
 
 use crate::access::Caller;
 use crate::catalog::Parameters;
+use crate::endpoint::Report;
 use crate::error::Error;
 use crate::request::envelope::Envelope;
 use crate::request::preferences::ProviderPreferences;
@@ -36,6 +37,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// What is known of a target now.
     pub facts: &'a dyn Fn(&Target) -> Facts,
+    /// What is told of a target now; asked only where a request is explained.
+    pub report: &'a dyn Fn(&Target) -> Report,
     /// The fingerprint of the target where a conversation was last, by its key.
     pub last: &'a dyn Fn(u64) -> Option<u32>,
     /// Of the draws of the first model; each further one has the next.

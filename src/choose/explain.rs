@@ -1,6 +1,7 @@
 //! What selection makes of a request, in words: for `weir explain` and the operators' listener.
 
 use super::{Planned, Request};
+use crate::endpoint::{ErrorClass, Report};
 use crate::error::Error;
 use crate::price::format_usd;
 use crate::request::envelope::{Envelope, read};
@@ -74,14 +75,25 @@ impl Request<'_> {
         if let Some(Candidate { endpoint, facts }) = planned.candidates.get(score.index) {
             let Facts { latency_ms: [latency, ..], throughput: [tenths, ..], .. } = facts;
             say(*latency > 0, format!("first content in {latency} ms"));
+            let Report { uptime_30m, cache_hits, tool_errors, cut_short, errors, .. } =
+                planned.target(score.index).map(|target| (self.report)(target)).unwrap_or_default();
             say(*tenths > 0, format!("{}.{} tokens/s", tenths / 10, tenths % 10));
+            for (name, share) in [
+                ("uptime", uptime_30m),
+                ("cache hits", cache_hits),
+                ("tool errors", tool_errors),
+                ("cut short", cut_short),
+            ] {
+                let share = share.unwrap_or_default();
+                say(share > 0, format!("{name} {}.{} %", share / 10, share % 10));
+            }
+            for (class, count) in ErrorClass::ALL.iter().zip(errors) {
+                say(count > 0, format!("{count} {} errors", class.1));
+            }
             let unheard = endpoint.parameters.dropped();
             let sent = self.envelope.parameters;
             let dropped: Vec<&str> = sent.without(sent.without(unheard)).names().collect();
             say(!dropped.is_empty(), format!("not sent {}", dropped.join(" ")));
-        }
-        if let Some(errors) = score.tool_errors {
-            say(true, format!("tool errors {}.{} %", errors / 10, errors % 10));
         }
         let demoted: Vec<&str> = score.demotion.labels().collect();
         say(!demoted.is_empty(), format!("demoted by {}", demoted.join(", ")));

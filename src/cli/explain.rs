@@ -4,6 +4,7 @@ use super::check;
 use crate::choose::{Explanation, Request};
 use crate::config::{self, Loaded};
 use crate::edge::clock::wall_us;
+use crate::endpoint::Report;
 use crate::metrics::Metrics;
 use crate::selection::Facts;
 use crate::snapshot::{Live, Snapshot};
@@ -85,6 +86,7 @@ fn explain(args: &Args, loaded: Loaded, body: &[u8]) -> Result<Explanation, Stri
             headers: &headers,
             body,
             facts: &|_| Facts::default(),
+            report: &|_| Report::default(),
             last: &|_| None,
             seed: args.seed,
             dry: true,

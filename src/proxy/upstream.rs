@@ -148,6 +148,8 @@ fn begin(
         body,
         operation: exchange.operation,
         tools: None,
+        offers_tools: exchange.envelope.tools.is_some(),
+        bounded: exchange.envelope.max_tokens.is_some(),
         prompt_bytes: exchange.envelope.text_bytes(exchange.body.len()),
         flow: Flow::Awaiting,
         scrub: Scrub::default(),

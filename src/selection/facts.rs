@@ -41,4 +41,8 @@ pub struct Facts {
     /// Replies of the last 2 hours that called tools, and those whose calls were no good.
     pub tool_replies: u32,
     pub tool_errors: u32,
+    /// Replies of the last 2 hours to requests with tools, and those that were cut short, through no doing of
+    /// the caller's.
+    pub finishes: u32,
+    pub cut_short: u32,
 }

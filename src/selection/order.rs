@@ -65,8 +65,6 @@ pub struct Score {
     /// What this request is expected to cost there, pico-dollars.
     pub price: u64,
     pub in_flight: u32,
-    /// Replies that called tools and were no good, in thousandths, where that is looked at.
-    pub tool_errors: Option<u32>,
     /// Place, tier, stickiness, demotions and preference in one number: none but the place has more
     /// than a byte.
     pub(super) class: u64,

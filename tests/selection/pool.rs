@@ -51,6 +51,8 @@ fn facts(case: &case::Endpoint) -> Facts {
         attempts: case.attempts,
         tool_replies: case.tool_replies,
         tool_errors: case.tool_errors,
+        finishes: case.finishes,
+        cut_short: case.cut_short,
     }
 }
 
