@@ -227,7 +227,7 @@ def test_a_partition_that_was_dropped_is_made_again_and_no_row_laid_aside(start,
     assert postgres.count() == 1 and weir.metric("dead_letters_total") == 0
 
 
-SCHEMA = [Path(__file__).parents[2] / f"src/ledger/sink/postgres_{version}.sql" for version in (1, 2)]
+SCHEMA = [Path(__file__).parents[2] / f"src/ledger/sink/postgres_{version}.sql" for version in (1, 2, 3)]
 SUMS = "select count(*), sum(input), sum(output), sum(cost_pico), sum(charge_pico), min(seq), max(ended_us) from "
 
 
@@ -253,8 +253,10 @@ def test_rows_of_every_older_schema_stay_as_they_were(start, postgres, version):
         postgres.ask(f"create table {name} partition of weir.attempt {bounds}")
     [[columns]] = postgres.ask("select string_agg(quote_ident(attname), ',') from pg_attribute "
                                "where attrelid = 'weir.attempt'::regclass and attnum > 0 and not attisdropped")
+    [[places]] = postgres.ask("select string_agg(quote_ident(attname), ',' order by attnum) from pg_attribute "
+                              "where attrelid = 'weir.cursor'::regclass and attnum > 0 and not attisdropped")
     postgres.ask(f"insert into weir.attempt ({columns}) select {columns} from saved;"
-                 "insert into weir.cursor select * from places")
+                 f"insert into weir.cursor select {places} from places")
     weir.launch()
     weir.ask()
     drained(weir)

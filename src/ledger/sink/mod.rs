@@ -54,12 +54,14 @@ impl Target {
     }
 }
 
-/// Everything up to here has been delivered: `offset` bytes of a segment of an epoch.
+/// Everything up to here has been delivered: `offset` bytes of a segment of an epoch, and so many `rows` of
+/// all that the node ever spooled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) epoch: u64,
     pub(super) segment: u64,
     pub(super) offset: u64,
+    pub(super) rows: u64,
 }
 
 /// What one transaction writes.

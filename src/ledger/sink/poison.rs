@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn only_the_refused_rows_are_laid_aside_and_the_cursor_moves_once() {
         let rows: Vec<_> = (1..=20).map(testing::record).collect();
-        let at = Position { epoch: 1, segment: 0, offset: 9 };
+        let at = Position { epoch: 1, segment: 0, offset: 9, rows: 20 };
         for refuses in [vec![], vec![1], vec![7, 8], vec![20], (1..=20).collect()] {
             let mut sink = Choosy { refuses: refuses.clone(), ..Choosy::default() };
             let batch = Batch { rows: &rows, prices: &[], cursor: Some(([7; 16], at)) };
@@ -102,7 +102,7 @@ mod tests {
     fn a_row_that_cannot_be_laid_aside_stays() {
         let rows = [testing::record(1)];
         let mut sink = Choosy { refuses: vec![1], ..Choosy::default() };
-        let at = Position { epoch: 1, segment: 0, offset: 9 };
+        let at = Position { epoch: 1, segment: 0, offset: 9, rows: 20 };
         let batch = Batch { rows: &rows, prices: &[], cursor: Some(([7; 16], at)) };
         let failed = deliver(&mut sink, &batch, &mut |_, _| Err(io::Error::other("full")));
         assert!(matches!(failed, Err(SinkError::File(_))) && sink.cursors.is_empty());

@@ -33,7 +33,11 @@ const BATCH: Duration = Duration::from_secs(30);
 const STATEMENT: &str = "20s";
 
 /// Each brings the schema from the version of its index to the next; append only.
-const MIGRATIONS: [&str; 2] = [include_str!("postgres_1.sql"), include_str!("postgres_2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("postgres_1.sql"),
+    include_str!("postgres_2.sql"),
+    include_str!("postgres_3.sql"),
+];
 
 pub(super) struct Postgres {
     runtime: Runtime,
@@ -144,11 +148,12 @@ async fn migrate(client: &Client) -> Result<(), SinkError> {
 
 impl Sink for Postgres {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
-        let sql = "SELECT epoch, segment, \"offset\" FROM weir.cursor WHERE node = $1";
+        let sql = "SELECT epoch, segment, \"offset\", rows FROM weir.cursor WHERE node = $1";
         let found = self.runtime.block_on(self.client.query_opt(sql, &[&&node[..]]))?;
         let Some(row) = found else { return Ok(None) };
         let number = |at: usize| row.try_get::<_, i64>(at).map(|value| value as u64);
-        Ok(Some(Position { epoch: number(0)?, segment: number(1)?, offset: number(2)? }))
+        let (epoch, segment) = (number(0)?, number(1)?);
+        Ok(Some(Position { epoch, segment, offset: number(2)?, rows: number(3)? }))
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
@@ -178,12 +183,13 @@ async fn deliver(
         let sql = "INSERT INTO weir.price (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         transaction.execute(sql, &[&&price.hash()[..], &price.text()]).await?;
     }
-    if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
-        let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\")
-            VALUES ($1, $2, $3, $4) ON CONFLICT (node) DO UPDATE SET
-            epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\"";
-        let at = [epoch as i64, segment as i64, offset as i64];
-        transaction.execute(sql, &[&&node[..], &at[0], &at[1], &at[2]]).await?;
+    if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
+        let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\", rows)
+            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (node) DO UPDATE SET
+            epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\",
+            rows = excluded.rows";
+        let at = [epoch, segment, offset, rows].map(|number| number as i64);
+        transaction.execute(sql, &[&&node[..], &at[0], &at[1], &at[2], &at[3]]).await?;
     }
     transaction.commit().await?;
     months.extend(fresh);

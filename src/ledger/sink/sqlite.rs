@@ -30,7 +30,8 @@ const CACHE_KIB: i32 = 8 << 10;
 const TOGETHER: usize = 16;
 
 /// Each brings the database from the version of its index to the next; append only.
-const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 pub(in crate::ledger) struct Sqlite {
     connection: Connection,
@@ -123,14 +124,15 @@ impl Sink for Sqlite {
                 )?
                 .execute(params![&price.hash()[..], price.text()])?;
         }
-        if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
+        if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
             transaction
                 .prepare_cached(
-                    "INSERT INTO cursor (node, epoch, segment, offset) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (node) DO UPDATE SET
-                     epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset",
+                    "INSERT INTO cursor (node, epoch, segment, offset, rows)
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (node) DO UPDATE SET
+                     epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset,
+                     rows = excluded.rows",
                 )?
-                .execute(params![&node[..], epoch, segment, offset])?;
+                .execute(params![&node[..], epoch, segment, offset, rows])?;
         }
         transaction.commit()?;
         Ok(receipt)
@@ -139,9 +141,12 @@ impl Sink for Sqlite {
 
 fn cursor(connection: &Connection, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
     let found = connection.query_row(
-        "SELECT epoch, segment, offset FROM cursor WHERE node = ?1",
+        "SELECT epoch, segment, offset, rows FROM cursor WHERE node = ?1",
         [&node[..]],
-        |row| Ok(Position { epoch: row.get(0)?, segment: row.get(1)?, offset: row.get(2)? }),
+        |row| {
+            let (epoch, segment) = (row.get(0)?, row.get(1)?);
+            Ok(Position { epoch, segment, offset: row.get(2)?, rows: row.get(3)? })
+        },
     );
     Ok(found.optional()?)
 }
@@ -288,7 +293,7 @@ mod tests {
 
     fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
         let version = testing::price();
-        let cursor = Position { epoch: 1, segment: 2, offset };
+        let cursor = Position { epoch: 1, segment: 2, offset, rows: offset };
         sqlite
             .deliver(&Batch { rows, prices: &[(*version).clone()], cursor: Some((NODE, cursor)) })
             .unwrap()
@@ -369,6 +374,7 @@ mod tests {
         rows[1].outcome = crate::outcome::Outcome::Shutdown;
         deliver(&mut sqlite, &rows, 1);
         let back = "DROP INDEX attempt_workspace; ALTER TABLE attempt DROP COLUMN cause;
+                    ALTER TABLE cursor DROP COLUMN rows;
                     UPDATE meta SET value = 1";
         sqlite.connection.execute_batch(back).unwrap();
         drop(sqlite);
@@ -417,6 +423,6 @@ mod tests {
     fn a_newer_schema_is_refused_by_name() {
         let (_place, path, sqlite) = open();
         sqlite.connection.execute("UPDATE meta SET value = 99", []).unwrap();
-        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 2 })));
+        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 3 })));
     }
 }
