@@ -4,7 +4,7 @@
 //! transaction; a segment is removed only after the transactions of all sinks that cover its end.
 
 use super::depth::add;
-use super::reading::{self, Opened, Reading, Seen, Standing, Step};
+use super::reading::{self, Opened, Reading, Resume, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
@@ -29,6 +29,15 @@ enum StepError {
     Spool(#[from] io::Error),
 }
 
+impl StepError {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Sink(error) => error.remedy(),
+            Self::Spool(_) => "look at the disk of the state directory",
+        }
+    }
+}
+
 pub(super) struct Deliverer {
     shared: Arc<Shared>,
     target: Target,
@@ -44,6 +53,8 @@ pub(super) struct Deliverer {
     accounted: Option<u64>,
     /// Consecutive failed steps.
     failed: u32,
+    /// What the last of them said.
+    said: String,
     pause: Duration,
     /// Rows were delivered since the last pause.
     busy: bool,
@@ -61,6 +72,7 @@ impl Deliverer {
             resumed: None,
             accounted: None,
             failed: 0,
+            said: String::new(),
             pause: PAUSE.0,
             busy: false,
         }
@@ -116,10 +128,13 @@ impl Deliverer {
         if let Some(oldest) = self.shared.counters.oldest_us.get(self.own) {
             let _ = oldest.compare_exchange(0, now_us(), Relaxed, Relaxed);
         }
-        if self.failed == 0 {
+        let said = error.to_string();
+        if self.failed == 0 || self.said != said {
             let sink = self.target.name();
-            tracing::error!(sink, %error, "the sink does not accept rows: they stay in the spool");
+            let remedy = error.remedy();
+            tracing::error!(sink, %error, remedy, "the sink does not accept rows: they stay in the spool");
         }
+        self.said = said;
         let pause = BACKOFF.0.saturating_mul(1 << self.failed.min(10)).min(BACKOFF.1);
         self.failed = self.failed.saturating_add(1);
         (self.sink, self.reading) = (None, None);
@@ -153,7 +168,7 @@ impl Deliverer {
                         cursor
                     });
                     let accounted = self.accounted;
-                    reading.resume(Standing { cursor, resumed, accounted });
+                    reading.resume(Resume { cursor, resumed, accounted });
                     empty.insert(reading)
                 }
                 Next::Foreign => return Ok(true),

@@ -42,7 +42,7 @@ pub(super) struct Reading {
     /// Rows the node had spooled before this segment: as was expected, or as its start says.
     first: u64,
     started: bool,
-    standing: Standing,
+    from: Resume,
     seen: Seen,
     /// Room of an earlier step's rows.
     spare: Vec<Record>,
@@ -53,7 +53,7 @@ pub(super) struct Reading {
 
 /// What is known of a sink as a segment is opened.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Standing {
+pub(super) struct Resume {
     pub(super) cursor: Option<Position>,
     /// The cursor as the process began: what is lost before it is no loss to the sink.
     pub(super) resumed: Option<Position>,
@@ -113,7 +113,7 @@ impl Reading {
             names: Known::default(),
             first: 0,
             started: false,
-            standing: Standing::default(),
+            from: Resume::default(),
             seen: Seen::default(),
             spare: Vec::new(),
             ended: false,
@@ -138,9 +138,9 @@ impl Reading {
     }
 
     /// Tells what the sink has, before the first step.
-    pub(super) fn resume(&mut self, standing: Standing) {
-        self.standing = standing;
-        self.first = standing.accounted.unwrap_or(0);
+    pub(super) fn resume(&mut self, from: Resume) {
+        self.from = from;
+        self.first = from.accounted.unwrap_or(0);
     }
 
     /// Where the last step ended.
@@ -210,7 +210,7 @@ impl Reading {
                 }
                 Piece::Frame { kind, payload, .. } => self.frame(kind, payload, &mut step),
                 Piece::Lost { .. } => {
-                    step.lost += self.beyond(self.standing.resumed, rows, self.offset());
+                    step.lost += self.beyond(self.from.resumed, rows, self.offset());
                     self.damaged = true;
                 }
                 Piece::Tail { bytes } => {
@@ -229,7 +229,7 @@ impl Reading {
     }
 
     fn row(&mut self, number: Range<u64>, payload: &[u8], step: &mut Step) {
-        let Standing { cursor, resumed, .. } = self.standing;
+        let Resume { cursor, resumed, .. } = self.from;
         let end = self.offset();
         if self.beyond(resumed, number.clone(), end) == 0 {
             step.skipped += 1;
@@ -252,7 +252,7 @@ impl Reading {
             segment::NAME => self.damaged |= !self.names.learn(payload),
             segment::START => match Reader(payload).varint() {
                 Some(first) => {
-                    let accounted = self.standing.accounted.unwrap_or(first);
+                    let accounted = self.from.accounted.unwrap_or(first);
                     step.lost += first.saturating_sub(accounted);
                     (self.first, self.started) = (first, true);
                 }
@@ -265,7 +265,7 @@ impl Reading {
 
     /// Where the start of a segment is damaged, the cursor in it tells the numbers of its rows.
     fn align(&mut self) {
-        let own = self.standing.cursor.filter(|at| (at.epoch, at.segment) == self.id);
+        let own = self.from.cursor.filter(|at| (at.epoch, at.segment) == self.id);
         if let Some(cursor) = own.filter(|at| !self.started && at.offset == self.offset()) {
             self.first = cursor.rows.saturating_sub(self.index.into());
         }

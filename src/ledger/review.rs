@@ -3,7 +3,7 @@
 //! Reads only; Weir may run meanwhile. What it writes at that moment may look like a torn tail.
 
 use super::directory;
-use super::reading::{Opened, Reading, Standing};
+use super::reading::{Opened, Reading, Resume};
 use super::record::{Record, RecordKey, Source, flag};
 use super::segments::Segments;
 use super::sink::columns::{self, Cell, NAMES};
@@ -73,7 +73,7 @@ pub(super) fn spooled_at(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(ReviewError::Spool(error)),
         };
-        reading.resume(Standing { accounted, ..Standing::default() });
+        reading.resume(Resume { accounted, ..Resume::default() });
         reading.fill().map_err(ReviewError::Spool)?;
         while !reading.at_end() {
             let mut step = reading.step(1);

@@ -228,7 +228,7 @@ fn refused(error: PublishError) -> SinkError {
     if error.kind() == PublishErrorKind::MaxPayloadExceeded
         || code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
     {
-        return SinkError::Poison(error.to_string());
+        return SinkError::Refused(error.to_string());
     }
     said(error)
 }

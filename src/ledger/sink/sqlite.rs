@@ -4,7 +4,7 @@
 //! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
 
 use super::columns::{self, Cell, NAMES};
-use super::{Batch, Position, Receipt, Sink, SinkError, stored};
+use super::{Batch, Position, Receipt, Sink, SinkError, stored, works};
 use crate::ledger::record::{Record, RecordKey, flag};
 use rusqlite::types::ValueRef;
 use rusqlite::{
@@ -59,7 +59,10 @@ impl Sqlite {
             let marks = vec![&marks[..]; rows].join(",");
             // An error rolls back the transaction. To roll back just the statement, which is what OR ABORT
             // does, SQLite would first copy each page that it changes.
-            format!("INSERT OR FAIL INTO attempt ({names}) VALUES {marks} ON CONFLICT DO NOTHING")
+            format!(
+                "INSERT OR FAIL INTO attempt ({names}) VALUES {marks}
+                 ON CONFLICT (node, epoch, seq) DO NOTHING"
+            )
         };
         Ok(Self {
             connection,
@@ -137,6 +140,24 @@ impl Sink for Sqlite {
         transaction.commit()?;
         Ok(receipt)
     }
+
+    fn works(&mut self) -> Result<bool, SinkError> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let copied = NAMES.map(|name| match name {
+            "node" => "zeroblob(16)",
+            "epoch" | "seq" => "0",
+            name => name,
+        });
+        let (names, copied) = (NAMES.join(","), copied.join(","));
+        let tried = transaction.execute(
+            &format!(
+                "INSERT INTO attempt ({names}) SELECT {copied} FROM attempt ORDER BY rowid DESC LIMIT 1"
+            ),
+            [],
+        );
+        works(tried.map(|rows| rows as u64).map_err(SinkError::from))
+    }
 }
 
 fn cursor(connection: &Connection, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
@@ -180,7 +201,15 @@ fn others(transaction: &Transaction<'_>, rows: &[&Record], select: &str) -> Resu
     let mut count = 0;
     for record in rows {
         let key = params![&record.key.node[..], record.key.epoch as i64, record.key.seq as i64];
-        count += u64::from(!same(&statement.query_row(key, stored_row)?, record));
+        count += match statement.query_row(key, stored_row) {
+            Ok(stored) => u64::from(!same(&stored, record)),
+            // Somebody changed the one that is there into what no record is.
+            Err(rusqlite::Error::FromSqlConversionFailure(..)) => 1,
+            Err(rusqlite::Error::QueryReturnedNoRows) => {
+                return Err(SinkError::Refused("a trigger drops it".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        };
     }
     Ok(count)
 }
