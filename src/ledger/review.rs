@@ -3,7 +3,7 @@
 //! Reads only; Weir may run meanwhile. What it writes at that moment may look like a torn tail.
 
 use super::directory;
-use super::reading::{Opened, Reading};
+use super::reading::{Opened, Reading, Resume};
 use super::record::{Record, RecordKey, Source, flag};
 use super::segments::Segments;
 use super::sink::columns::{self, Cell, NAMES};
@@ -33,7 +33,7 @@ pub enum ReviewError {
 pub struct Spooled {
     pub segments: u64,
     pub rows: u64,
-    /// Rows lost to damage, and of the last segment of each gap between two.
+    /// Rows lost to damage, and to what is gone between two segments.
     pub lost: u64,
     /// Segments that are gone though older ones are there.
     pub missing: u64,
@@ -58,21 +58,22 @@ pub(super) fn spooled_at(
     }
     let node = directory::node(state).ok_or(ReviewError::NoNode)?;
     let mut before = None;
-    for (at, (id, segment)) in segments.iter().cloned().enumerate() {
-        let gap = gap(before.replace(id), id);
-        let next = segments.get(at + 1).filter(|(next, _)| next.0 == id.0 && next.1 == id.1 + 1);
-        found.missing += gap;
+    let mut accounted = None;
+    for (id, segment) in segments {
+        found.missing += gap(before.replace(id), id);
         found.segments += 1;
         let mut reading = match Reading::open(id, segment, node) {
             Ok(Opened::Ready(reading)) => reading,
             Ok(Opened::Foreign | Opened::Newer(_)) => {
                 found.foreign += 1;
+                accounted = None;
                 continue;
             }
             // Delivered and gone since it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(ReviewError::Spool(error)),
         };
+        reading.resume(Resume { accounted, ..Resume::default() });
         reading.fill().map_err(ReviewError::Spool)?;
         while !reading.at_end() {
             let mut step = reading.step(1);
@@ -83,8 +84,7 @@ pub(super) fn spooled_at(
             found.torn_bytes += step.torn;
             reading.reuse(step);
         }
-        found.lost += reading.lost_at_end(next.map(|(_, next)| &**next));
-        found.lost += if gap > 0 { reading.rows_before() } else { 0 };
+        accounted = Some(reading.rows());
     }
     Ok(found)
 }
