@@ -76,14 +76,9 @@ impl Directory {
     }
 }
 
-/// Who writes in a state directory, by its identity.
-pub(super) fn node(path: &Path) -> Option<[u8; 16]> {
-    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.node)
-}
-
-/// The newest epoch of a state directory.
-pub(super) fn epoch(path: &Path) -> Option<u64> {
-    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.epoch)
+/// Who wrote last in a state directory, by its identity.
+pub(super) fn writer(path: &Path) -> Option<Writer> {
+    parse(&fs::read_to_string(path.join("identity")).ok()?)
 }
 
 fn parse(text: &str) -> Option<Writer> {

@@ -6,6 +6,7 @@ mod json_lines;
 pub(super) mod nats;
 pub(super) mod poison;
 mod postgres;
+pub(super) mod reader;
 pub(super) mod sqlite;
 pub(super) mod stored;
 
