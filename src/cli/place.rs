@@ -93,10 +93,9 @@ pub(super) fn unwritten(error: &std::io::Error) -> ExitCode {
 
 /// Says which of the attempts that were counted the database lacks.
 pub(super) fn tell(beside: &Beside) {
-    let Beside { waiting, gone, dead, unreadable } = *beside;
+    let Beside { waiting, dead, unreadable, .. } = *beside;
     let notes = [
         (waiting, "attempts are counted that wait in the spool and are not in the database yet"),
-        (gone, "attempts are counted that the spool has and the database lost"),
         (dead, "attempts are counted that the database refused: they are in the dead letters"),
         (
             unreadable,

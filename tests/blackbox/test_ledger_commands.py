@@ -101,7 +101,7 @@ def test_an_export_that_cannot_differ_is_no_agreement(run, tmp_path):
     assert done.stderr == f"weir: {export}: it has no line but its header: there is nothing to compare\n"
     export.write_text("date,model,requests\n2026-11-20,m,0\n")
     done = weir_says("reconcile", "--conf", weir.conf, "--usage", export, "--provider", "A")
-    assert done.returncode == 1 and done.stderr == "weir: the ledger has no row of a provider A; it has rows of a, b\n"
+    assert done.returncode == 1 and done.stderr.startswith("weir: the ledger has no row of a provider A; it has rows of a")
     missing = tmp_path / "missing.csv"
     done = weir_says("reconcile", "--conf", weir.conf, "--usage", missing, "--provider", "a")
     assert done.returncode == 1 and done.stderr.startswith(f"weir: {missing}: No such file")

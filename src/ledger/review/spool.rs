@@ -6,7 +6,6 @@ use crate::ledger::directory;
 use crate::ledger::reading::{Opened, Reading};
 use crate::ledger::record::Record;
 use crate::ledger::segments::Segments;
-use crate::ledger::sink::Position;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,10 +33,10 @@ pub fn spooled(state: &Path, watch: &dyn Watch) -> Result<Spooled, ReviewError> 
 }
 
 /// Reads every segment below a state directory and hands out its rows in batches, which say whether
-/// they end at or before the cursor.
+/// they end at or before a cursor: an epoch, a segment and an offset.
 pub(super) fn each(
     state: &Path,
-    cursor: Option<Position>,
+    cursor: Option<(u64, u64, u64)>,
     watch: &dyn Watch,
     mut take: impl FnMut(&[Record], bool) -> Result<(), ReviewError>,
 ) -> Result<Spooled, ReviewError> {
@@ -66,18 +65,19 @@ pub(super) fn each(
             Err(error) => return Err(ReviewError::State(error)),
         };
         // Only of the segment in which the cursor is a batch may end on either side of it.
-        let parted = cursor.is_some_and(|cursor| (cursor.epoch, cursor.segment) == id);
+        let parted = cursor.is_some_and(|(epoch, segment, _)| (epoch, segment) == id);
         let limit = if parted { 1 } else { SINK_BATCH };
         reading.fill().map_err(ReviewError::State)?;
         while !reading.at_end() {
-            let (start, mut step) = (reading.position(), reading.step(limit));
-            let end = reading.position();
-            watch.seen(end.offset - start.offset);
+            let start = reading.position().offset;
+            let step = reading.step(limit);
+            let end = reading.position().offset;
+            watch.seen(end - start);
             found.rows += step.rows.len() as u64;
             found.lost += step.lost;
             found.torn_bytes += step.torn;
-            take(&step.rows, cursor.is_some_and(|cursor| end <= cursor))?;
-            reading.reuse(std::mem::take(&mut step));
+            take(&step.rows, cursor.is_some_and(|cursor| (id.0, id.1, end) <= cursor))?;
+            reading.reuse(step);
         }
         found.lost += reading.lost_at_end(next.map(|(_, next)| &**next));
         found.lost += if gap > 0 { reading.rows_before() } else { 0 };

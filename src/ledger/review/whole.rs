@@ -7,6 +7,7 @@ use crate::ledger::directory;
 use crate::ledger::record::Record;
 use crate::ledger::sink::dead_letter;
 use crate::ledger::sink::reader::{self, ReadError, Reader, Standing, Words, columns, number};
+use std::path::Path;
 
 /// Rows of one key.
 const TWINS: &str = "a.node = b.node AND a.epoch = b.epoch AND a.seq = b.seq";
@@ -50,18 +51,7 @@ impl Whole {
                 Some(writer) => reader::cursor(whole.reader.as_mut(), writer.node)?,
                 None => None,
             };
-            let mut dead = Vec::new();
-            for row in dead_letter::rows(state, books.base.name()).map_err(ReviewError::State)? {
-                match row.map_err(ReviewError::State)? {
-                    Some(row) => dead.push(row),
-                    None => whole.strange += 1,
-                }
-                if dead.len() == SINK_BATCH {
-                    whole.add(&dead, Standing::Dead)?;
-                    dead.clear();
-                }
-            }
-            whole.add(&dead, Standing::Dead)?;
+            whole.add_dead(state, books.base.name())?;
             whole.spool = spool::each(state, cursor, watch, |rows, is_delivered| {
                 let standing = match is_delivered {
                     false => Standing::Waiting,
@@ -74,6 +64,21 @@ impl Whole {
         watch.begin("adding up", 0);
         reader::begin(whole.reader.as_mut())?;
         Ok(whole)
+    }
+
+    fn add_dead(&mut self, state: &Path, sink: &str) -> Result<(), ReviewError> {
+        let mut dead = Vec::new();
+        for row in dead_letter::rows(state, sink).map_err(ReviewError::State)? {
+            match row.map_err(ReviewError::State)? {
+                Some(row) => dead.push(row),
+                None => self.strange += 1,
+            }
+            if dead.len() == SINK_BATCH {
+                self.add(&dead, Standing::Dead)?;
+                dead.clear();
+            }
+        }
+        Ok(self.add(&dead, Standing::Dead)?)
     }
 
     fn add(&mut self, rows: &[Record], standing: Standing) -> Result<(), ReadError> {

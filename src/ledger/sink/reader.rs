@@ -5,9 +5,9 @@
 mod postgres;
 mod sqlite;
 
+use super::SinkError;
 use super::columns::{Cell, NAMES};
 use super::stored::{self, Unreadable};
-use super::{Position, SinkError};
 use crate::ledger::record::Record;
 use rusqlite::ErrorCode;
 use secrecy::SecretString;
@@ -115,11 +115,11 @@ pub(in crate::ledger) fn count(reader: &mut dyn Reader) -> Result<u64, ReadError
     reader.ask(&sql, &[])?.first().map_or(Ok(0), |row| number(row, 0))
 }
 
-/// How far the spool of a node has been delivered.
+/// Epoch, segment and offset up to which the spool of a node has been delivered.
 pub(in crate::ledger) fn cursor(
     reader: &mut dyn Reader,
     node: [u8; 16],
-) -> Result<Option<Position>, ReadError> {
+) -> Result<Option<(u64, u64, u64)>, ReadError> {
     let Words { schema, bytes, .. } = reader.words();
     let sql = format!(
         "SELECT CAST(epoch AS text), CAST(segment AS text), CAST(\"offset\" AS text)
@@ -128,8 +128,7 @@ pub(in crate::ledger) fn cursor(
     );
     let found = reader.ask(&sql, &[&hex::encode(node)])?;
     let Some(row) = found.first() else { return Ok(None) };
-    let (epoch, segment, offset) = (number(row, 0)?, number(row, 1)?, number(row, 2)?);
-    Ok(Some(Position { epoch, segment, offset }))
+    Ok(Some((number(row, 0)?, number(row, 1)?, number(row, 2)?)))
 }
 
 /// A row that no version's record is.
@@ -196,6 +195,11 @@ pub enum ReadError {
          of its name with -wal to a directory of your own"
     )]
     Closed(String),
+    #[error(
+        "there is no room for what the database lacks: name a larger temporary directory in \
+         $SQLITE_TMPDIR"
+    )]
+    Full,
     #[error(transparent)]
     Refused(SinkError),
 }
@@ -211,6 +215,7 @@ impl From<SinkError> for ReadError {
             Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                 Self::Closed(inner.to_string())
             }
+            Some(ErrorCode::DiskFull) => Self::Full,
             _ => Self::Refused(error),
         }
     }
