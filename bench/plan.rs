@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use weir::access::Caller;
 use weir::choose::Request;
 use weir::config::{self, Loaded};
-use weir::endpoint::Sample;
+use weir::endpoint::{Report, Sample};
 use weir::metrics::Metrics;
 use weir::outcome::Outcome;
 use weir::request::envelope::{self, Envelope};
@@ -194,6 +194,7 @@ impl World {
             headers: &self.headers,
             body: self.body.as_bytes(),
             facts: &|target| target.facts(0),
+            report: &|_| Report::default(),
             last: &|key| self.live.conversations.find(key, 0),
             seed,
             dry: false,
@@ -235,6 +236,7 @@ const SAMPLE: Sample = Sample {
     output_tokens: 200,
     prompt_tokens: 1_000,
     cached_tokens: 0,
+    cut_short: None,
 };
 
 fn main() {

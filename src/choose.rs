@@ -10,6 +10,8 @@ pub use conversation::Conversation;
 pub use explain::Explanation;
 
 use crate::access::Caller;
+use crate::catalog::Parameters;
+use crate::endpoint::Report;
 use crate::error::Error;
 use crate::request::envelope::Envelope;
 use crate::request::preferences::ProviderPreferences;
@@ -35,6 +37,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// What is known of a target now.
     pub facts: &'a dyn Fn(&Target) -> Facts,
+    /// What is told of a target now; asked only where a request is explained.
+    pub report: &'a dyn Fn(&Target) -> Report,
     /// The fingerprint of the target where a conversation was last, by its key.
     pub last: &'a dyn Fn(u64) -> Option<u32>,
     /// Of the draws of the first model; each further one has the next.
@@ -52,6 +56,8 @@ pub struct Planned<'a> {
     pub pool: &'a Arc<Pool>,
     pub seed: u64,
     pub plan: Plan,
+    /// What the plan was made of.
+    candidates: Vec<Candidate<'a>>,
     needs: Needs,
     /// Fallbacks are off: of all that is planned only the first may be tried.
     sole: bool,
@@ -111,7 +117,12 @@ impl<'a> Request<'a> {
             let seed = self.seed.wrapping_add(nth);
             self.plan(&wanted, (preferences, &private), seed, conversation)
         };
-        let planned = wanted.into_iter().zip(0..).map(plan).collect();
+        let mut planned: Vec<_> = wanted.into_iter().zip(0..).map(plan).collect();
+        // A router's choice is the first that fits the request.
+        let of_one_router = |a: &Planned<'_>, b: &Planned<'_>| a.routed && a.asked == b.asked;
+        for models in planned.chunk_by_mut(of_one_router) {
+            models.sort_by_key(Planned::lacks);
+        }
         Ok(Chosen { planned, conversation, across })
     }
 
@@ -149,7 +160,7 @@ impl<'a> Request<'a> {
         question.ask.pinned = pin.only.as_deref().unwrap_or_default();
         let plan = selection::plan(&candidates, &question, seed);
         let (needs, sole) = (question.needs, question.is_sole());
-        Planned { asked, pool, seed, plan, needs, sole, routed: *routed }
+        Planned { asked, pool, seed, plan, candidates, needs, sole, routed: *routed }
     }
 }
 
@@ -232,9 +243,17 @@ impl<'a> Planned<'a> {
         funnel.steps().collect()
     }
 
+    /// Whether what is preferred of an endpoint was asked for, and none of these has it.
+    fn lacks(&self) -> bool {
+        let first = self.plan.ranked.first().and_then(|score| self.candidates.get(score.index));
+        let preferred =
+            Parameters::PREFERRED.into_iter().filter(|it| self.needs.parameters.has(*it));
+        first
+            .is_some_and(|first| preferred.into_iter().any(|it| !first.endpoint.parameters.has(it)))
+    }
+
     fn fill(&self, funnel: &mut Funnel) {
-        let endpoint = |index| self.target(index).map(|target| &target.endpoint);
-        funnel.add(&self.pool.model.slug, &self.needs, &self.plan, endpoint);
+        funnel.add(&self.pool.model.slug, &self.needs, &self.plan, &self.candidates);
     }
 
     /// The target of an index in the plan.

@@ -78,6 +78,8 @@ pub struct UpstreamFault {
     pub provider_name: String,
     /// The upstream's own body as text; `None` where it must not be shown (401, 403, 5xx: S21).
     pub raw: Option<String>,
+    /// The failed attempts before it.
+    pub previous: Vec<PreviousError>,
 }
 
 /// Why nothing could be tried (contract 5.4 and 5.5).
@@ -85,9 +87,20 @@ pub struct UpstreamFault {
 pub struct Availability {
     pub code: &'static str,
     pub requested_models: Vec<Arc<str>>,
+    /// Display names of the providers that would serve it at another moment.
+    pub affected_providers: Vec<Arc<str>>,
     pub excluded_by: Vec<&'static str>,
     /// Endpoints left after each step that took some out, the first being all there were.
     pub funnel: Vec<(&'static str, usize)>,
+}
+
+/// An attempt that failed before the one an error tells of (contract 5.4): never its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousError {
+    /// Display name.
+    pub provider: Arc<str>,
+    /// As it would have been answered with.
+    pub status: u16,
 }
 
 /// An error in the words of the contract.
@@ -165,6 +178,15 @@ impl Error {
     #[must_use]
     pub fn availability(mut self, availability: Availability) -> Self {
         self.availability = Some(Box::new(availability));
+        self
+    }
+
+    /// An upstream's error, told with the failed attempts before it.
+    #[must_use]
+    pub fn after(mut self, failed: Vec<PreviousError>) -> Self {
+        if let Some(fault) = &mut self.upstream {
+            fault.previous = failed;
+        }
         self
     }
 

@@ -221,6 +221,7 @@ impl Status for State {
                 headers: asked.headers,
                 body: asked.body,
                 facts: &|target| target.facts(now),
+                report: &|target| target.live.report(now),
                 last: &|key| self.live.conversations.find(key, now),
                 seed: asked.seed,
                 dry: true,

@@ -160,6 +160,7 @@ mod tests {
         output_tokens: 100,
         prompt_tokens: 1_000,
         cached_tokens: 10,
+        cut_short: None,
     };
     const HOUR_MS: u64 = 3_600_000;
 

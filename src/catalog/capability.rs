@@ -40,11 +40,16 @@ const PARAMETERS: [(&str, u32); 29] = [
 pub struct Parameters(u32);
 
 impl Parameters {
+    pub const NONE: Self = Self(0);
     pub const REASONING: Self = Self(1 << 3);
     pub const TOOLS: Self = Self(1 << 19);
     pub const TOOL_CHOICE: Self = Self(1 << 18);
     pub const RESPONSE_FORMAT: Self = Self(1 << 13);
     pub const VERBOSITY: Self = Self(1 << 24);
+    /// Those of an endpoint that supports them are preferred (contract 3.1).
+    pub const PREFERRED: [Self; 3] = [Self::TOOLS, Self::RESPONSE_FORMAT, Self::VERBOSITY];
+    /// It bounds what a caller pays.
+    const LIMIT: Self = Self(1 << 6);
 
     /// The parameter of this name; empty for what is none.
     #[must_use]
@@ -68,6 +73,13 @@ impl Parameters {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// What an endpoint that honours just these does not, and so is not sent (contract 2.1). Empty where
+    /// nothing is known of it; never the limit of output.
+    #[must_use]
+    pub const fn dropped(self) -> Self {
+        if self.is_empty() { self } else { Self(!self.0).without(Self::LIMIT) }
     }
 
     /// A name of each, the first of those that mean the same.

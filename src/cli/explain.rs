@@ -4,10 +4,11 @@ use super::check;
 use crate::choose::{Explanation, Request};
 use crate::config::{self, Loaded};
 use crate::edge::clock::wall_us;
+use crate::endpoint::Report;
 use crate::metrics::Metrics;
 use crate::selection::Facts;
 use crate::snapshot::{Live, Snapshot};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Seed of the draw
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// A header field it would have, for rules and conversations; may be given more than once
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = field)]
+    header: Vec<(HeaderName, HeaderValue)>,
     /// The request's JSON body; - reads standard input
     #[arg(value_name = "FILE")]
     request: PathBuf,
@@ -50,6 +54,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
+fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
+    let name = name.trim().parse().map_err(|_| "not the name of a header field")?;
+    let value = value.trim().parse().map_err(|_| "not the value of a header field")?;
+    Ok((name, value))
+}
+
 fn body(path: &Path) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     let read = match path.to_str() {
@@ -62,6 +73,7 @@ fn body(path: &Path) -> Result<Vec<u8>, String> {
 fn explain(args: &Args, loaded: Loaded, body: &[u8]) -> Result<Explanation, String> {
     let Loaded { settings, catalog, keys, rules, .. } = loaded;
     let caller = keys.named(args.key.as_deref(), &settings.constraint)?;
+    let headers: HeaderMap = args.header.iter().cloned().collect();
     let metrics = Metrics::new(&prometheus::Registry::new()).map_err(|error| error.to_string())?;
     let live = Live::default();
     let snapshot = Snapshot::build(Arc::new(settings), &catalog, rules, &live, &metrics)
@@ -71,9 +83,10 @@ fn explain(args: &Args, loaded: Loaded, body: &[u8]) -> Result<Explanation, Stri
             snapshot: &snapshot,
             caller: &caller,
             envelope,
-            headers: &HeaderMap::new(),
+            headers: &headers,
             body,
             facts: &|_| Facts::default(),
+            report: &|_| Report::default(),
             last: &|_| None,
             seed: args.seed,
             dry: true,

@@ -81,6 +81,11 @@ fn models() -> String {
             );
         }
     }
+    let choice = MODELS.map(|model| format!("\"{}\"", model.slug)).join(", ");
+    let _ = write!(
+        text,
+        "[[router]]\nslug = \"weir/auto\"\naliases = [\"openrouter/auto\"]\nmodels = [{choice}]\n",
+    );
     text
 }
 
@@ -136,6 +141,7 @@ mod tests {
         assert_eq!(loaded.notices, []);
         let served = |slug: &str| loaded.catalog.find(slug).map_or(0, |m| m.endpoints.len());
         assert_eq!(MODELS.map(|model| served(model.slug)), [2, 2, 2]);
+        assert_eq!(loaded.catalog.routers[0].models.len(), MODELS.len());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Live {
     in_flight: AtomicU32,
     /// `now_ms` at which it ends.
     cooling_until: AtomicU64,
+    /// The same, as far as a 429 asked for it.
+    limited_until: AtomicU64,
     ejected_until: AtomicU64,
     /// Ejections in a row: the factor of the next one's length.
     ejections: AtomicU32,
@@ -48,6 +50,7 @@ impl Default for Live {
         Self {
             in_flight: AtomicU32::new(0),
             cooling_until: AtomicU64::new(0),
+            limited_until: AtomicU64::new(0),
             ejected_until: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
             in_a_row: AtomicU32::new(0),
@@ -72,9 +75,12 @@ impl Live {
     /// caller adds them.
     #[must_use]
     pub fn facts(&self, now_ms: u64) -> Facts {
+        let cooling_ms = self.cooling_ms(now_ms);
         let mut facts = Facts {
             ejected: now_ms < self.ejected_until.load(Relaxed),
-            cooling: self.cooling_ms(now_ms) > 0,
+            cooling: cooling_ms > 0,
+            cooling_ms: u32::try_from(cooling_ms).unwrap_or(u32::MAX),
+            limited: cooling_ms > 0 && self.limited_until.load(Relaxed) >= now_ms + cooling_ms,
             outage: self.outage(now_ms),
             in_flight: self.in_flight.load(Relaxed),
             ..Facts::default()
@@ -126,7 +132,9 @@ impl Live {
         match scope(outcome) {
             Scope::Success => self.succeeded(now_ms),
             Scope::Throttle => {
-                self.cool(now_ms, retry_after.map_or(RATE_LIMITED_MS, scope::asked_ms))
+                let ms = retry_after.map_or(RATE_LIMITED_MS, scope::asked_ms);
+                self.limited_until.fetch_max(now_ms.saturating_add(ms), Relaxed);
+                self.cool(now_ms, ms);
             }
             Scope::Failure => return self.failed(now_ms, retry_after),
             Scope::Credential | Scope::Address | Scope::Nobody => {}

@@ -21,5 +21,8 @@ pub struct Saved {
     pub(super) attempts: Counts,
     pub(super) cache: Counts,
     pub(super) tools: Counts,
+    /// Older files have none.
+    #[serde(default)]
+    pub(super) finishes: Counts,
     pub(super) errors: [Counts; 3],
 }

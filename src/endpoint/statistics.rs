@@ -29,6 +29,9 @@ pub struct Sample {
     pub prompt_tokens: u64,
     /// Of the prompt, those read from the provider's cache.
     pub cached_tokens: u64,
+    /// Whether the reply to a request with tools was cut short through no doing of the caller's; `None`
+    /// without tools.
+    pub cut_short: Option<bool>,
 }
 
 /// Classes of errors that are counted apart.
@@ -87,6 +90,8 @@ pub struct Report {
     pub cache_hits: Option<u32>,
     /// Replies of the last 2 hours that called tools, of which those whose calls were no good.
     pub tool_errors: Option<u32>,
+    /// Replies of the last 2 hours to requests with tools, of which those that were cut short.
+    pub cut_short: Option<u32>,
     /// Errors of the last 30 minutes by [`ErrorClass`].
     pub errors: [u64; ErrorClass::ALL.len()],
 }
@@ -103,6 +108,8 @@ pub struct Statistics {
     cache: Window<7>,
     /// Replies that called tools, and those whose calls were no good, of 2 hours.
     tools: Window<9>,
+    /// Replies to requests with tools, and those that were cut short, of 2 hours.
+    finishes: Window<9>,
     /// Two classes a window.
     errors: [Window<7>; ErrorClass::ALL.len() / 2],
     summary: Summary,
@@ -117,6 +124,7 @@ struct Summary {
     grade: AtomicU32,
     attempts: AtomicU32,
     tools: [AtomicU32; 2],
+    finishes: [AtomicU32; 2],
 }
 
 impl Default for Statistics {
@@ -129,6 +137,7 @@ impl Default for Statistics {
             attempts: Window::new(5 * MINUTE_MS),
             cache: Window::new(5 * MINUTE_MS),
             tools: Window::new(15 * MINUTE_MS),
+            finishes: Window::new(15 * MINUTE_MS),
             errors: [const { Window::new(5 * MINUTE_MS) }; 3],
             summary: Summary::default(),
         }
@@ -158,6 +167,9 @@ impl Statistics {
                 self.throughput.0.add(now_ms, speed);
                 self.throughput.1.add(now_ms, speed);
             }
+            if let Some(cut_short) = sample.cut_short {
+                self.finishes.add(now_ms, 1, cut_short.into());
+            }
             if sample.prompt_tokens > 0 {
                 self.cache.add(now_ms, 1, u64::from(sample.cached_tokens > 0));
             }
@@ -184,8 +196,9 @@ impl Statistics {
         facts.latency_ms = read(&summary.latency);
         facts.throughput = read(&summary.throughput);
         facts.attempts = summary.attempts.load(Relaxed);
-        let [replies, errors] = summary.tools.each_ref().map(|cell| cell.load(Relaxed));
-        (facts.tool_replies, facts.tool_errors) = (replies, errors);
+        let pair = |cells: &[AtomicU32; 2]| cells.each_ref().map(|cell| cell.load(Relaxed)).into();
+        (facts.tool_replies, facts.tool_errors) = pair(&summary.tools);
+        (facts.finishes, facts.cut_short) = pair(&summary.finishes);
         facts.grade = match summary.grade.load(Relaxed) {
             0 => Grade::Normal,
             1 => Grade::Lower,
@@ -206,10 +219,13 @@ impl Statistics {
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         summary.attempts.store(count(good + bad), Relaxed);
         summary.grade.store(grade(good, bad) as u32, Relaxed);
-        let (replies, errors) = self.tools.sums(now_ms);
-        let [cell, other] = &summary.tools;
-        cell.store(count(replies), Relaxed);
-        other.store(count(errors), Relaxed);
+        for (window, [all, bad]) in
+            [(&self.tools, &summary.tools), (&self.finishes, &summary.finishes)]
+        {
+            let (replies, errors) = window.sums(now_ms);
+            all.store(count(replies), Relaxed);
+            bad.store(count(errors), Relaxed);
+        }
     }
 
     /// What is kept over a restart.
@@ -222,6 +238,7 @@ impl Statistics {
             attempts: self.attempts.save(now_ms),
             cache: self.cache.save(now_ms),
             tools: self.tools.save(now_ms),
+            finishes: self.finishes.save(now_ms),
             errors: self.errors.each_ref().map(|window| window.save(now_ms)),
         }
     }
@@ -238,6 +255,7 @@ impl Statistics {
         self.attempts.restore(&saved.attempts, now_ms, gap_ms);
         self.cache.restore(&saved.cache, now_ms, gap_ms);
         self.tools.restore(&saved.tools, now_ms, gap_ms);
+        self.finishes.restore(&saved.finishes, now_ms, gap_ms);
         for (window, saved) in self.errors.iter().zip(&saved.errors) {
             window.restore(saved, now_ms, gap_ms);
         }
@@ -259,6 +277,7 @@ impl Statistics {
             uptime_1d: self.uptime.share(now_ms, 24 * 60),
             cache_hits: share(self.cache.sums(now_ms)),
             tool_errors: share(self.tools.sums(now_ms)),
+            cut_short: share(self.finishes.sums(now_ms)),
             errors: [one.0, one.1, two.0, two.1, three.0, three.1],
         }
     }

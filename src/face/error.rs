@@ -2,10 +2,14 @@
 
 use super::Core;
 use crate::dialect::fault::capped_text;
-use crate::error::{Availability, Error, ErrorType, UpstreamFault};
+use crate::error::{Availability, Error, ErrorType, PreviousError, UpstreamFault};
 use crate::request::route::Operation;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Where the words of the availability object are explained: they are OpenRouter's.
+const DOCS_URL: &str = "https://openrouter.ai/docs/api/reference/errors-and-debugging";
 
 /// The JSON envelope of an error, the same on both faces.
 ///
@@ -39,7 +43,8 @@ pub fn wrap_upstream_error(status: u16, body: &[u8], provider_name: &str) -> Err
     if raw.as_ref().is_some_and(|text| text.contains("context_length_exceeded")) {
         error.kind = ErrorType::ContextLengthExceeded;
     }
-    error.fault(UpstreamFault { provider_name: provider_name.to_owned(), raw })
+    let provider_name = provider_name.to_owned();
+    error.fault(UpstreamFault { provider_name, raw, previous: Vec::new() })
 }
 
 /// What a stream's events say of themselves.
@@ -112,6 +117,13 @@ fn object(error: &Error) -> Map<String, Value> {
         if let Some(raw) = &fault.raw {
             metadata.insert("raw".into(), (**raw).into());
         }
+        if !fault.previous.is_empty() {
+            let previous = fault.previous.iter().map(|PreviousError { provider, status }| {
+                let code = ErrorType::of_status(*status).as_str();
+                json!({ "provider": &**provider, "code": code, "status": status })
+            });
+            metadata.insert("previous_errors".into(), previous.collect());
+        }
     }
     if let Some(seconds) = error.retry_after {
         metadata.insert("retry_after_seconds".into(), seconds.into());
@@ -142,19 +154,25 @@ fn explain(
         metadata.insert("routing_funnel".into(), funnel.into());
         metadata.insert("failed_routing_step".into(), (*failed).into());
     }
-    let models: Vec<&str> = availability.requested_models.iter().map(|model| &**model).collect();
+    let names = |names: &[Arc<str>]| names.iter().map(|name| Value::from(&**name)).collect();
+    let models: Vec<Value> = names(&availability.requested_models);
     let mut shown = json!({
         "code": availability.code,
         "retryable": error.retryable,
         "requested_models": models,
+        "docs_url": DOCS_URL,
     });
     if let Value::Object(members) = &mut shown {
         if let Some(seconds) = error.retry_after {
             members.insert("retry_after".into(), seconds.into());
         }
-        if !availability.excluded_by.is_empty() {
-            members.insert("excluded_by".into(), json!(availability.excluded_by));
-        }
+        let lists = [
+            ("affected_providers", names(&availability.affected_providers)),
+            ("excluded_by", availability.excluded_by.iter().map(|word| (*word).into()).collect()),
+            ("fallback_models", models.into_iter().skip(1).collect()),
+        ];
+        let said = lists.into_iter().filter(|(_, list)| !list.is_empty());
+        members.extend(said.map(|(name, list)| (name.to_owned(), list.into())));
     }
     object.insert("error_type".into(), error.kind.as_str().into());
     object.insert("http_status".into(), error.status.into());

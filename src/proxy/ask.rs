@@ -53,6 +53,7 @@ impl Ask<'_> {
             headers: self.headers,
             body,
             facts: &|target| target.facts(now),
+            report: &|target| target.live.report(now),
             last: &|key| self.state.live.conversations.find(key, now),
             seed: rand::rng().next_u64(),
             dry: false,

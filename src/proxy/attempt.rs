@@ -6,7 +6,7 @@ use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Sample, Scope};
 use crate::face::Relay;
 use crate::ledger::Claim;
-use crate::meter::{self, Estimator, Evidence, Source};
+use crate::meter::{self, Estimator, Evidence, Finish, Source};
 use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
 use crate::price::{Pico, Terms};
@@ -45,6 +45,10 @@ pub(super) struct Attempt {
     pub(super) body: Bytes,
     /// The request's `tools`, kept when its body goes, where the calls of the reply are judged by them.
     pub(super) tools: Option<Box<[u8]>>,
+    /// The request offers tools.
+    pub(super) offers_tools: bool,
+    /// The caller bounds the length of the reply.
+    pub(super) bounded: bool,
     pub(super) operation: Operation,
     /// Bytes of the caller's text.
     pub(super) prompt_bytes: u64,
@@ -182,6 +186,17 @@ impl Attempt {
         }
     }
 
+    /// Whether a reply to a request with tools ended before its model was done, and not for the caller's own
+    /// bound.
+    fn cut_short(&self) -> Option<bool> {
+        let Flow::Reply(relay) = &self.flow else { return None };
+        self.offers_tools.then(|| match relay.finish() {
+            Some(Finish::Stop | Finish::ToolCalls) => false,
+            Some(Finish::Length) => !self.bounded,
+            Some(Finish::ContentFilter | Finish::Error) | None => true,
+        })
+    }
+
     /// Live state learns of the end, each at its scope (design, cooldown scope).
     fn tell(&self, outcome: Outcome, usage: &Usage) {
         let now = now_ms();
@@ -199,6 +214,7 @@ impl Attempt {
             output_tokens: usage.completion(),
             prompt_tokens: usage.prompt(),
             cached_tokens: usage.get(Kind::CacheRead),
+            cut_short: self.cut_short(),
         };
         self.target.live.measure(&sample, now);
         match endpoint::scope(outcome) {

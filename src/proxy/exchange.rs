@@ -2,10 +2,11 @@
 
 use super::attempt::{Attempt, Ended};
 use crate::access::{Admitted, Caller};
+use crate::catalog::Endpoint;
 use crate::choose::Conversation;
 use crate::edge::clock::{Clock, now_ms, wall_us};
 use crate::edge::held::{self, Inner};
-use crate::error::Error;
+use crate::error::{Error, PreviousError};
 use crate::face::{Named, Place, Routing};
 use crate::log::Access;
 use crate::metrics::Ending;
@@ -17,7 +18,7 @@ use crate::request::route::{self, Face, Operation};
 use crate::selection::SplitMix64;
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
-use crate::upstream::attempts::{Attempts, Choice};
+use crate::upstream::attempts::{Attempts, Choice, told_as};
 use bytes::Bytes;
 use pingora_proxy::Session;
 use std::net::SocketAddr;
@@ -66,6 +67,8 @@ pub(super) struct Exchange {
     pub(super) refusal: Option<Error>,
     /// What the attempts that have ended are charged, pico-dollars.
     pub(super) charged: Pico,
+    /// Tries that failed, in order.
+    pub(super) failed: Vec<PreviousError>,
     /// The last attempt, once it has ended.
     pub(super) ended: Option<Ended>,
     /// The status the caller was answered with, be it in the last event of a stream that had begun
@@ -107,11 +110,21 @@ impl Exchange {
                 let told = (&*ended.target, &ended.usage);
                 conversation.keep(table, told, now_ms(), wall_us());
             }
-            if let (true, Some(routing)) = (ended.outcome != Outcome::Ok, &mut self.routing) {
-                routing.attempts.push((Place::of(&ended.target.endpoint), ended.status));
+            if ended.outcome != Outcome::Ok {
+                let endpoint = &ended.target.endpoint;
+                self.note(endpoint, ended.outcome, ended.status);
+                if let Some(routing) = &mut self.routing {
+                    routing.attempts.push((Place::of(endpoint), ended.status));
+                }
             }
             self.ended = Some(ended);
         }
+    }
+
+    /// Remembers a try that failed.
+    pub(super) fn note(&mut self, endpoint: &Endpoint, outcome: Outcome, status: u16) {
+        let provider = Arc::clone(&endpoint.provider.name);
+        self.failed.push(PreviousError { provider, status: told_as(outcome, status) });
     }
 
     /// What an event of Weir's own says of itself, for an attempt under way or ended, or none at all.

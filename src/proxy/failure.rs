@@ -7,7 +7,7 @@ use super::{reply, response};
 use crate::edge::clock::now_ms;
 use crate::edge::head::EMPTY_REPLY;
 use crate::edge::held::ATTEMPT_DEADLINE;
-use crate::error::Error;
+use crate::error::{Error, PreviousError};
 use crate::face;
 use crate::metrics::{Deadline, Phase};
 use crate::outcome::Outcome;
@@ -15,6 +15,7 @@ use crate::state::State;
 use bytes::Bytes;
 use pingora::{ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
+use std::sync::Arc;
 
 type Failure = Box<pingora::Error>;
 
@@ -177,7 +178,18 @@ fn verdict(exchange: &mut Exchange) -> Error {
     let provider = exchange.ended.as_ref().map(|ended| &ended.target.endpoint.provider.name);
     let provider = provider.map_or("", |name| name);
     let refusal = exchange.refusal.take();
-    let verdict = refusal.unwrap_or_else(|| exchange.attempts.verdict(provider));
+    let mut verdict = refusal.unwrap_or_else(|| exchange.attempts.verdict(provider));
+    let mut failed = std::mem::take(&mut exchange.failed);
+    if let Some(availability) = &mut verdict.availability {
+        availability.requested_models.clone_from(&exchange.envelope.models);
+        for PreviousError { provider, .. } in &failed {
+            if !availability.affected_providers.contains(provider) {
+                availability.affected_providers.push(Arc::clone(provider));
+            }
+        }
+    }
+    failed.pop();
+    let verdict = verdict.after(failed);
     match &exchange.routing {
         Some(routing) => routing.beside(verdict),
         None => verdict,

@@ -83,8 +83,7 @@ pub(super) async fn filter(
     let received = Instant::now();
     let envelope = understood(state, &body, operation).await?;
     state.metrics.forbidden_fields.inc_by(envelope.forbidden() as u64);
-    let headers = &session.req_header().headers;
-    let ask = Ask { state, snapshot, caller, face, headers };
+    let ask = Ask { state, snapshot, caller, face, headers: &session.req_header().headers };
     let Planned { pools, attempts, conversation, routing } =
         ask.plan(&envelope, &body).map_err(Refusal::kept)?;
     let generation = ask.generation(&envelope);
@@ -121,6 +120,7 @@ pub(super) async fn filter(
         received,
         refusal: None,
         ended: None,
+        failed: Vec::new(),
         charged: 0,
         answered: 0,
     })))

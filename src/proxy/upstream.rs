@@ -2,7 +2,7 @@
 
 use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
-use crate::catalog::{Endpoint, Tier};
+use crate::catalog::{Endpoint, Parameters, Tier};
 use crate::edge::clock::{now_ms, wall_us};
 use crate::edge::merge;
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::meter::{Estimator, Family};
 use crate::outcome::Outcome;
 use crate::price::Terms;
 use crate::request::rewrite::{Edit, TierEdit, rewrite};
+use crate::request::route::Face;
 use crate::selection::{self, Service};
 use crate::snapshot::Target;
 use crate::state::State;
@@ -93,6 +94,7 @@ pub(super) fn pause(exchange: &mut Exchange) -> Duration {
 /// Passes over an endpoint that is not even tried.
 fn skip(state: &State, exchange: &mut Exchange, target: &Target, outcome: Outcome) {
     target.metrics.attempt(outcome);
+    exchange.note(&target.endpoint, outcome, 0);
     exchange.attempts.failed(outcome, 0, None);
     exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
 }
@@ -111,6 +113,7 @@ fn begin(
         stream_usage: injects,
         declares: &target.endpoint.declares,
         tier: tier_edit(exchange, &target.endpoint),
+        drops: dropped(exchange, &target.endpoint),
         options: options(exchange, &target.endpoint),
         hashed_user: exchange.generation.user.as_deref(),
     };
@@ -145,6 +148,8 @@ fn begin(
         body,
         operation: exchange.operation,
         tools: None,
+        offers_tools: exchange.envelope.tools.is_some(),
+        bounded: exchange.envelope.max_tokens.is_some(),
         prompt_bytes: exchange.envelope.text_bytes(exchange.body.len()),
         flow: Flow::Awaiting,
         scrub: Scrub::default(),
@@ -180,6 +185,14 @@ fn tier_edit(exchange: &Exchange, endpoint: &Endpoint) -> TierEdit<'static> {
             let tiered = pools.flat_map(|pool| &pool.targets).any(has_tiers);
             if tiered { TierEdit::Remove } else { TierEdit::Keep }
         }
+    }
+}
+
+/// `/v1` leaves it to the upstream to say what it does not know.
+fn dropped(exchange: &Exchange, endpoint: &Endpoint) -> Parameters {
+    match exchange.face {
+        Face::OpenRouter => endpoint.parameters.dropped(),
+        Face::Faithful => Parameters::NONE,
     }
 }
 

@@ -17,12 +17,14 @@ use crate::selection::{Needs, Service};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A member of the top-level object that rewriting may touch. Each key occurs at most once.
+/// A member of the top-level object that rewriting may touch. Each key that steers occurs at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Unescaped key.
     pub key: &'static str,
     pub fate: Fate,
+    /// The parameter that it is, if an endpoint may support it or not.
+    pub parameter: Parameters,
     /// From the key's opening quote to the value's last byte.
     pub span: Range<usize>,
     /// The value alone.
@@ -160,6 +162,7 @@ pub fn read(body: &[u8], operation: Operation) -> Result<Envelope, BodyError> {
     let mut object = Object::open(&mut scanner, keys::TOP, 1);
     let mut end = None;
     while let Some((known, start)) = object.next(&mut scanner)? {
+        let known = known.map(|(name, fate)| (name, fate, object.names.repeats));
         reading.member(&mut scanner, known, start, &mut end)?;
     }
     scanner.end()?;
@@ -180,11 +183,12 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads the value of one member and remembers where it lies. `end`: of the member before.
+    /// Reads the value of one member, whose name may stand there again, and remembers where it lies, or
+    /// where its first lies. `end`: of the member before.
     fn member(
         &mut self,
         scanner: &mut Scanner<'_>,
-        known: Option<(&'static str, Fate)>,
+        known: Option<(&'static str, Fate, bool)>,
         start: usize,
         end: &mut Option<usize>,
     ) -> Result<(), BodyError> {
@@ -196,17 +200,22 @@ impl Reading {
         let value = scanner.at();
         let is_given = scanner.peek() != Some(b'n');
         match known {
-            Some((name, _)) => self.field(scanner, name)?,
+            Some((name, ..)) => self.field(scanner, name)?,
             None => scanner.skip(1)?,
         }
         let now = scanner.at();
-        if let Some((name, _)) = known.filter(|(name, _)| is_given && *name != "tools") {
-            self.envelope.parameters = self.envelope.parameters | Parameters::named(name);
+        let parameter = known.map(|(name, ..)| Parameters::named(name)).unwrap_or_default();
+        if known.is_some_and(|(name, ..)| is_given && name != "tools") {
+            self.envelope.parameters = self.envelope.parameters | parameter;
         }
-        if let Some((key, fate)) = known.filter(|(_, fate)| *fate != Fate::Noted) {
+        let touched = |(_, fate, repeats): &(_, Fate, bool)| {
+            *fate != Fate::Noted || !(parameter.is_empty() || *repeats)
+        };
+        if let Some((key, fate, _)) = known.filter(touched) {
             self.envelope.members.push(Member {
                 key,
                 fate,
+                parameter,
                 span: start..now,
                 value: value..now,
                 ordinal,

@@ -3,6 +3,7 @@
 use super::envelope::{Envelope, Member};
 use super::keys::Fate;
 use super::route::Face;
+use crate::catalog::Parameters;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,6 +19,8 @@ pub struct Edit<'a> {
     /// Weir's own fields that the endpoint understands and so receives.
     pub declares: &'a [String],
     pub tier: TierEdit<'a>,
+    /// Parameters that the endpoint does not honour, and is not to see.
+    pub drops: Parameters,
     /// Members of `provider.options` for this endpoint, as [`super::preferences::Options`] has them.
     pub options: &'a [Range<usize>],
     /// Takes the place of `user` under `/api/v1`; under `/v1`, and for `None`, it stays as it came.
@@ -42,8 +45,8 @@ struct Splice<'a> {
     with: Cow<'a, str>,
 }
 
-/// The body for one attempt: exactly one `model`, the endpoint's (S13); Weir's own and the forbidden
-/// fields gone, each with one comma and the space around it; every other byte as it came.
+/// The body for one attempt: exactly one `model`, the endpoint's (S13); Weir's own fields, the forbidden
+/// ones and what the endpoint does not honour gone, each with one comma and the space around it; every other byte as it came.
 ///
 /// `envelope` must be [`super::envelope::read`] of the same `body`. Copies at most once.
 #[must_use]
@@ -82,7 +85,9 @@ fn goes(member: &Member, edit: &Edit<'_>) -> bool {
     match member.fate {
         Fate::Forbidden => true,
         Fate::Consumed => !edit.declares.iter().any(|declared| declared == member.key),
-        Fate::Steers | Fate::Noted => false,
+        Fate::Steers | Fate::Noted => {
+            !member.parameter.is_empty() && edit.drops.has(member.parameter)
+        }
     }
 }
 

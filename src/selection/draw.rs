@@ -55,6 +55,14 @@ pub(super) fn by_price(
     last
 }
 
+/// The chance of each of these prices in [`by_price`].
+pub(super) fn chances(prices: impl Iterator<Item = u64> + Clone) -> Vec<f64> {
+    let lowest = prices.clone().min().unwrap_or(0);
+    let weights: Vec<f64> = prices.map(|price| weight(price, lowest)).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| weight / sum).collect()
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a ratio of prices, not a sum of money")]
 fn weight(price: u64, lowest: u64) -> f64 {
     if price == lowest {
@@ -95,6 +103,16 @@ mod tests {
         let first =
             (0..100_000).filter(|_| by_price([1_000, 3_000].into_iter(), &mut random) == 0).count();
         assert!((89_000..=91_000).contains(&first), "{first} of 100000 instead of 90000");
+    }
+
+    #[test]
+    fn chances_are_those_of_the_draw() {
+        let shown = |prices: &[u64]| {
+            chances(prices.iter().copied()).iter().map(|it| format!("{it:.3}")).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&[1, 3]), ["0.900", "0.100"]);
+        assert_eq!(shown(&[0, 2, 0]), ["0.500", "0.000", "0.500"]);
+        assert!(chances([].into_iter()).is_empty());
     }
 
     #[test]

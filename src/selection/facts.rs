@@ -21,6 +21,10 @@ pub struct Facts {
     pub ejected: bool,
     /// Endpoint or every credential cools down.
     pub cooling: bool,
+    /// Milliseconds until the cooldown ends.
+    pub cooling_ms: u32,
+    /// It cools because it was asked for more than it serves (429).
+    pub limited: bool,
     /// An outage in the last 30 s: demoted, not excluded.
     pub outage: bool,
     /// The conversation was here last and probably finds its prompt cached.
@@ -37,4 +41,8 @@ pub struct Facts {
     /// Replies of the last 2 hours that called tools, and those whose calls were no good.
     pub tool_replies: u32,
     pub tool_errors: u32,
+    /// Replies of the last 2 hours to requests with tools, and those that were cut short, through no doing of
+    /// the caller's.
+    pub finishes: u32,
+    pub cut_short: u32,
 }

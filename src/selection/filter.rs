@@ -10,7 +10,7 @@ use crate::usage::Kind;
 
 /// Splits the pool. What stays is in `ranked`, as yet unranked.
 pub(super) fn filter(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) -> Plan {
-    let mut plan = Plan { ranked: Vec::with_capacity(candidates.len()), excluded: Vec::new() };
+    let mut plan = Plan { ranked: Vec::with_capacity(candidates.len()), ..Plan::default() };
     let is_flex = |candidate: &Candidate<'_>| {
         candidate.endpoint.tier == Some(Tier::Flex) && is_awake(candidate.endpoint)
     };
@@ -132,7 +132,7 @@ fn by_capability(
 
 /// Soft preferences (contract 3.1): where some support what is sent, only those are used.
 fn by_preference(plan: &mut Plan, candidates: &[Candidate<'_>], sent: Parameters) {
-    for wish in [Parameters::TOOLS, Parameters::RESPONSE_FORMAT, Parameters::VERBOSITY] {
+    for wish in Parameters::PREFERRED {
         let supports = |index: usize| {
             candidates.get(index).is_some_and(|each| each.endpoint.parameters.has(wish))
         };
@@ -140,7 +140,7 @@ fn by_preference(plan: &mut Plan, candidates: &[Candidate<'_>], sent: Parameters
         if !sent.has(wish) || count == 0 || count == plan.ranked.len() {
             continue;
         }
-        let Plan { ranked, excluded } = plan;
+        let Plan { ranked, excluded, .. } = plan;
         ranked.retain(|score| {
             let stays = supports(score.index);
             if !stays {
@@ -165,7 +165,7 @@ fn by_live_state(plan: &mut Plan, candidates: &[Candidate<'_>], seed: u64) {
     let half = plan.ranked.len() / 2;
     let policy_count = plan.excluded.len();
     let before = plan.ranked.clone();
-    let Plan { ranked, excluded } = plan;
+    let Plan { ranked, excluded, .. } = plan;
     let mut exclude = |index: usize, exclusion: Option<Exclusion>| {
         excluded.extend(exclusion.map(|exclusion| (index, exclusion)));
         exclusion.is_none()

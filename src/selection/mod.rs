@@ -47,12 +47,21 @@ pub struct Plan {
     /// Those to try, first choice first, each with what it was ranked by.
     pub ranked: Vec<Score>,
     pub excluded: Vec<(usize, Exclusion)>,
+    /// Among how many the first was drawn; 0 where the order is as it was asked.
+    drawn: usize,
 }
 
 impl Plan {
     /// Indices into the candidates, first choice first.
     pub fn order(&self) -> impl Iterator<Item = usize> {
         self.ranked.iter().map(|score| score.index)
+    }
+
+    /// The chance that each of the first had in the draw, what is in flight aside; nothing without one.
+    #[must_use]
+    pub fn chances(&self) -> Vec<f64> {
+        let drawn = self.ranked.get(..self.drawn).unwrap_or_default();
+        draw::chances(drawn.iter().map(|score| score.price))
     }
 }
 
@@ -64,7 +73,7 @@ impl Plan {
 #[must_use]
 pub fn plan(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) -> Plan {
     let mut plan = filter::filter(candidates, question, seed);
-    order::arrange(&mut plan.ranked, candidates, question, SplitMix64::new(seed));
+    plan.drawn = order::arrange(&mut plan.ranked, candidates, question, SplitMix64::new(seed));
     if question.is_sole() {
         let unused = plan.ranked.drain(1.min(plan.ranked.len())..);
         plan.excluded.extend(unused.map(|score| (score.index, Exclusion::NoFallbacks)));

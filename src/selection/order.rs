@@ -65,8 +65,6 @@ pub struct Score {
     /// What this request is expected to cost there, pico-dollars.
     pub price: u64,
     pub in_flight: u32,
-    /// Replies that called tools and were no good, in thousandths, where that is looked at.
-    pub tool_errors: Option<u32>,
     /// Place, tier, stickiness, demotions and preference in one number: none but the place has more
     /// than a byte.
     pub(super) class: u64,
@@ -88,13 +86,13 @@ impl Score {
 }
 
 /// Sorts `ranked` in place: asked ones as asked, then by tier, stickiness, demotion and preference, each by
-/// what `sort` says or by price; and without an asked order or sort draws the first.
+/// what `sort` says or by price; and without an asked order or sort draws the first. Returns among how many.
 pub(super) fn arrange(
     ranked: &mut [Score],
     candidates: &[Candidate<'_>],
     question: &Question<'_>,
     mut random: SplitMix64,
-) {
+) -> usize {
     let balances = question.ask.order.is_empty() && question.ask.sort().is_none();
     for score in ranked.iter_mut() {
         if let Some(candidate) = candidates.get(score.index) {
@@ -108,9 +106,7 @@ pub(super) fn arrange(
     }
     // Stable, so equal ones stay as drawn.
     ranked.sort_by_key(Score::key);
-    if balances {
-        draw_first(ranked, &mut random);
-    }
+    if balances { draw_first(ranked, &mut random) } else { 0 }
 }
 
 /// Fills in all of a score but its tier.
@@ -151,12 +147,13 @@ pub(super) const fn throughput(facts: &Facts) -> u32 {
 }
 
 /// Moves one of the leading class to the front, drawn by price; of equal prices the one of two with
-/// less in flight (power of two choices), so that replicas share work.
-fn draw_first(ranked: &mut [Score], random: &mut SplitMix64) {
-    let Some(class) = ranked.first().map(|score| score.class) else { return };
+/// less in flight (power of two choices), so that replicas share work. Returns the size of the class.
+fn draw_first(ranked: &mut [Score], random: &mut SplitMix64) -> usize {
+    let Some(class) = ranked.first().map(|score| score.class) else { return 0 };
     let front = ranked.iter().take_while(|score| score.class == class);
     let drawn = by_price(front.clone().map(|score| score.price), random);
-    let Some(Score { price, in_flight, .. }) = ranked.get(drawn).copied() else { return };
+    let Some(Score { price, in_flight, .. }) = ranked.get(drawn).copied() else { return 0 };
+    let size = front.clone().count();
     // The class is sorted by price, so equal ones stand together.
     let first = front.clone().take_while(|score| score.price != price).count();
     let count = front.filter(|score| score.price == price).count();
@@ -171,6 +168,7 @@ fn draw_first(ranked: &mut [Score], random: &mut SplitMix64) {
     if let Some(head) = ranked.get_mut(..=chosen) {
         head.rotate_right(1);
     }
+    size
 }
 
 fn shuffle(ranked: &mut [Score], random: &mut SplitMix64) {

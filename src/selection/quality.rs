@@ -1,19 +1,30 @@
-//! Quality for tool requests (contract 3.6), from what the proxy itself can see: throughput, and
-//! whether the calls of replies were what the requests' tools allow.
+//! Quality for tool requests (contract 3.6), from what the proxy itself can see: throughput, whether the
+//! calls of replies were what the requests' tools allow, and how the replies finished.
 
 use super::order::throughput;
 use super::{Candidate, Demotion, Facts, Question, Score, Sort};
 
 /// Fewest providers to compare.
 const LEAST_PROVIDERS: usize = 4;
-/// Attempts in 30 minutes and replies with tool calls in 2 hours that make an endpoint comparable.
+/// Attempts in 30 minutes, and replies in 2 hours, that make an endpoint comparable.
 const LEAST_ATTEMPTS: u32 = 100;
-const LEAST_TOOL_REPLIES: u32 = 200;
+const LEAST_REPLIES: u32 = 200;
 /// A median absolute deviation times this estimates a standard deviation.
 const SIGMA_PER_MAD: f64 = 1.4826;
-/// Standard deviations under the median that are still as good.
-const THROUGHPUT_SIGMAS: f64 = 1.5;
-const VALIDITY_SIGMAS: f64 = 2.0;
+
+/// Something that endpoints are compared by, the higher the better.
+struct Measure {
+    /// `None` where too little is known.
+    of: fn(&Facts) -> Option<f64>,
+    /// Standard deviations under the median that are still as good.
+    sigmas: f64,
+}
+
+const MEASURES: [Measure; 3] = [
+    Measure { of: speed, sigmas: 1.5 },
+    Measure { of: |facts| good(facts.tool_replies, facts.tool_errors), sigmas: 2.0 },
+    Measure { of: |facts| good(facts.finishes, facts.cut_short), sigmas: 2.0 },
+];
 
 /// Demotes what is clearly worse than its peers: for tool requests that ask for no order of their
 /// own, and for `sort: "exacto"`, which also puts the unproven behind the good.
@@ -24,18 +35,22 @@ pub(super) fn grade(ranked: &mut [Score], candidates: &[Candidate<'_>], question
     if !(asked || by_default) {
         return;
     }
-    let facts =
-        |score: &Score| candidates.get(score.index).map_or_else(Facts::default, |c| c.facts);
-    let limits = limits(ranked.iter().map(facts));
+    let limits = MEASURES.map(|measure| {
+        let peers = ranked.iter().filter_map(|score| candidates.get(score.index));
+        (limit(&measure, peers), measure)
+    });
     for score in ranked.iter_mut() {
-        let facts = facts(score);
-        let worse = limits.is_some_and(|limits| limits.is_worse(&facts));
-        score.demotion.add(Demotion::QUALITY, worse);
-        score.tool_errors = (facts.tool_replies > 0).then(|| invalid(&facts));
+        let Some(Candidate { facts, .. }) = candidates.get(score.index) else { continue };
+        let worse = |(limit, measure): &(Option<f64>, Measure)| {
+            (measure.of)(facts).zip(*limit).is_some_and(|(value, limit)| value < limit)
+        };
+        score.demotion.add(Demotion::QUALITY, limits.iter().any(worse));
         if asked {
-            let unproven = u64::from(!is_proven(&facts)) << 63;
-            let invalid = u64::from(invalid(&facts)) << 32;
-            score.metric = unproven | invalid | u64::from(u32::MAX - throughput(&facts));
+            let unproven = u64::from(!is_proven(facts)) << 63;
+            let bad = share(facts.tool_replies, facts.tool_errors)
+                + share(facts.finishes, facts.cut_short);
+            score.metric =
+                unproven | u64::from(bad) << 32 | u64::from(u32::MAX - throughput(facts));
         }
     }
 }
@@ -44,54 +59,38 @@ fn is_proven(facts: &Facts) -> bool {
     facts.attempts >= LEAST_ATTEMPTS
 }
 
-/// Share of replies with tool calls that were no good, in thousandths; 0 where none are known.
-fn invalid(facts: &Facts) -> u32 {
-    let bad = u64::from(facts.tool_errors.min(facts.tool_replies)) * 1_000;
-    bad.checked_div(u64::from(facts.tool_replies)).map_or(0, |share| share as u32)
+fn speed(facts: &Facts) -> Option<f64> {
+    let speed = throughput(facts);
+    (is_proven(facts) && speed > 0).then(|| speed.into())
 }
 
-/// What an endpoint must reach to be as good as its peers.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    throughput: f64,
-    validity: f64,
+/// Of enough replies those that were good, in thousandths.
+fn good(all: u32, bad: u32) -> Option<f64> {
+    (all >= LEAST_REPLIES).then(|| f64::from(1_000 - share(all, bad)))
 }
 
-impl Limits {
-    fn is_worse(&self, facts: &Facts) -> bool {
-        let slow = is_proven(facts)
-            && throughput(facts) > 0
-            && f64::from(throughput(facts)) < self.throughput;
-        slow || facts.tool_replies >= LEAST_TOOL_REPLIES
-            && f64::from(1_000 - invalid(facts)) < self.validity
+/// The part that `bad` is of `all`, in thousandths; 0 of none.
+fn share(all: u32, bad: u32) -> u32 {
+    let bad = u64::from(bad.min(all)) * 1_000;
+    bad.checked_div(u64::from(all)).map_or(0, |share| share as u32)
+}
+
+/// What an endpoint must reach to be as good as these, if enough providers are known: so many estimated
+/// standard deviations under the median.
+fn limit<'a>(measure: &Measure, peers: impl Iterator<Item = &'a Candidate<'a>>) -> Option<f64> {
+    let (mut values, mut providers) = (Vec::new(), Vec::new());
+    for Candidate { endpoint, facts } in peers {
+        let Some(value) = (measure.of)(facts) else { continue };
+        values.push(value);
+        if !providers.contains(&&endpoint.provider.slug) {
+            providers.push(&endpoint.provider.slug);
+        }
     }
-}
-
-/// The limits among these, if enough of them are proven.
-fn limits(all: impl Iterator<Item = Facts>) -> Option<Limits> {
-    let proven: Vec<Facts> = all.filter(is_proven).collect();
-    if proven.len() < LEAST_PROVIDERS {
-        return None;
-    }
-    let speeds = proven.iter().map(throughput).filter(|speed| *speed > 0).map(f64::from);
-    let valid = proven.iter().filter(|facts| facts.tool_replies >= LEAST_TOOL_REPLIES);
-    let valid = valid.map(|facts| f64::from(1_000 - invalid(facts)));
-    let least = |values: Vec<f64>, sigmas: f64| match values.len() >= LEAST_PROVIDERS {
-        true => lower_limit(values, sigmas),
-        false => 0.0,
-    };
-    Some(Limits {
-        throughput: least(speeds.collect(), THROUGHPUT_SIGMAS),
-        validity: least(valid.collect(), VALIDITY_SIGMAS),
+    (providers.len() >= LEAST_PROVIDERS).then(|| {
+        let middle = median(&mut values);
+        let mut deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+        middle - measure.sigmas * SIGMA_PER_MAD * median(&mut deviations)
     })
-}
-
-/// So many estimated standard deviations under the median.
-fn lower_limit(mut values: Vec<f64>, sigmas: f64) -> f64 {
-    let median_value = median(&mut values);
-    let mut deviations: Vec<f64> =
-        values.iter().map(|value| (value - median_value).abs()).collect();
-    median_value - sigmas * SIGMA_PER_MAD * median(&mut deviations)
 }
 
 fn median(values: &mut [f64]) -> f64 {

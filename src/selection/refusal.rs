@@ -1,14 +1,15 @@
 //! What a caller is told when no endpoint is left to try.
 
 use super::exclusion::STEPS;
-use super::{Exclusion, Needs, Plan};
-use crate::catalog::{Endpoint, Modalities, Parameters};
+use super::{Candidate, Exclusion, Needs, Plan};
+use crate::catalog::{Modalities, Parameters};
 use crate::error::{Availability, Error, ErrorType};
 use std::sync::Arc;
 
-/// Seconds named in `Retry-After` when live state left nothing: a cooldown's usual length. A caller
-/// of selection that knows the earliest end of a cooldown should name that instead.
+/// Seconds named in `Retry-After` when no cooldown says when it ends: one's usual length.
 pub const RETRY_AFTER_SECONDS: u32 = 5;
+
+const ALL_LIMITED: &str = "Every provider of the selected model limits its rate right now.";
 
 /// How many endpoints each step took out, over all models of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,16 +20,43 @@ pub struct Funnel {
     /// What every endpoint lacked that was taken out for it.
     parameters: Option<Parameters>,
     modalities: Option<Modalities>,
+    cooling: Cooling,
+}
+
+/// The endpoints that cool down.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Cooling {
+    /// Display names, each once.
+    providers: Vec<Arc<str>>,
+    /// When the first is ready again.
+    least_ms: Option<u32>,
+    /// Any of them for another reason than a 429.
+    troubled: bool,
+}
+
+impl Cooling {
+    fn add(&mut self, candidate: &Candidate<'_>) {
+        let (facts, name) = (&candidate.facts, &candidate.endpoint.provider.name);
+        self.least_ms = Some(self.least_ms.map_or(facts.cooling_ms, |ms| ms.min(facts.cooling_ms)));
+        self.troubled |= !facts.limited;
+        if !self.providers.contains(name) {
+            self.providers.push(Arc::clone(name));
+        }
+    }
+
+    fn retry_after(&self) -> u32 {
+        self.least_ms.map_or(RETRY_AFTER_SECONDS, |ms| ms.div_ceil(1_000).max(1))
+    }
 }
 
 impl Funnel {
-    /// Takes in the plan of one more model. `endpoint` knows the candidates by their indices.
-    pub fn add<'a>(
+    /// Takes in the plan of one more model, made of these candidates.
+    pub fn add(
         &mut self,
         model: &Arc<str>,
         needs: &Needs,
         plan: &Plan,
-        endpoint: impl Fn(usize) -> Option<&'a Arc<Endpoint>>,
+        candidates: &[Candidate<'_>],
     ) {
         self.models.push(Arc::clone(model));
         self.total += plan.ranked.len() + plan.excluded.len();
@@ -37,7 +65,8 @@ impl Funnel {
             if let Some(taken) = place.and_then(|place| self.taken.get_mut(place)) {
                 *taken += 1;
             }
-            let Some(endpoint) = endpoint(*index) else { continue };
+            let Some(candidate) = candidates.get(*index) else { continue };
+            let endpoint = candidate.endpoint;
             match exclusion {
                 Exclusion::RequireParameters => {
                     let lacks = needs.parameters.without(endpoint.parameters);
@@ -49,6 +78,7 @@ impl Funnel {
                     let known = self.modalities.unwrap_or(lacks);
                     self.modalities = Some(known.without(known.without(lacks)));
                 }
+                Exclusion::Cooling => self.cooling.add(candidate),
                 _ => {}
             }
         }
@@ -84,16 +114,22 @@ impl Funnel {
     }
 }
 
-/// The error when every plan is empty (contract 5.4, 5.5): 404 when policy removed all, 503 when live
-/// state did and another moment may differ (F09). The last step that took something out is named.
+/// The error when every plan is empty (contract 5.4, 5.5): 404 when policy removed all; when live state
+/// did and another moment may differ, 503 (F09), or 429 if all are rate-limited, with the earliest end of
+/// a cooldown. The last step that took something out is named.
 #[must_use]
 pub fn nothing_left(funnel: &Funnel) -> Error {
     let took = || STEPS.iter().zip(funnel.taken).filter(|(_, taken)| *taken > 0);
     let last = took().next_back().map(|(step, _)| step);
+    let mut code = last.map_or("no_endpoints", |step| step.code);
     let mut error = match last {
         None => Error::caller(404, "No endpoints found for the selected model."),
+        Some(step) if step.exclusion == Exclusion::Cooling && !funnel.cooling.troubled => {
+            code = "capacity_exhausted";
+            Error::weir(429, ALL_LIMITED).retry_after(Some(funnel.cooling.retry_after()))
+        }
         Some(step) if step.exclusion.is_live() => {
-            Error::weir(step.status, step.message).retry_after(Some(RETRY_AFTER_SECONDS))
+            Error::weir(step.status, step.message).retry_after(Some(funnel.cooling.retry_after()))
         }
         Some(step) => match funnel.message(step.exclusion) {
             Some(message) => Error::caller(step.status, message),
@@ -106,8 +142,9 @@ pub fn nothing_left(funnel: &Funnel) -> Error {
     let mut excluded_by: Vec<_> = took().filter_map(|(step, _)| step.excluded_by).collect();
     excluded_by.dedup();
     error.availability(Availability {
-        code: last.map_or("no_endpoints", |step| step.code),
+        code,
         requested_models: funnel.models.clone(),
+        affected_providers: funnel.cooling.providers.clone(),
         excluded_by,
         funnel: funnel.steps().collect(),
     })
@@ -116,15 +153,22 @@ pub fn nothing_left(funnel: &Funnel) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::fixture;
+    use crate::selection::{Facts, fixture};
 
     /// The refusal after endpoints were taken out for these reasons.
     fn refused(exclusions: &[Exclusion]) -> Error {
+        let each = exclusions.iter().map(|exclusion| (*exclusion, Facts::default()));
+        refused_of(&each.collect::<Vec<_>>())
+    }
+
+    fn refused_of(exclusions: &[(Exclusion, Facts)]) -> Error {
         let endpoint = fixture::endpoint("a", 1);
-        let excluded = exclusions.iter().copied().enumerate().collect();
+        let candidate = |(_, facts): &(_, Facts)| Candidate { endpoint: &endpoint, facts: *facts };
+        let candidates: Vec<_> = exclusions.iter().map(candidate).collect();
+        let excluded = exclusions.iter().map(|(exclusion, _)| *exclusion).enumerate().collect();
         let mut funnel = Funnel::default();
-        let plan = Plan { ranked: Vec::new(), excluded };
-        funnel.add(&Arc::from("author/model"), &Needs::default(), &plan, |_| Some(&endpoint));
+        let plan = Plan { excluded, ..Plan::default() };
+        funnel.add(&Arc::from("author/model"), &Needs::default(), &plan, &candidates);
         nothing_left(&funnel)
     }
 
@@ -155,14 +199,30 @@ mod tests {
 
     #[test]
     fn live_state_gives_503_and_when_to_come_back() {
-        for live in [Exclusion::Cooling, Exclusion::Down, Exclusion::Ejected] {
+        for (live, seconds) in [(Exclusion::Cooling, 1), (Exclusion::Down, RETRY_AFTER_SECONDS)] {
             let error = refused(&[Exclusion::NotAllowed, live]);
             assert_eq!(
                 (error.status, error.retryable, error.retry_after),
-                (503, true, Some(RETRY_AFTER_SECONDS))
+                (503, true, Some(seconds))
             );
             assert_eq!(error.availability.unwrap().code, "temporarily_unavailable");
         }
+    }
+
+    #[test]
+    fn the_earliest_end_of_a_cooldown_is_named_and_429_where_all_are_limited() {
+        let cooling = |cooling_ms, limited| {
+            let facts = Facts { cooling: true, cooling_ms, limited, ..Facts::default() };
+            (Exclusion::Cooling, facts)
+        };
+        let error = refused_of(&[cooling(9_001, true), cooling(7_001, true)]);
+        assert_eq!((error.status, error.retry_after), (429, Some(8)));
+        assert_eq!(error.kind, ErrorType::RateLimitExceeded);
+        let availability = error.availability.unwrap();
+        assert_eq!(availability.code, "capacity_exhausted");
+        assert_eq!(availability.affected_providers.len(), 1, "each once");
+        let error = refused_of(&[cooling(9_001, true), cooling(60_000, false)]);
+        assert_eq!((error.status, error.retry_after), (503, Some(10)));
     }
 
     #[test]

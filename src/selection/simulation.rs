@@ -95,6 +95,7 @@ impl World {
             output_tokens: 50,
             prompt_tokens: 100,
             cached_tokens: 0,
+            cut_short: None,
         };
         host.live.measure(&sample, now);
         if outcome == Outcome::ServerError {

@@ -4,7 +4,7 @@
 //! endpoint is next. Nobody else counts tries.
 
 use crate::bounds::{ATTEMPTS_PER_MODEL, COOLDOWN_SECONDS, RETRY_BACKOFF, TRIES_PER_REQUEST};
-use crate::error::{Error, UpstreamFault};
+use crate::error::{Availability, Error, UpstreamFault};
 use crate::outcome::Outcome;
 use crate::selection::RETRY_AFTER_SECONDS;
 use std::time::Duration;
@@ -225,7 +225,8 @@ impl Attempts {
         let Sums { failures, untried, rate_limited, timeouts, retry_after } = self.sums;
         let Some(last) = self.last.filter(|_| untried < failures) else {
             return Error::weir(503, "No provider is available for the selected model right now.")
-                .retry_after(Some(RETRY_AFTER_SECONDS));
+                .retry_after(Some(RETRY_AFTER_SECONDS))
+                .availability(unavailable("temporarily_unavailable"));
         };
         let status = match last.outcome {
             Outcome::Internal | Outcome::CrashRecovered => {
@@ -237,9 +238,14 @@ impl Attempts {
             _ if timeouts == failures => 504,
             _ => 502,
         };
-        Error::upstream(status, "Provider returned error")
+        let provider_name = provider_name.to_owned();
+        let error = Error::upstream(status, "Provider returned error")
             .retry_after(retry_after.filter(|_| last.outcome != Outcome::ClientFault))
-            .fault(UpstreamFault { provider_name: provider_name.to_owned(), raw: None })
+            .fault(UpstreamFault { provider_name, raw: None, previous: Vec::new() });
+        match status {
+            429 => error.availability(unavailable("capacity_exhausted")),
+            _ => error,
+        }
     }
 
     fn has_budget(&mut self, budget: impl FnOnce() -> bool) -> bool {
@@ -283,6 +289,22 @@ const fn onward(outcome: Outcome) -> Onward {
         | Outcome::Internal
         | Outcome::CrashRecovered => Onward::Nowhere,
         _ => Onward::NextEndpoint,
+    }
+}
+
+/// Another moment may differ; what was asked for and of whom is for the caller to add.
+fn unavailable(code: &'static str) -> Availability {
+    Availability { code, ..Availability::default() }
+}
+
+/// The status that stands for a failed try which had none of its own.
+#[must_use]
+pub const fn told_as(outcome: Outcome, status: u16) -> u16 {
+    match status {
+        0 | 200..=299 if is_untried(outcome) => 503,
+        0 | 200..=299 if is_timeout(outcome, status) => 504,
+        0 | 200..=299 => 502,
+        _ => status,
     }
 }
 

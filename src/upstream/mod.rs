@@ -66,7 +66,11 @@ impl Upstream {
     pub fn facts(&self, live: &Live, now_ms: u64) -> Facts {
         let mut facts = live.facts(now_ms);
         facts.down = self.pool.is_down(now_ms);
-        facts.cooling |= self.credentials.cooling_ms(now_ms) > 0;
+        let refused_ms = self.credentials.cooling_ms(now_ms);
+        if refused_ms > facts.cooling_ms.into() {
+            facts.cooling_ms = u32::try_from(refused_ms).unwrap_or(u32::MAX);
+            (facts.cooling, facts.limited) = (true, false);
+        }
         facts
     }
 }

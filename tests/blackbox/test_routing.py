@@ -112,9 +112,13 @@ def test_operators_are_told_what_the_command_says_and_what_is_live(run):
     plain = json.dumps({"model": "test/m", "messages": []}).encode()
     status, text = explained(weir, plain)
     assert (status, "excluded  a: cooling\n" in text) == (200, True), text
+    expect.refused(weir.ask({"b": {"status": 500}}), 502)
+    expect.whole(weir.ask({"b": {"finish": "length"}}, tools=[{"type": "function", "function": {"name": "f"}}]))
+    said = explained(weir, plain)[1]
+    assert ", cut short 100.0 %, 1 server errors" in said and " first content in " in said
     assert explained(weir, plain, "?key=nobody") == (404, "no key is called nobody\n")
     assert explained(weir, b"{")[1].startswith("refused   400 ")
-    weir.settles(1, "requests_total", face="openrouter", operation="chat", outcome="ok")
+    weir.settles(2, "requests_total", face="openrouter", operation="chat", outcome="ok")
 
 
 RULES = """

@@ -8,6 +8,7 @@ import expect
 from test_clients import TOOLS
 from test_routing import explained
 
+DOCS = "https://openrouter.ai/docs/api/reference/errors-and-debugging"
 EQUAL = {"endpoint": {"price": {"input": "1", "output": "2", "cache_read": "0.1"}}}
 
 
@@ -103,6 +104,18 @@ def test_options_pass_to_their_provider_only(run):
     assert second["other"] == 1 and "made_up" not in second and "provider" not in second
 
 
+def test_what_an_endpoint_does_not_honour_is_not_sent_to_it(run):
+    """Contract 2.1: silently dropped. `/v1` is faithful."""
+    weir = run("ab", a={"endpoint": {"supported_parameters": ["temperature"]}})
+    asked = {"temperature": 0.5, "top_k": 3, "tools": TOOLS, "tool_choice": "auto", "max_tokens": 9}
+    sampling = {"temperature": 0.5, "top_k": 3, "max_tokens": 9}
+    first = sent(weir.ask(provider={"only": ["a"]}, **asked), "a")
+    assert (first["temperature"], first["max_tokens"]) == (0.5, 9)
+    assert not first.keys() & {"top_k", "tools", "tool_choice"}
+    assert sent(weir.ask(provider={"only": ["b"]}, **asked), "b").items() >= asked.items(), "nothing known of b"
+    assert sent(weir.ask(path="/v1/chat/completions", **sampling), "a").items() >= sampling.items()
+
+
 def test_a_refusal_says_what_each_step_left(run):
     weir = run("abc", b={"extra": {"policy": {"trains": False, "retains": False}}})
     answer = weir.ask(provider={"zdr": True, "ignore": ["b"]})
@@ -118,7 +131,7 @@ def test_a_refusal_says_what_each_step_left(run):
     assert error["metadata"]["failed_routing_step"] == "zdr"
     assert error["availability"] == {
         "code": "privacy_restricted", "retryable": False, "requested_models": ["test/m"],
-        "excluded_by": ["allowed_providers", "data_policy:zdr"],
+        "excluded_by": ["allowed_providers", "data_policy:zdr"], "docs_url": DOCS,
     }
     assert (error["error_type"], error["http_status"]) == ("not_found", 404)
     weir.settles(2, "excluded_total", reason="zdr")
@@ -127,6 +140,29 @@ def test_a_refusal_says_what_each_step_left(run):
     error = expect.refused(answer, 400)
     assert error["message"] == "test/none is not a valid model ID"
     assert error["availability"]["code"] == "model_not_found"
+
+
+def test_a_refusal_tells_who_is_concerned_and_what_failed_before(run):
+    """Contract 5.4: capacity of all is exhausted, with the least wait, first by their answers, then by live state."""
+    weir = run({"test/m": "ab", "test/n": "c"})
+    limited = {role: {"status": 429, "headers": [["retry-after", str(wait)]]} for role, wait in zip("abc", (70, 50, 60))}
+    first = weir.ask(limited, models=["test/n"])
+    error = expect.refused(first, 429)
+    assert error["message"] == "Provider returned error"
+    assert error["metadata"]["previous_errors"] == [
+        {"provider": name, "code": "rate_limit_exceeded", "status": 429} for name in "AB"
+    ]
+    wanted = {
+        "code": "capacity_exhausted", "retryable": True, "requested_models": ["test/m", "test/n"],
+        "fallback_models": ["test/n"], "affected_providers": ["A", "B", "C"], "docs_url": DOCS,
+    }
+    assert error["availability"] == wanted | {"retry_after": 50}
+    assert first.headers["retry-after"] == "50"
+    later = weir.ask(models=["test/n"])
+    error = expect.refused(later, 429)
+    assert 40 <= error["availability"].pop("retry_after") <= 50
+    assert error["availability"] == wanted
+    assert later.seen() == []
 
 
 def test_variants_name_the_model_they_stand_on(run):

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
+use weir::catalog::Parameters;
 use weir::request::envelope::{self, Envelope};
 use weir::request::rewrite::{self, Edit, TierEdit};
 use weir::request::route::{Face, Operation};
@@ -83,9 +84,10 @@ fn accepted(body: &Bytes, envelope: &Envelope, edit: (Face, bool, &[&str], &str)
     let (face, stream_usage, declares, upstream_model) = edit;
     let declared: Vec<String> = declares.iter().map(|name| (*name).to_owned()).collect();
     let hashed_user = Some(HASHED);
-    let (tier, options) = (TierEdit::Keep, &[]);
+    let (tier, options, drops) = (TierEdit::Keep, &[], Parameters::NONE);
     let declares = &declared;
-    let edit = Edit { upstream_model, face, stream_usage, declares, tier, options, hashed_user };
+    let edit =
+        Edit { upstream_model, face, stream_usage, declares, tier, drops, options, hashed_user };
     let forwarded = rewrite::rewrite(body, envelope, &edit);
     let provider = &envelope.provider;
     let constraint = &provider.constraint;

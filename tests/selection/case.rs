@@ -107,6 +107,8 @@ pub(crate) struct Endpoint {
     pub(crate) attempts: u32,
     pub(crate) tool_replies: u32,
     pub(crate) tool_errors: u32,
+    pub(crate) finishes: u32,
+    pub(crate) cut_short: u32,
 }
 
 impl Default for Endpoint {
@@ -143,6 +145,8 @@ impl Default for Endpoint {
             attempts: 0,
             tool_replies: 0,
             tool_errors: 0,
+            finishes: 0,
+            cut_short: 0,
         }
     }
 }

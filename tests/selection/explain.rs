@@ -30,7 +30,7 @@ slug = "author/model"
 context_length = 8192
 aliases = ["~author/model-latest"]
 endpoint = [
-  { provider = "near", model = "m", price = { input = "3", output = "6" }, supported_parameters = ["tools"] },
+  { provider = "near", model = "m", price = { input = "3", output = "6" }, supported_parameters = ["tools", "response_format"] },
   { provider = "far", model = "m", price = { input = "1", output = "2" } },
   { provider = "far", tag = "far/flex", tier = "flex", model = "m", price = { input = "0.5", output = "1" } },
 ]
@@ -49,6 +49,10 @@ endpoint = [{ provider = "far", model = "o", price = { input = "2", output = "2"
 slug = "weir/auto"
 aliases = ["openrouter/auto"]
 models = ["author/other", "author/model"]
+
+[[router]]
+slug = "weir/small"
+models = ["author/other", "author/model:free", "author/model"]
 
 [[preset]]
 slug = "cheap"
@@ -101,6 +105,11 @@ reject = { status = 403, message = "Not this one." }
 name = "near-first"
 when = { cel = "key != 'batch' && max_tokens == 77" }
 prefer = "near"
+
+[[rule]]
+name = "blue-team"
+when = { header = { "x-team" = "blue" } }
+pin = "near"
 
 [[rule]]
 name = "tools-on-flex"
@@ -262,6 +271,48 @@ fn rules_prefer_pin_and_give_defaults() {
     }
     let pinned = ranks(&[], r#","tools":[{"type":"function"}]"#);
     assert!(pinned.len() == 1 && pinned[0].starts_with("far/flex: "), "{pinned:?}");
+}
+
+#[test]
+fn a_draw_shows_its_chances_and_an_endpoint_what_it_is_not_sent() {
+    let (_, text) = explain(&[], &ask("author/model", r#","top_k":3"#));
+    let line = |tag: &str| text.lines().find(|line| line.contains(&format!(" {tag}: "))).unwrap();
+    assert!(line("far").contains(", chance 0.9") && !line("far").contains("not sent"), "{text}");
+    assert!(line("near").contains(", chance 0.1"), "{text}");
+    assert!(line("near").contains(", not sent top_k"), "{text}");
+    let (_, sorted) = explain(&[], &ask("author/model", r#","provider":{"sort":"price"}"#));
+    assert!(!sorted.contains("chance"), "nothing is drawn: {sorted}");
+}
+
+#[test]
+fn across_models_ranks_are_as_they_are_tried() {
+    let members =
+        r#","models":["author/other"],"provider":{"sort":{"by":"price","partition":"none"}}"#;
+    let tried = ranks(&[], "author/model", members);
+    assert_eq!(tried, ["author/model@far", "author/other@far", "author/model@near"]);
+    let grouped = r#","models":["author/other"],"provider":{"sort":"price"}"#;
+    assert_eq!(ranks(&[], "author/model", grouped), ["far", "near", "far"]);
+}
+
+#[test]
+fn a_router_takes_the_first_that_fits() {
+    let models = |members: &str| {
+        let (_, text) = explain(&[], &ask("weir/small", members));
+        let lines = text.lines().filter_map(|line| line.strip_prefix("model     "));
+        lines.map(|line| line.split(',').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(models(""), ["author/other", "author/model:free", "author/model"]);
+    let formatted = models(r#","response_format":{"type":"json_object"}"#);
+    assert_eq!(formatted, ["author/model", "author/other", "author/model:free"]);
+}
+
+#[test]
+fn a_header_can_be_given() {
+    assert_eq!(ranks(&["-H", "X-Team: blue"], "author/model", ""), ["near"]);
+    assert_eq!(ranks(&["--header", "x-team:red"], "author/model", "").len(), 2);
+    let (code, text) = explain(&["-H", "x-team"], &ask("author/model", ""));
+    assert_eq!(code, Some(2));
+    assert!(text.contains("expected NAME: VALUE"), "{text}");
 }
 
 #[test]

@@ -35,6 +35,8 @@ fn facts(case: &case::Endpoint) -> Facts {
         down: case.down,
         ejected: case.ejected,
         cooling: case.cooling,
+        cooling_ms: u32::from(case.cooling),
+        limited: false,
         outage: case.outage,
         warm: case.warm,
         grade: match case.grade.as_deref() {
@@ -49,6 +51,8 @@ fn facts(case: &case::Endpoint) -> Facts {
         attempts: case.attempts,
         tool_replies: case.tool_replies,
         tool_errors: case.tool_errors,
+        finishes: case.finishes,
+        cut_short: case.cut_short,
     }
 }
 

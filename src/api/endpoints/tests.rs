@@ -11,6 +11,7 @@ const REPORT: Report = Report {
     uptime_1d: None,
     cache_hits: None,
     tool_errors: None,
+    cut_short: None,
     errors: [0; 6],
 };
 

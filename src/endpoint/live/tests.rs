@@ -22,6 +22,7 @@ fn a_429_cools_for_as_long_as_it_says_and_is_no_failure() {
     live.record(Outcome::RateLimited, 1_000, Some(7));
     assert!(live.facts(7_999).cooling);
     assert_eq!(live.cooling_ms(7_999), 1);
+    assert!(live.facts(7_999).limited && live.facts(7_999).cooling_ms == 1);
     assert_eq!(live.facts(8_000), Facts::default());
     live.record(Outcome::RateLimited, 10_000, None);
     assert!(live.facts(14_999).cooling && !live.facts(15_000).cooling);
@@ -51,8 +52,11 @@ fn two_failures_in_a_row_give_a_short_cooldown_and_one_does_not() {
 #[test]
 fn an_overload_that_names_a_time_cools_at_once() {
     let live = Live::default();
+    live.record(Outcome::RateLimited, 0, Some(2));
+    assert!(live.facts(0).limited);
     live.record(Outcome::ServerError, 0, Some(9));
     assert_eq!(live.cooling_ms(0), 9_000);
+    assert!(!live.facts(0).limited, "the longer cooldown is for something else");
 }
 
 #[test]

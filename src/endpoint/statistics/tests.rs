@@ -8,6 +8,7 @@ const GOOD: Sample = Sample {
     output_tokens: 100,
     prompt_tokens: 1_000,
     cached_tokens: 0,
+    cut_short: None,
 };
 
 fn facts(statistics: &Statistics, now_ms: u64) -> Facts {
@@ -96,16 +97,18 @@ fn callers_faults_and_rate_limits_do_not_count_and_404_does() {
 #[test]
 fn shares_and_classes_are_reported() {
     let statistics = Statistics::default();
-    statistics.add(&Sample { cached_tokens: 900, ..GOOD }, 0);
-    statistics.add(&GOOD, 0);
+    statistics.add(&Sample { cached_tokens: 900, cut_short: Some(true), ..GOOD }, 0);
+    statistics.add(&Sample { cut_short: Some(false), ..GOOD }, 0);
     statistics.add(&Sample { outcome: Outcome::RateLimited, status: 429, ..GOOD }, 0);
     statistics.add(&Sample { outcome: Outcome::Empty, ..GOOD }, 0);
     [true, false, false].into_iter().for_each(|good| statistics.judged(good, 0));
     let report = statistics.report(0);
     assert_eq!((report.cache_hits, report.tool_errors), (Some(500), Some(666)));
+    assert_eq!(report.cut_short, Some(500));
     assert_eq!(report.errors, [1, 0, 0, 0, 0, 1]);
     let known = facts(&statistics, 0);
     assert_eq!((known.tool_replies, known.tool_errors), (3, 2));
+    assert_eq!((known.finishes, known.cut_short), (2, 1));
     for (place, (class, _)) in ErrorClass::ALL.into_iter().enumerate() {
         assert_eq!(class as usize, place);
     }
@@ -118,7 +121,8 @@ fn what_is_saved_is_restored_by_another_clock() {
     for nth in (0..2_000_u64).rev() {
         let outcome = if nth % 7 == 0 { Outcome::Reset } else { Outcome::Ok };
         let first_content_ms = u32::try_from(nth % 900).ok();
-        old.add(&Sample { outcome, first_content_ms, ..GOOD }, day - nth * 4_000);
+        let cut_short = (nth % 3 == 0).then_some(nth % 2 == 0);
+        old.add(&Sample { outcome, first_content_ms, cut_short, ..GOOD }, day - nth * 4_000);
     }
     let saved = old.save(day);
     for (now, gap) in [(0, 0), (7 * day, 0)] {

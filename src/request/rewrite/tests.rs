@@ -11,6 +11,7 @@ const PLAIN: Edit<'_> = Edit {
     stream_usage: true,
     declares: &[],
     tier: TierEdit::Keep,
+    drops: Parameters::NONE,
     options: &[],
     hashed_user: None,
 };
@@ -152,6 +153,29 @@ fn declared_fields_stay_and_forbidden_ones_never() {
 }
 
 #[test]
+fn parameters_the_endpoint_does_not_honour_are_not_sent() {
+    let cases = [
+        (&["tools"][..], r#"{"model":"up","tools":[{}],"messages":[]}"#),
+        (&["reasoning"], r#"{"model":"up","reasoning_effort":"low","messages":[]}"#),
+        (&["top_k", "unheard_of"], r#"{"model":"up","messages":[],"top_k":1}"#),
+    ];
+    let body = r#"{"model":"up","tools":[{}],"max_tokens":9,"reasoning_effort":"low","messages":[],"top_k":1,"x":1}"#;
+    for (honours, kept) in cases {
+        let drops = honours.iter().copied().collect::<Parameters>().dropped();
+        let sent = edited(body, &Edit { drops, ..PLAIN });
+        let without = sent.replace(r#","max_tokens":9"#, "").replace(r#","x":1"#, "");
+        assert_eq!(without, kept, "an endpoint with {honours:?}");
+        assert_ne!(sent, without, "what bounds the bill, and what no one knows, are sent");
+    }
+    let drops = Parameters::TOOLS.dropped();
+    let repeated =
+        edited(r#"{"model":"up","top_k":1,"prompt":1,"top_k":2}"#, &Edit { drops, ..PLAIN });
+    assert_eq!(repeated, r#"{"model":"up","prompt":1,"top_k":2}"#, "repeats are the upstream's");
+    let nothing_known = Edit { drops: Parameters::NONE.dropped(), ..PLAIN };
+    assert_eq!(edited(body, &nothing_known), body);
+}
+
+#[test]
 fn usage_is_asked_for_only_where_the_endpoint_knows_the_option() {
     let edit = Edit { stream_usage: false, ..PLAIN };
     let body = r#"{"model":"up","prompt":1,"stream":true}"#;
@@ -267,6 +291,7 @@ fn expected(body: &[u8], streams: bool, edit: &Edit<'_>) -> Vec<(String, String)
         TOP.iter().any(|&(name, fate)| {
             name == key
                 && (fate == Fate::Forbidden
+                    || matches!(fate, Fate::Steers | Fate::Noted) && unknown(edit, key)
                     || fate == Fate::Consumed && !edit.declares.iter().any(|known| known == key))
         })
     };
@@ -281,6 +306,11 @@ fn expected(body: &[u8], streams: bool, edit: &Edit<'_>) -> Vec<(String, String)
     });
     front.extend(stays);
     front
+}
+
+fn unknown(edit: &Edit<'_>, key: &str) -> bool {
+    let parameter = Parameters::named(key);
+    !parameter.is_empty() && edit.drops.has(parameter)
 }
 
 fn with_usage(options: &str) -> String {
@@ -298,10 +328,12 @@ proptest! {
     #[test]
     fn changes_exactly_the_named_members(
         body in body(), stream_usage in any::<bool>(), hash in any::<bool>(), declares_some in any::<bool>(),
+        honours in prop::sample::subsequence(vec!["tools", "seed", "temperature"], 0..=3),
     ) {
         let declared = ["usage", "models", "trace"].map(String::from);
         let declares = if declares_some { &declared[..] } else { &[] };
-        let edit = Edit { stream_usage, declares, hashed_user: hash.then_some("hash"), ..PLAIN };
+        let drops = honours.into_iter().collect::<Parameters>().dropped();
+        let edit = Edit { stream_usage, declares, drops, hashed_user: hash.then_some("hash"), ..PLAIN };
         let body = Bytes::from(body);
         let envelope = read(&body, Operation::Chat).unwrap();
         let streams = members(&body).contains(&("stream".to_owned(), "true".to_owned()));
