@@ -77,6 +77,29 @@ fn a_row_that_cannot_be_read_is_named_and_passed_over() {
 }
 
 #[test]
+fn damage_in_the_middle_ends_neither_report_before_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("ledger.db");
+    let rows: Vec<_> = (1..=500).map(testing::record).collect();
+    let batch = Batch { rows: &rows, prices: &[testing::price().as_ref().clone()], cursor: None };
+    let mut sqlite = Sqlite::open(&path).unwrap();
+    sqlite.deliver(&batch).unwrap();
+    drop(sqlite);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = memchr::memmem::find_iter(&bytes, b"chatcmpl-1").nth(250).unwrap() / 16_384 * 16_384;
+    bytes[at..at + 200].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let books = Books { base: Base::Sqlite(path), state: None };
+    let found = check(&books, &()).unwrap();
+    assert!(found.rows > 0 && found.rows < 500 && found.wrong >= 1, "{found:?}");
+    assert!(found.told.last().unwrap().starts_with(&format!("behind row {}: ", found.rows)));
+    let mut out = Vec::new();
+    let ended = export(&books, Form::Json, &mut out, |_| (), &()).unwrap_err();
+    assert!(ended.to_string().contains("damaged"), "{ended}");
+    assert_eq!(String::from_utf8(out).unwrap().lines().count() as u64, found.rows);
+}
+
+#[test]
 fn a_database_that_cannot_be_read_says_what_to_do() {
     let (place, options) = ended();
     let read = |path: &Path| {

@@ -43,7 +43,10 @@ pub fn check(books: &Books, watch: &dyn Watch) -> Result<Checked, ReviewError> {
     reader::begin(reader)?;
     watch.begin("pages of the database", 0);
     let mut found = Checked::default();
-    reader.check()?.into_iter().for_each(|damage| found.add(damage));
+    match reader.check() {
+        Err(ReadError::Damaged(why)) => found.add(why),
+        damage => damage?.into_iter().for_each(|damage| found.add(damage)),
+    }
     let mut prices = HashMap::new();
     for (hash, text) in price_texts(reader)? {
         found.prices += 1;
@@ -53,7 +56,7 @@ pub fn check(books: &Books, watch: &dyn Watch) -> Result<Checked, ReviewError> {
         }
     }
     watch.begin("rows", reader::count(reader)?);
-    reader.each(&mut |row| {
+    let read = reader.each(&mut |row| {
         found.rows += 1;
         watch.seen(1);
         match row {
@@ -66,7 +69,11 @@ pub fn check(books: &Books, watch: &dyn Watch) -> Result<Checked, ReviewError> {
             Err(bad) => found.add(bad.to_string()),
         }
         true
-    })?;
+    });
+    match read {
+        Err(ReadError::Damaged(why)) => found.add(format!("behind row {}: {why}", found.rows)),
+        read => read?,
+    }
     Ok(found)
 }
 

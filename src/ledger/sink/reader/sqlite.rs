@@ -6,6 +6,7 @@ use crate::ledger::sink::columns;
 use crate::ledger::sink::columns::NAMES;
 use crate::ledger::sink::sqlite::{self, SCHEMA};
 use rusqlite::{OptionalExtension, params_from_iter};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,8 +34,11 @@ pub(in crate::ledger) fn halves(terms: &str) -> [String; 2] {
 }
 
 pub(super) fn open(path: &Path) -> Result<sqlite::Reader, ReadError> {
-    if !path.try_exists()? {
-        return Err(ReadError::Absent);
+    match path.metadata() {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(ReadError::Stranger),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Absent),
+        Err(error) => return Err(error.into()),
     }
     let reader = sqlite::Reader::open(path)?;
     let connection = reader.connection();
