@@ -4,7 +4,7 @@
 //! to stable ids, are kept in [`Live`] and outlive every snapshot.
 
 use crate::api::endpoints::{self, Known};
-use crate::api::{self, listing::Listing};
+use crate::api::{self, entry::Entry, listing::Listing};
 use crate::catalog::{Catalog, Endpoint, Model, Preset, Router};
 use crate::config::Settings;
 use crate::edge::clock::wall_us;
@@ -164,7 +164,7 @@ impl Snapshot {
             }
         }
         let presets = catalog.presets.clone();
-        let listing = Mutex::new(Arc::new(Listing::new(catalog.models(), wall_us())));
+        let listing = Mutex::new(Arc::new(Listing::new(Entry::all(catalog), wall_us())));
         let providers = api::providers::render(catalog.providers());
         let zero_retention = Default::default();
         Ok(Self { settings, rules, names, presets, listing, providers, zero_retention })

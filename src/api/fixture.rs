@@ -1,5 +1,6 @@
 //! Catalogue entries and ledger rows for this room's tests.
 
+use super::entry::Entry;
 use crate::catalog::{
     About, BaseUrl, Credential, DataPolicy, Disconnect, Endpoint, HttpVersions, Modalities, Model,
     Parameters, Probe, Provider, Scores, Timeouts,
@@ -97,6 +98,11 @@ pub(super) fn model(slug: &str, endpoints: Vec<Arc<Endpoint>>) -> Model {
         aliases: Vec::new(),
         endpoints,
     }
+}
+
+/// The model's own entry.
+pub(super) fn entry(model: &Model) -> Entry {
+    Entry::of_model(&Arc::new(model.clone())).next().unwrap()
 }
 
 /// A delivered first attempt of `gen-1`; tests change what they look at.

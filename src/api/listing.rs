@@ -1,9 +1,10 @@
 //! Lists of models: rows are made once for as long as prices stay, queries only choose among them.
 
+use super::entry::Entry;
 use super::feed;
 use super::models::Offer;
 use super::query::{Query, Shown};
-use crate::catalog::{Endpoint, Model};
+use crate::catalog::Endpoint;
 use crate::request::route::Face;
 use bytes::Bytes;
 use serde_json::json;
@@ -11,10 +12,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Every model that can be served, as `GET models` shows it.
+/// Everything that can be asked for, as `GET models` shows it.
 #[derive(Debug, Default)]
 pub struct Listing {
-    models: Vec<Arc<Model>>,
+    entries: Vec<Entry>,
     /// JSON by slug, for an asker who may use every endpoint.
     rows: HashMap<Arc<str>, Box<str>>,
     /// Bodies without a query: of OpenRouter's face, then of the faithful one.
@@ -38,25 +39,24 @@ pub struct View<'a> {
     pub now_us: u64,
 }
 
-/// The endpoints of a model that an asker may use; none if not the model.
-pub type Allowed<'a> = dyn Fn(&Arc<Model>) -> Vec<Arc<Endpoint>> + 'a;
+/// The endpoints of an entry that an asker may use; none if not the entry.
+pub type Allowed<'a> = dyn Fn(&Entry) -> Vec<Arc<Endpoint>> + 'a;
 
 impl Listing {
-    /// The list of these models at `now_us` (Unix microseconds), in their order. Those without an endpoint
-    /// that serves are left out.
+    /// The list of these at `now_us` (Unix microseconds), in their order. Those without an endpoint that
+    /// serves are left out.
     #[must_use]
-    pub fn new<'a>(models: impl Iterator<Item = &'a Arc<Model>>, now_us: u64) -> Self {
+    pub fn new(mut entries: Vec<Entry>, now_us: u64) -> Self {
         let mut listing = Self { until_us: u64::MAX, ..Self::default() };
-        for model in models {
-            if let Some(offer) = Offer::whole(model, now_us) {
-                let changes =
-                    offer.endpoints.iter().filter_map(|it| it.price.changes_after(now_us));
-                listing.until_us = changes.fold(listing.until_us, u64::min);
-                let row = offer.row().to_string().into_boxed_str();
-                listing.rows.insert(Arc::clone(&model.slug), row);
-                listing.models.push(Arc::clone(model));
-            }
-        }
+        entries.retain(|entry| {
+            let Some(offer) = Offer::whole(entry, now_us) else { return false };
+            let changes = offer.endpoints.iter().filter_map(|it| it.price.changes_after(now_us));
+            listing.until_us = changes.fold(listing.until_us, u64::min);
+            let row = offer.row().to_string().into_boxed_str();
+            listing.rows.insert(Arc::clone(&entry.shown.slug), row);
+            true
+        });
+        listing.entries = entries;
         let whole = |face| {
             let (query, shown) = (default_query(face), |_: &str| Shown::default());
             let (path, text, allowed) = ("", "", None);
@@ -69,7 +69,7 @@ impl Listing {
     /// The same list with the prices of another moment, if they are not those of this one.
     #[must_use]
     pub fn renewed(&self, now_us: u64) -> Option<Self> {
-        (now_us >= self.until_us).then(|| Self::new(self.models.iter(), now_us))
+        (now_us >= self.until_us).then(|| Self::new(self.entries.clone(), now_us))
     }
 
     /// The body for a request without a query.
@@ -86,7 +86,7 @@ impl Listing {
     #[must_use]
     pub fn find(&self, view: &View<'_>) -> Bytes {
         let allowed = self.allowed(view);
-        let chosen = view.choose(&self.models, allowed.as_deref());
+        let chosen = view.choose(&self.entries, allowed.as_deref());
         let limit = view.query.limit.unwrap_or(usize::MAX);
         if view.query.is_feed() {
             let from = chosen.get(view.query.offset..).unwrap_or_default();
@@ -114,7 +114,7 @@ impl Listing {
     #[must_use]
     pub fn count(&self, view: &View<'_>) -> Bytes {
         let allowed = self.allowed(view);
-        let chosen = view.choose(&self.models, allowed.as_deref());
+        let chosen = view.choose(&self.entries, allowed.as_deref());
         json!({ "data": { "count": chosen.len() } }).to_string().into()
     }
 
@@ -124,9 +124,15 @@ impl Listing {
         self.rows.get(slug).map(|row| format!("{{\"data\":{row}}}").into())
     }
 
-    /// The endpoints the asker may use, by model.
+    /// What is listed under this slug.
+    #[must_use]
+    pub fn entry(&self, slug: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| *entry.shown.slug == *slug)
+    }
+
+    /// The endpoints the asker may use, by entry.
     fn allowed(&self, view: &View<'_>) -> Option<Vec<Vec<Arc<Endpoint>>>> {
-        view.allowed.map(|allowed| self.models.iter().map(allowed).collect())
+        view.allowed.map(|allowed| self.entries.iter().map(allowed).collect())
     }
 }
 
@@ -137,17 +143,17 @@ pub fn default_query(face: Face) -> Query {
 }
 
 impl View<'_> {
-    /// The models asked for, each with the endpoints that are `allowed` at its place, or with all.
+    /// The entries asked for, each with the endpoints that are `allowed` at its place, or with all.
     fn choose<'m>(
         &self,
-        models: &'m [Arc<Model>],
+        entries: &'m [Entry],
         allowed: Option<&'m [Vec<Arc<Endpoint>>]>,
     ) -> Vec<Offer<'m>> {
-        let offer = |(place, model): (usize, &'m Arc<Model>)| match allowed {
-            None => Offer::whole(model, self.now_us),
-            Some(allowed) => Offer::of(model, allowed.get(place)?.iter().collect(), self.now_us),
+        let offer = |(place, entry): (usize, &'m Entry)| match allowed {
+            None => Offer::whole(entry, self.now_us),
+            Some(allowed) => Offer::of(entry, allowed.get(place)?.iter().collect(), self.now_us),
         };
-        let offers = models.iter().enumerate().filter_map(offer);
+        let offers = entries.iter().enumerate().filter_map(offer);
         self.query.choose(offers, self.shown, self.now_us / 1_000_000)
     }
 }

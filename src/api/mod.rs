@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod endpoints;
+pub mod entry;
 mod feed;
 #[cfg(test)]
 mod fixture;

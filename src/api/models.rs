@@ -1,5 +1,6 @@
 //! `GET models` for both faces: OpenAI's shape with OpenRouter's fields (contract section 1.4).
 
+use super::entry::Entry;
 use super::pricing::{pricing, token_price};
 use crate::catalog::{Benchmark, Endpoint, Model, Parameters, Scores};
 use crate::price::PriceVersion;
@@ -7,9 +8,11 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A model as one asker may use it: itself, and those of its endpoints that serve this asker.
+/// An entry as one asker may use it: itself, and those of its endpoints that serve this asker.
 #[derive(Debug, Clone)]
 pub(super) struct Offer<'a> {
+    pub entry: &'a Entry,
+    /// As the entry shows it.
     pub model: &'a Model,
     pub endpoints: Vec<&'a Arc<Endpoint>>,
     /// The one with the cheapest tokens: its prices and limits are shown as the model's.
@@ -21,19 +24,19 @@ pub(super) struct Offer<'a> {
 impl<'a> Offer<'a> {
     /// `None` if no endpoint is left. `now_us` is in Unix microseconds.
     pub(super) fn of(
-        model: &'a Model,
+        entry: &'a Entry,
         endpoints: Vec<&'a Arc<Endpoint>>,
         now_us: u64,
     ) -> Option<Self> {
         let price = |endpoint: &'a Arc<Endpoint>| &**endpoint.price.at(now_us);
         let cheapest = *endpoints.iter().min_by_key(|endpoint| token_price(price(endpoint)))?;
-        Some(Self { model, endpoints, cheapest, price: price(cheapest) })
+        Some(Self { entry, model: &entry.shown, endpoints, cheapest, price: price(cheapest) })
     }
 
     /// With every endpoint whose provider is not dormant.
-    pub(super) fn whole(model: &'a Model, now_us: u64) -> Option<Self> {
-        let serving = model.endpoints.iter().filter(|endpoint| serves(endpoint));
-        Self::of(model, serving.collect(), now_us)
+    pub(super) fn whole(entry: &'a Entry, now_us: u64) -> Option<Self> {
+        let serving = entry.shown.endpoints.iter().filter(|endpoint| serves(endpoint));
+        Self::of(entry, serving.collect(), now_us)
     }
 
     /// What any of the endpoints honours.
@@ -79,6 +82,9 @@ impl<'a> Offer<'a> {
             let efforts = json!({ "mandatory": false, "supported_efforts": null });
             fields.insert("reasoning".to_owned(), efforts);
         }
+        if let Some(fields) = row.as_object_mut() {
+            self.entry.mark(fields);
+        }
         row
     }
 }
@@ -120,11 +126,12 @@ fn serves(endpoint: &Endpoint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fixture::{endpoint, model};
+    use crate::api::fixture::{endpoint, entry, model};
     use crate::usage::Kind;
 
     fn rows(models: &[Model]) -> Vec<Value> {
-        models.iter().filter_map(|model| Offer::whole(model, 0)).map(|offer| offer.row()).collect()
+        let entries: Vec<Entry> = models.iter().map(entry).collect();
+        entries.iter().filter_map(|entry| Offer::whole(entry, 0)).map(|offer| offer.row()).collect()
     }
 
     #[test]

@@ -152,11 +152,11 @@ impl Query {
             "category" => self.category = Some(value.to_owned()),
             "q" => self.text = Some(value.to_lowercase()),
             "arch" => self.tokenizer = Some(value.to_lowercase()),
-            "model_authors" => self.authors = list(value),
+            "model_authors" => self.authors = list(&value.to_lowercase()),
             "providers" => self.providers = list(value),
             "region" => self.region = Some(value.to_owned()),
-            "zdr" => self.zdr = value == "true",
-            "distillable" => self.distillable = Some(value == "true"),
+            "zdr" => self.zdr = flag("zdr", value)?,
+            "distillable" => self.distillable = Some(flag("distillable", value)?),
             "context" => self.context = whole("context", value)?,
             "min_price" => least(&mut self.prompt, dollars("min_price", value)?),
             "max_price" => most(&mut self.prompt, dollars("max_price", value)?),
@@ -170,7 +170,7 @@ impl Query {
             "max_tool_success_rate" => {
                 most(self.tool_success.get_or_insert(ANY), share("max_tool_success_rate", value)?);
             }
-            "use_rss" => self.rss = value == "true",
+            "use_rss" => self.rss = flag("use_rss", value)?,
             "sort" => self.sort = Some(sort(value)?),
             "offset" => {
                 self.offset = usize::try_from(whole("offset", value)?).unwrap_or(usize::MAX)
@@ -299,6 +299,14 @@ fn most(range: &mut RangeInclusive<u64>, value: u64) {
 
 fn list(value: &str) -> Vec<String> {
     value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn flag(name: &'static str, value: &str) -> Result<bool, Invalid> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(Invalid { name, expected: "true or false" }),
+    }
 }
 
 fn whole(name: &'static str, value: &str) -> Result<u64, Invalid> {

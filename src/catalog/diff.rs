@@ -1,5 +1,6 @@
 //! What a second catalogue changes of a first: providers, models, endpoints and prices.
 
+mod choices;
 mod prices;
 mod rows;
 
@@ -22,7 +23,7 @@ pub enum Fate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub fate: Fate,
-    /// `provider`, `model` or `endpoint`.
+    /// `provider`, `model`, `endpoint`, `router` or `preset`.
     pub what: &'static str,
     /// Slug, or id of an endpoint.
     pub of: Arc<str>,
@@ -43,7 +44,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Everything that differs, providers first, then models, then endpoints, each by its name.
+/// Everything that differs: providers, models, endpoints, routers, presets, each by its name.
 #[must_use]
 pub fn diff(old: &Catalog, new: &Catalog) -> Vec<Change> {
     let providers = |catalog: &Catalog| by(catalog.providers(), |it| &it.slug);
@@ -52,8 +53,18 @@ pub fn diff(old: &Catalog, new: &Catalog) -> Vec<Change> {
     let mut changes =
         compare("provider", &providers(old), &providers(new), no_prices, rows::provider);
     changes.extend(compare("model", &models(old), &models(new), no_prices, rows::model));
-    let (old, new) = (endpoints(old), endpoints(new));
-    changes.extend(compare("endpoint", &old, &new, prices::changed, rows::endpoint));
+    let (was, is) = (endpoints(old), endpoints(new));
+    changes.extend(compare("endpoint", &was, &is, prices::changed, rows::endpoint));
+    let routers = |catalog: &Catalog| {
+        let all: Vec<_> = catalog.routers.iter().cloned().map(Arc::new).collect();
+        by(all.iter(), |it| &it.slug)
+    };
+    let presets = |catalog: &Catalog| {
+        let all: Vec<_> = catalog.presets.iter().cloned().map(Arc::new).collect();
+        by(all.iter(), |it| &it.slug)
+    };
+    changes.extend(compare("router", &routers(old), &routers(new), no_prices, choices::router));
+    changes.extend(compare("preset", &presets(old), &presets(new), no_prices, choices::preset));
     changes
 }
 

@@ -227,7 +227,7 @@ impl Scores {
 }
 
 /// What a caller names, with all endpoints that serve it: the pool.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Model {
     /// `author/slug`.
     pub slug: Arc<str>,

@@ -84,8 +84,9 @@ impl Request<'_> {
                 ("tool errors", tool_errors),
                 ("cut short", cut_short),
             ] {
-                let share = share.unwrap_or_default();
-                say(share > 0, format!("{name} {}.{} %", share / 10, share % 10));
+                if let Some(share) = share {
+                    say(true, format!("{name} {}.{} %", share / 10, share % 10));
+                }
             }
             for (class, count) in ErrorClass::ALL.iter().zip(errors) {
                 say(count > 0, format!("{count} {} errors", class.1));

@@ -1,6 +1,6 @@
 //! Price ceilings: the most an endpoint may ask per unit.
 
-use super::Rates;
+use super::{Pico, Rates};
 use crate::usage::Kind;
 
 /// Prices that `max_price` can bound (contract 2.3): key, kind, and units the dollars are for. Weir
@@ -47,6 +47,12 @@ impl PriceCeiling {
     #[must_use]
     pub fn is_open(&self) -> bool {
         *self == Self::OPEN
+    }
+
+    /// The keys that are bounded, each with the most its units may cost, in pico-dollars.
+    pub fn bounds(&self) -> impl Iterator<Item = (&'static str, Pico)> {
+        let bounded = CEILINGS.iter().zip(self.0).filter(|(_, pico)| *pico < u64::MAX);
+        bounded.map(|((key, _, per), pico)| (*key, Pico::from(pico) * Pico::from(*per)))
     }
 
     /// The first key whose price is over its bound, of the kinds that `concerns` this request.

@@ -5,6 +5,7 @@ use super::request;
 use crate::access::Caller;
 use crate::api;
 use crate::api::endpoints::{self, Known};
+use crate::api::entry::Entry;
 use crate::api::listing::{View, default_query};
 use crate::api::query::{Query, Shown};
 use crate::catalog::{Endpoint, Model};
@@ -52,12 +53,11 @@ pub(super) fn read(
         }
         Ok(find(&snapshot, uri, user, &query, read))
     };
-    let of_a_model = || {
+    let slug = || {
         let slug = route::of_a_model(uri.path()).map(|(_, slug)| percent_decode_str(slug));
-        let slug = slug.and_then(|slug| slug.decode_utf8().ok()).unwrap_or_default();
-        let missing = || Refusal::kept(Error::caller(404, format!("Model {slug} not found")));
-        snapshot.pool(&slug).ok_or_else(missing)
+        slug.and_then(|slug| slug.decode_utf8().ok()).unwrap_or_default()
     };
+    let missing = || Refusal::kept(Error::caller(404, format!("Model {} not found", slug())));
     let to_key = asker.is_some();
     let lists_all = uri.query().is_none() && user.is_none();
     let body = match read {
@@ -65,13 +65,11 @@ pub(super) fn read(
         Read::Models | Read::UserModels | Read::Count => lists(default_query(face))?,
         Read::EmbeddingModels => lists(Query::of(Some("embeddings")))?,
         Read::Model => {
-            snapshot.listing(wall_us()).model(&of_a_model()?.model.slug).unwrap_or_default()
+            let listing = snapshot.listing(wall_us());
+            let of_alias = || listing.model(&snapshot.pool(&slug())?.model.slug);
+            listing.model(&slug()).or_else(of_alias).ok_or_else(missing)?
         }
-        Read::Endpoints => {
-            let pool = of_a_model()?;
-            let known: Vec<Known<'_>> = pool.known(now_ms()).collect();
-            endpoints::of_model(&pool.model, &known, to_key)
-        }
+        Read::Endpoints => of_model(&snapshot, &slug(), to_key).ok_or_else(missing)?,
         Read::ZdrEndpoints => snapshot.zero_retention(now_ms(), to_key),
         Read::Providers => snapshot.providers.clone(),
     };
@@ -80,6 +78,17 @@ pub(super) fn read(
     let lists = matches!(read, Read::Models | Read::UserModels | Read::EmbeddingModels);
     let cache = Some(if is_own { OWN } else { PUBLIC });
     Ok(Answer { body, kind, cache, made: lists && !(lists_all && read == Read::Models) })
+}
+
+/// The endpoints of a model; a router has none of its own.
+fn of_model(snapshot: &Snapshot, slug: &str, to_key: bool) -> Option<Bytes> {
+    if let Some(pool) = snapshot.pool(slug) {
+        let known: Vec<Known<'_>> = pool.known(now_ms()).collect();
+        return Some(endpoints::of_model(&pool.model, &known, to_key));
+    }
+    let listing = snapshot.listing(wall_us());
+    let router = listing.entry(slug)?;
+    Some(endpoints::of_model(&router.shown, &[], to_key))
 }
 
 /// Who asks, if a good key was sent along; a wrong one sees what no key sees.
@@ -101,8 +110,9 @@ fn find(
     let shown =
         |slug: &str| snapshot.pool(slug).map_or_else(Shown::default, |pool| shown(pool, now));
     let now_us = wall_us();
-    let allowed = |model: &Arc<Model>| {
-        user.and_then(|user| left(snapshot, user, model, now_us)).unwrap_or_default()
+    let allowed = |entry: &Entry| {
+        let left = |model| user.and_then(|user| left(snapshot, user, model, now_us));
+        entry.models.iter().filter_map(|model| left(model)).flatten().collect()
     };
     let view = View {
         path: uri.path(),

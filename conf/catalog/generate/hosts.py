@@ -29,6 +29,8 @@ class Host:
     env: str
     parameters: list[str]
     sampling: list[str]
+    tools: list[str]
+    more: list[str]
     excepted: list[str]
     author: str | None = None
     own: bool = False
@@ -65,6 +67,8 @@ def host(entry: dict, table: dict) -> Host:
         env=entry.get("env") or known["env"][0],
         parameters=entry.get("parameters", table["parameters"]),
         sampling=entry.get("sampling", table["sampling"]),
+        tools=table["tools"],
+        more=table["open"] if entry.get("more") == "open" else entry.get("more", []),
         excepted=table["except"] + entry.get("except", []),
         author=entry.get("author"),
         own=entry.get("own", False),

@@ -171,9 +171,9 @@ def parameters(host: Host, entry: dict) -> list[str]:
     """Request parameters an endpoint honours, as far as its capabilities tell."""
     names = list(host.parameters)
     if entry.get("temperature", True):
-        names += host.sampling
+        names += host.sampling + host.more
     if entry.get("tool_call"):
-        names += ["tools", "tool_choice"]
+        names += host.tools
     if entry.get("reasoning"):
         names += ["reasoning", "include_reasoning", "reasoning_effort"]
     if entry.get("structured_output"):

@@ -1,5 +1,6 @@
 use super::*;
-use crate::api::fixture::{endpoint, model};
+use crate::api::fixture::{endpoint, entry, model};
+use crate::catalog::{Catalog, Router};
 use crate::price::{PriceVersion, Schedule};
 use crate::usage::{Kind, Usage};
 use serde_json::Value;
@@ -14,7 +15,7 @@ fn listing() -> Listing {
     embed.output_modalities = vec!["embeddings".to_owned()];
     let asleep = Arc::new(model("d/asleep", vec![endpoint("north", [(Kind::Input, 1)], false)]));
     let models = [served("a/one"), served("b/two"), Arc::new(embed), asleep];
-    Listing::new(models.iter(), 0)
+    Listing::new(models.iter().map(|model| entry(model)).collect(), 0)
 }
 
 fn slugs(body: &Value) -> Vec<&str> {
@@ -69,8 +70,8 @@ fn pages_follow_each_other_by_their_links() {
 
 #[test]
 fn an_asker_sees_what_it_may_use_at_the_price_it_would_pay() {
-    let only_north = |model: &Arc<Model>| match &*model.slug {
-        "a/one" => vec![Arc::clone(&model.endpoints[0])],
+    let only_north = |entry: &Entry| match &*entry.shown.slug {
+        "a/one" => vec![Arc::clone(&entry.shown.endpoints[0])],
         _ => Vec::new(),
     };
     let body = found("", Some(&only_north));
@@ -94,6 +95,38 @@ fn one_model_and_the_count_are_of_the_same_list() {
 }
 
 #[test]
+fn moving_names_and_routers_have_rows_of_their_own() {
+    let served =
+        |slug: &str, input| model(slug, vec![endpoint("north", [(Kind::Input, input)], true)]);
+    let mut one = served("a/one", 300_000);
+    one.aliases = vec!["one".to_owned(), "~a/one-latest".to_owned()];
+    let mut two = served("b/two", 100_000);
+    two.context_length = 1_000_000;
+    two.input_modalities = vec!["audio".to_owned()];
+    let mut catalog = Catalog::new(Vec::new(), vec![one, two], Vec::new());
+    let router = |slug: &str, models: &[&str]| Router {
+        slug: slug.into(),
+        aliases: vec![format!("{slug}-too")],
+        models: models.iter().map(|it| Arc::from(*it)).collect(),
+    };
+    catalog.routers =
+        vec![router("w/auto", &["a/one", "z/asleep", "b/two"]), router("w/none", &["z/asleep"])];
+    let listing = Listing::new(Entry::all(&catalog), 0);
+    let all = read(&listing.whole(Face::OpenRouter));
+    assert_eq!(slugs(&all), ["a/one", "b/two", "w/auto", "w/auto-too", "~a/one-latest"]);
+    let row = |slug: &str| read(&listing.model(slug).unwrap())["data"].clone();
+    let target = json!({ "name": "A model", "slug": "a/one" });
+    let (latest, one) = (row("~a/one-latest"), row("a/one"));
+    assert_eq!((&latest["alias_target"], &latest["canonical_slug"]), (&target, &json!("a/one")));
+    assert_eq!(latest["pricing"], one["pricing"]);
+    assert!(one.get("alias_target").is_none());
+    let auto = row("w/auto-too");
+    assert_eq!(auto["pricing"], json!({ "prompt": "-1", "completion": "-1" }));
+    assert_eq!(auto["context_length"], 1_000_000);
+    assert_eq!(auto["architecture"]["modality"], "text+image+audio->text");
+}
+
+#[test]
 fn a_feed_has_the_models_of_the_query_as_text() {
     let query = default_query(Face::OpenRouter).read("use_rss=true&offset=1&limit=1").unwrap();
     let (path, text, shown) = ("", "", |_: &str| Shown::default());
@@ -112,8 +145,7 @@ fn rows_are_made_anew_when_a_price_changes() {
     let mut changing = endpoint("north", [], true);
     Arc::get_mut(&mut changing).unwrap().price =
         Schedule::new(flat(300_000), vec![(5_000, flat(100_000)), (9_000, flat(200_000))]);
-    let models = [Arc::new(model("a/one", vec![changing]))];
-    let listing = Listing::new(models.iter(), 0);
+    let listing = Listing::new(vec![entry(&model("a/one", vec![changing]))], 0);
     let price = |listing: &Listing| {
         let row = read(&listing.model("a/one").unwrap());
         row["data"]["pricing"]["prompt"].as_str().unwrap().to_owned()

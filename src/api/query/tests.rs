@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::fixture::{endpoint, model};
+use crate::api::fixture::{endpoint, entry, model};
 use crate::catalog::{Model, Provider, Scores};
 use std::sync::Arc;
 
@@ -43,16 +43,16 @@ fn shown(slug: &str) -> Shown {
 }
 
 fn found(query: &str) -> Vec<String> {
-    let models = models();
+    let entries: Vec<_> = models().iter().map(entry).collect();
     let query = Query::of(Some("text")).read(query).unwrap();
-    let chosen =
-        query.choose(models.iter().filter_map(|model| Offer::whole(model, 0)), &shown, NOW);
+    let offers = entries.iter().filter_map(|entry| Offer::whole(entry, 0));
+    let chosen = query.choose(offers, &shown, NOW);
     chosen.iter().map(|offer| offer.model.slug.to_string()).collect()
 }
 
 #[test]
 fn each_parameter_narrows_or_orders_the_list() {
-    let cases: [(&str, &[&str]); 52] = [
+    let cases: [(&str, &[&str]); 54] = [
         ("", &["a/cheap", "b/dear", "c/eu"]),
         ("unheard_of=1&use_rss=", &["a/cheap", "b/dear", "c/eu"]),
         ("output_modalities=all", &["a/cheap", "b/dear", "b/embed", "c/eu"]),
@@ -75,6 +75,8 @@ fn each_parameter_narrows_or_orders_the_list() {
         ("region=eu", &["c/eu"]),
         ("region=eu&zdr=true", &[]),
         ("zdr=true", &["a/cheap", "b/dear"]),
+        ("zdr=1", &["a/cheap", "b/dear"]),
+        ("model_authors=A", &["a/cheap"]),
         ("distillable=true", &["a/cheap"]),
         ("distillable=false", &["b/dear", "c/eu"]),
         ("context=131072", &["a/cheap", "b/dear", "c/eu"]),

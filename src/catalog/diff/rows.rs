@@ -155,17 +155,17 @@ pub(super) fn endpoint(it: &Endpoint) -> Vec<Row> {
     rows
 }
 
-fn or_none(value: Option<impl Display>) -> String {
+pub(super) fn or_none(value: Option<impl Display>) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
 }
 
-fn list(items: impl IntoIterator<Item = impl Display>) -> String {
+pub(super) fn list(items: impl IntoIterator<Item = impl Display>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     if items.is_empty() { NONE.to_owned() } else { items.join(" ") }
 }
 
 /// The word for a value in configuration.
-fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> String {
+pub(super) fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> String {
     or_none(words.iter().find(|(_, known)| known == value).map(|(word, _)| word))
 }
 

@@ -199,6 +199,61 @@ fn every_property_is_compared_and_written_as_in_configuration() {
 }
 
 #[test]
+fn routers_and_presets_are_compared() {
+    const CHOICES: &str = "[[router]]
+slug = \"weir/auto\"
+models = [\"acme/small\"]
+
+[[preset]]
+slug = \"cheap\"
+models = [\"acme/big\"]
+";
+    let old = catalog(PROVIDERS, MODELS);
+    let with = |choices: &str| catalog(PROVIDERS, &format!("{MODELS}\n{choices}"));
+    let base = with(CHOICES);
+    assert_eq!(lines(&old, &base), ["added    router   weir/auto", "added    preset   cheap"]);
+    let cases = [
+        (
+            "[\"acme/small\"]",
+            "[\"acme/small\", \"acme/big\"]",
+            "router   weir/auto: models acme/small -> acme/small acme/big",
+        ),
+        (
+            "models = [\"acme/big\"]\n",
+            "provider = { sort = \"price\" }\n",
+            "preset   cheap: models acme/big -> none, sort none -> price",
+        ),
+    ];
+    for (from, to, wanted) in cases {
+        assert_eq!(lines(&base, &with(&CHOICES.replace(from, to))), [format!("changed  {wanted}")]);
+    }
+    let preset = |provider: &str| with(&format!("{CHOICES}provider = {{ {provider} }}\n"));
+    for (given, wanted) in [
+        ("order = [\"north\"]", "order none -> north"),
+        ("only = [\"north\"]", "only none -> north"),
+        ("ignore = [\"north\"]", "ignore none -> north"),
+        ("allow_fallbacks = false", "allow_fallbacks true -> false"),
+        ("require_parameters = true", "require_parameters false -> true"),
+        ("data_collection = \"deny\"", "data_collection allow -> deny"),
+        ("zdr = true", "zdr false -> true"),
+        ("enforce_distillable_text = true", "enforce_distillable_text false -> true"),
+        ("quantizations = [\"fp8\"]", "quantizations none -> fp8"),
+        (
+            "sort = { by = \"price\", partition = \"none\" }",
+            "sort none -> price, partition model -> none",
+        ),
+        ("preferred_min_throughput = 30.5", "preferred_min_throughput none -> p50 30.5"),
+        ("preferred_max_latency = { p90 = 2 }", "preferred_max_latency none -> p90 2"),
+        (
+            "max_price = { prompt = \"1.5\", request = 0.01 }",
+            "max_price none -> prompt 1.5 request 0.01",
+        ),
+    ] {
+        assert_eq!(lines(&base, &preset(given)), [format!("changed  preset   cheap: {wanted}")]);
+    }
+}
+
+#[test]
 fn a_providers_policy_times_and_credentials_are_compared() {
     let old = catalog(PROVIDERS, MODELS);
     let said = |from: &str, to: &str| lines(&old, &catalog(&PROVIDERS.replace(from, to), MODELS));
