@@ -38,6 +38,9 @@ impl Place {
         let here =
             || Some(PathBuf::from(STATE)).filter(|state| self.conf.is_some() && state.is_dir());
         let state = self.state.clone().or(conf.state_directory).or_else(here);
+        if state.is_none() && self.conf.is_some() {
+            return Err(self.stateless());
+        }
         let base = match (&self.postgres, &self.ledger, conf.postgres, conf.sqlite) {
             (Some(Some(file)), ..) => {
                 Base::Postgres(config::connection_string(file).map_err(|why| failed(file, &why))?)

@@ -5,10 +5,10 @@ use super::place::{Place, blame, tell, unwritten};
 use super::progress::Steps;
 use super::{failed, say};
 use crate::ledger::invoice::{self, InvoiceError};
-use crate::ledger::review::{self, Beside, Books, Compared, Epoch, Spooled};
+use crate::ledger::review::{self, Beside, Books, Compared, Epoch, Spooled, Sums};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -90,16 +90,7 @@ fn invoiced(
 
 /// Spool, sink and metrics against each other; how many things differ.
 fn compare(books: &Books, metrics: Option<&Path>) -> Result<u64, ExitCode> {
-    let told = metrics.map(|path| read(path).map_err(|error| failed(path, &error))).transpose()?;
-    let told = told.as_deref().map(review::metrics_sums);
-    if let (Some(path), Some(told)) = (metrics, &told)
-        && told.is_empty()
-    {
-        return Err(failed(
-            path,
-            &"it has no sum of weir_tokens_total or of weir_cost_picodollars_total",
-        ));
-    }
+    let told = metrics.map(told).transpose()?;
     let found = review::compare(books, &Steps::new()).map_err(|error| blame(books, &error))?;
     let (mut lines, mut wrong) = epochs(&found);
     if let Some(told) = told {
@@ -159,13 +150,17 @@ fn print(lines: &[String]) -> Result<(), ExitCode> {
     lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| unwritten(&error))
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().lock().read_to_string(&mut text)?;
-        return Ok(text);
+/// The sums of a page of metrics.
+fn told(path: &Path) -> Result<Sums, ExitCode> {
+    let text = match path == Path::new("-") {
+        true => io::read_to_string(io::stdin()),
+        false => std::fs::read_to_string(path),
+    };
+    let text = text.map_err(|error| failed(path, &error))?;
+    if !text.lines().any(|line| line.starts_with("weir_")) {
+        return Err(failed(path, &"there is no metric of Weir's in it"));
     }
-    std::fs::read_to_string(path)
+    Ok(review::metrics_sums(&text))
 }
 
 /// What two places say differently, absence being zero.

@@ -30,6 +30,9 @@ const COLLECT: Duration = Duration::from_millis(500);
 /// that takes longer comes twice, which is harmless.
 const REDELIVER: Duration = Duration::from_secs(10);
 
+/// What every version's record has.
+const KEY: [&str; 3] = ["node", "epoch", "seq"];
+
 /// From where to where.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -228,7 +231,7 @@ fn store(
 enum Carried {
     Row(Box<Record>),
     Price(PriceVersion),
-    /// Whole, and not of this version; with what it does not know.
+    /// Of Weir, and not of this version; with what that does not know.
     Newer(String),
 }
 
@@ -245,13 +248,13 @@ fn read(message: &Message) -> Result<Carried, String> {
     }
     let object: Map<String, Value> =
         serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
-    let is_whole = NAMES.iter().all(|name| object.contains_key(*name));
-    if let Some(name) = object.keys().find(|name| is_whole && !NAMES.contains(&name.as_str())) {
+    let is_record = KEY.iter().all(|name| object.contains_key(*name));
+    if let Some(name) = object.keys().find(|name| is_record && !NAMES.contains(&name.as_str())) {
         return Ok(Carried::Newer(format!("a column {name}")));
     }
     match stored::from_json(&object) {
         Ok(row) => Ok(Carried::Row(Box::new(row))),
-        Err(error) if is_whole => Ok(Carried::Newer(error.to_string())),
+        Err(error) if is_record => Ok(Carried::Newer(error.to_string())),
         Err(error) => Err(error.to_string()),
     }
 }

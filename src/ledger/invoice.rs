@@ -45,7 +45,7 @@ pub enum InvoiceError {
     NoMeasure(String),
     #[error("line {line}: {cell:?} is no {what}")]
     Cell { line: u64, cell: String, what: &'static str },
-    #[error("the ledger has no row of a provider {name}; it has rows of {}", .known.join(", "))]
+    #[error("the ledger has no row of a provider {name}, but of these: {}", .known.join(", "))]
     NoProvider { name: String, known: Vec<String> },
     /// Of the ledger, not of the export.
     #[error(transparent)]

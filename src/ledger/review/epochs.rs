@@ -1,8 +1,7 @@
 //! Spool, database and metrics of one node against each other.
 
 use super::spool::Spooled;
-use super::{Beside, Books, ReviewError, Watch, Whole};
-use crate::ledger::directory;
+use super::{Beside, Books, ReviewError, Watch, Whole, writer};
 use crate::ledger::sink::reader::{ReadError, Words, number};
 use crate::price::Pico;
 use crate::usage::Kind;
@@ -47,7 +46,7 @@ impl Epoch {
 /// Either cannot be read.
 pub fn compare(books: &Books, watch: &dyn Watch) -> Result<Compared, ReviewError> {
     let state = books.state.as_deref().ok_or(ReviewError::NoNode)?;
-    let writer = directory::writer(state).ok_or(ReviewError::NoNode)?;
+    let writer = writer(state)?;
     let mut whole = Whole::open(books, true, watch)?;
     let node = hex::encode(writer.node);
     let mut epochs = BTreeMap::from([(writer.epoch, Epoch::default())]);

@@ -26,7 +26,7 @@ pub fn export(
     mut skip: impl FnMut(&str),
     watch: &dyn Watch,
 ) -> Result<u64, ReviewError> {
-    let mut reader = books.open()?;
+    let mut reader = books.base.open()?;
     let reader = reader.as_mut();
     reader::begin(reader)?;
     watch.begin("rows", reader::count(reader)?);

@@ -17,9 +17,10 @@ pub use verify::{Checked, check};
 pub use whole::Beside;
 pub(super) use whole::Whole;
 
-use super::sink::reader::{Base, ReadError, Reader};
+use super::directory::{self, Writer};
+use super::sink::reader::{Base, ReadError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A ledger as reports read it.
 #[derive(Debug, Clone)]
@@ -30,10 +31,9 @@ pub struct Books {
     pub state: Option<PathBuf>,
 }
 
-impl Books {
-    fn open(&self) -> Result<Box<dyn Reader>, ReadError> {
-        self.base.open()
-    }
+/// Who writes in a state directory.
+fn writer(state: &Path) -> Result<Writer, ReviewError> {
+    directory::writer(state).map_err(ReviewError::State)?.ok_or(ReviewError::NoNode)
 }
 
 /// Why a ledger cannot be looked at.

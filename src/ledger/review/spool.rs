@@ -1,8 +1,7 @@
 //! What is in the spool's segments, delivered or not.
 
-use super::{ReviewError, Watch};
+use super::{ReviewError, Watch, writer};
 use crate::bounds::SINK_BATCH;
-use crate::ledger::directory;
 use crate::ledger::reading::{Opened, Reading};
 use crate::ledger::record::Record;
 use crate::ledger::segments::Segments;
@@ -45,7 +44,7 @@ pub(super) fn each(
     if segments.is_empty() {
         return Ok(found);
     }
-    let node = directory::writer(state).ok_or(ReviewError::NoNode)?.node;
+    let node = writer(state)?.node;
     let bytes = segments.iter().map(|(_, segment)| segment.bytes.load(Relaxed));
     watch.begin("bytes of the spool", bytes.sum());
     let mut before = None;

@@ -38,7 +38,7 @@ impl Checked {
 /// # Errors
 /// The database cannot be read.
 pub fn check(books: &Books, watch: &dyn Watch) -> Result<Checked, ReviewError> {
-    let mut reader = books.open()?;
+    let mut reader = books.base.open()?;
     let reader = reader.as_mut();
     reader::begin(reader)?;
     watch.begin("pages of the database", 0);

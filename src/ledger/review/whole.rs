@@ -1,9 +1,8 @@
 //! Every attempt once: the rows of a database, and beside them those that it lacks.
 
 use super::spool::{self, Spooled};
-use super::{Books, ReviewError, Watch};
+use super::{Books, ReviewError, Watch, writer};
 use crate::bounds::SINK_BATCH;
-use crate::ledger::directory;
 use crate::ledger::record::Record;
 use crate::ledger::sink::dead_letter;
 use crate::ledger::sink::reader::{self, ReadError, Reader, Standing, Words, columns, number};
@@ -44,13 +43,11 @@ impl Whole {
         all: bool,
         watch: &dyn Watch,
     ) -> Result<Self, ReviewError> {
-        let reader = books.open()?;
+        let reader = books.base.open()?;
         let mut whole = Self { reader, spool: Spooled::default(), strange: 0, is_beside: false };
         if let Some(state) = &books.state {
-            let cursor = match directory::writer(state) {
-                Some(writer) => reader::cursor(whole.reader.as_mut(), writer.node)?,
-                None => None,
-            };
+            let node = writer(state)?.node;
+            let cursor = reader::cursor(whole.reader.as_mut(), node)?;
             whole.add_dead(state, books.base.name())?;
             whole.spool = spool::each(state, cursor, watch, |rows, is_delivered| {
                 let standing = match is_delivered {
