@@ -102,7 +102,7 @@ pub(super) fn tell(beside: &Beside) {
         (dead, "attempts are counted that the database refused: they are in the dead letters"),
         (
             unreadable,
-            "rows or files of spool and dead letters cannot be read: see `weir ledger verify`",
+            "rows or files of spool and dead letters cannot be counted: see `weir ledger verify`",
         ),
     ];
     for (count, note) in notes.iter().filter(|(count, _)| *count > 0) {

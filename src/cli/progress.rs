@@ -21,7 +21,7 @@ pub(super) struct Steps(ProgressBar);
 
 impl Steps {
     pub(super) fn new() -> Self {
-        Self(ProgressBar::new(0))
+        Self(ProgressBar::new(0).with_style(style("{spinner} {elapsed}")))
     }
 
     /// Draws nothing: what is printed goes to the same terminal.
@@ -43,15 +43,16 @@ impl Drop for Steps {
 
 impl Watch for Steps {
     fn begin(&self, what: &'static str, of: u64) {
-        self.0.reset();
-        self.0.set_length(of);
+        self.0.set_style(style(match of {
+            0 => "{spinner} {msg}, {elapsed}",
+            _ => "{bar:40} {pos}/{len} {msg}, {eta} left",
+        }));
         self.0.set_message(what);
-        if of == 0 {
-            self.0.set_style(style("{spinner} {msg}, {elapsed}"));
-            self.0.enable_steady_tick(TICK);
-        } else {
-            self.0.disable_steady_tick();
-            self.0.set_style(style("{bar:40} {pos}/{len} {msg}, {eta} left"));
+        self.0.set_length(of);
+        self.0.reset();
+        match of {
+            0 => self.0.enable_steady_tick(TICK),
+            _ => self.0.disable_steady_tick(),
         }
     }
 

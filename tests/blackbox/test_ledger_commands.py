@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import pty
 import shutil
 import sqlite3
 import subprocess
@@ -241,6 +243,20 @@ def test_reports_of_postgresql_say_what_those_of_sqlite_say(run, postgres, tmp_p
     postgres.ask("drop schema weir cascade")
     done = weir_says("usage", "--postgres", url)
     assert done.returncode == 1 and "this is no ledger of Weir's" in done.stderr, done.stderr
+
+
+def test_progress_is_drawn_on_a_terminal_only(run):
+    weir = served(run)
+    for command in (["usage"], ["reconcile"], ["ledger", "verify"]):
+        ours, its = pty.openpty()
+        command = [binary(), *command, "--conf", weir.conf]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its) as process:
+            process.communicate(timeout=20)
+        os.close(its)
+        drawn = os.read(ours, 1 << 16)
+        os.close(ours)
+        assert b"adding up" in drawn or b"rows, " in drawn, (command, drawn)
+        assert subprocess.run(command, capture_output=True, timeout=20).stderr == b""
 
 
 def test_usage_says_the_same_in_every_form(run):

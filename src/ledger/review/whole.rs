@@ -15,7 +15,7 @@ const TWINS: &str = "a.node = b.node AND a.epoch = b.epoch AND a.seq = b.seq";
 pub(in crate::ledger) struct Whole {
     pub(in crate::ledger) reader: Box<dyn Reader>,
     spool: Spooled,
-    /// Lines of dead letters that are no rows.
+    /// Lines of dead letters that are no rows, and rows that the database cannot hold.
     strange: u64,
     is_beside: bool,
 }
@@ -29,7 +29,7 @@ pub struct Beside {
     pub gone: u64,
     /// Attempts that the sink refused for good.
     pub dead: u64,
-    /// Rows and segments of the spool, and dead letters, that cannot be read.
+    /// Rows and segments of the spool, and dead letters, that cannot be read or counted.
     pub unreadable: u64,
 }
 
@@ -78,12 +78,24 @@ impl Whole {
         Ok(self.add(&dead, Standing::Dead)?)
     }
 
+    /// A row that the database would never take cannot stand beside it either.
     fn add(&mut self, rows: &[Record], standing: Standing) -> Result<(), ReadError> {
         if rows.is_empty() {
             return Ok(());
         }
         self.is_beside = true;
-        self.reader.add(rows, standing)
+        match (self.reader.add(rows, standing), rows) {
+            (Err(ReadError::Unfit(_)), [_]) => {
+                self.strange += 1;
+                Ok(())
+            }
+            (Err(ReadError::Unfit(_)), rows) => {
+                let (first, second) = rows.split_at(rows.len() / 2);
+                self.add(first, standing)?;
+                self.add(second, standing)
+            }
+            (other, _) => other,
+        }
     }
 
     /// What was found in the spool.

@@ -200,6 +200,8 @@ pub enum ReadError {
          $SQLITE_TMPDIR"
     )]
     Full,
+    #[error("the database cannot hold a row: {0}")]
+    Unfit(SinkError),
     #[error(transparent)]
     Refused(SinkError),
 }

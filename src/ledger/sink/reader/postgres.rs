@@ -70,6 +70,12 @@ fn cell(row: &Row, at: usize) -> Option<Cell<'_>> {
     )
 }
 
+/// Whether a row holds what the database cannot, as a character that its encoding lacks: class 22.
+fn is_unfit(error: &SinkError) -> bool {
+    let SinkError::Postgres(error) = error else { return false };
+    error.code().is_some_and(|code| code.code().starts_with("22"))
+}
+
 impl Reader for Postgres {
     fn words(&self) -> &'static Words {
         &WORDS
@@ -133,7 +139,10 @@ impl Reader for Postgres {
             transaction.commit().await?;
             Ok::<_, SinkError>(())
         };
-        Ok(runtime.block_on(added)?)
+        runtime.block_on(added).map_err(|error| match is_unfit(&error) {
+            true => ReadError::Unfit(error),
+            false => error.into(),
+        })
     }
 
     /// The server looks after its files itself.
