@@ -71,7 +71,7 @@ fn verify(books: &Books, out: &mut impl Write) -> Result<bool, ReviewError> {
     let found = review::check(books, &steps)?;
     drop(steps);
     let sound = spool.as_ref().is_none_or(|spool| spool.lost + spool.missing + spool.foreign == 0);
-    let say = |out: &mut dyn Write| {
+    let print = |out: &mut dyn Write| {
         if let Some(spool) = spool {
             writeln!(
                 out,
@@ -99,6 +99,6 @@ fn verify(books: &Books, out: &mut impl Write) -> Result<bool, ReviewError> {
             more => writeln!(out, "  and {more} more"),
         }
     };
-    say(out).map_err(ReviewError::Out)?;
+    print(out).map_err(ReviewError::Out)?;
     Ok(sound && found.wrong == 0)
 }

@@ -47,14 +47,15 @@ fn sums_beyond_64_bits_are_exact() {
 #[test]
 fn a_day_is_the_end_of_the_attempt_unless_the_clock_jumped() {
     const DAY_US: u64 = 86_400_000_000;
-    let mut records: Vec<_> = (1..=3).map(testing::record).collect();
+    let mut records: Vec<_> = (1..=4).map(testing::record).collect();
+    records[3].ended_us = u64::MAX;
     records[1].ended_us += DAY_US;
     records[2].ended_us += 2 * DAY_US;
     records[2].flags |= flag::CLOCK_JUMP;
     let (_place, books) = stored(&records);
     let days = totals(&books, By::Day);
     let days: Vec<_> = days.iter().map(|row| (row.label.as_str(), row.attempts)).collect();
-    assert_eq!(days, [("2023-11-14", 2), ("2023-11-15", 1)]);
+    assert_eq!(days, [("2023-11-14", 2), ("2023-11-15", 1), ("9999-12-31", 1)]);
 }
 
 #[test]

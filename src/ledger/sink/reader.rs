@@ -75,6 +75,9 @@ pub(in crate::ledger) enum Standing {
     Dead = 2,
 }
 
+/// The last second of the year 9999: neither database has a day behind it.
+const LAST: i64 = 253_402_300_799;
+
 /// What the databases have different words for.
 pub(in crate::ledger) struct Words {
     /// The table of rows, and what stands before the names of the other tables.

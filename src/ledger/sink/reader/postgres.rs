@@ -1,6 +1,6 @@
 //! The ledger of a fleet, read from its PostgreSQL server.
 
-use super::{BadRow, ReadError, Reader, Standing, Words, fits, names, row};
+use super::{BadRow, LAST, ReadError, Reader, Standing, Words, fits, names, row};
 use crate::bounds::SINK_BATCH;
 use crate::ledger::record::Record;
 use crate::ledger::sink::SinkError;
@@ -23,7 +23,10 @@ const WORDS: Words = Words {
     },
     hex: |bytes| format!("encode({bytes}, 'hex')"),
     bytes: |hex| format!("decode({hex}, 'hex')"),
-    day: |seconds| format!("to_char(to_timestamp({seconds}) AT TIME ZONE 'UTC', 'YYYY-MM-DD')"),
+    day: |seconds| {
+        let at = format!("to_timestamp(least({seconds}, {LAST}))");
+        format!("to_char({at} AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
+    },
 };
 
 pub(super) struct Postgres {

@@ -1,6 +1,6 @@
 //! The embedded ledger, read while its sink writes it.
 
-use super::{BadRow, ReadError, Reader, Standing, Words, fits, names, row};
+use super::{BadRow, LAST, ReadError, Reader, Standing, Words, fits, names, row};
 use crate::ledger::record::Record;
 use crate::ledger::sink::columns;
 use crate::ledger::sink::columns::NAMES;
@@ -21,7 +21,7 @@ const WORDS: Words = Words {
     sum: |terms| halves(terms).map(|half| format!("CAST({half} AS text)")).join(" || ' ' || "),
     hex: |bytes| format!("lower(hex({bytes}))"),
     bytes: |hex| format!("unhex({hex})"),
-    day: |seconds| format!("date({seconds}, 'unixepoch')"),
+    day: |seconds| format!("date(min({seconds}, {LAST}), 'unixepoch')"),
 };
 
 /// SQLite adds in 64 bits and gives up beyond. The halves of up to 2^31 numbers can be added apart.
