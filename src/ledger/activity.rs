@@ -276,7 +276,7 @@ mod tests {
         rows[2].intent.key_hash = [9; 32];
         rows[3].intent.user = "u-2".into();
         rows[4].intent.model = "meta/other".into();
-        let cursor = Position { epoch: 1, segment: 0, offset: 0 };
+        let cursor = Position { epoch: 1, segment: 0, offset: 0, rows: 0 };
         let cursor = Some(([7; 16], cursor));
         let batch = Batch { rows: &rows[..3], prices: &[], cursor };
         Sqlite::open(&path).unwrap().deliver(&batch).unwrap();

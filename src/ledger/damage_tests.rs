@@ -34,7 +34,7 @@ impl Left {
         fs::write(state.join("identity"), format!("node {}\nepoch 1\n", hex::encode(WRITER.node)))
             .unwrap();
         let segments = Arc::new(Segments::new(1));
-        let mut spool = Spool::begin(&state, WRITER, segments.clone(), SEGMENT_BYTES).unwrap();
+        let mut spool = Spool::begin(&state, WRITER, segments.clone(), SEGMENT_BYTES, 0).unwrap();
         let records: Vec<_> = (1..=count).map(testing::record).collect();
         for record in &records {
             spool.append(&[(record.clone(), price())]).unwrap();
@@ -87,7 +87,7 @@ fn segments_turn_and_are_delivered_in_order() {
         fs::remove_file(&left.segment).unwrap();
         let segments = Arc::new(Segments::new(1));
         let state = left.place.path().join("state");
-        let mut spool = Spool::begin(&state, WRITER, segments.clone(), 4_000).unwrap();
+        let mut spool = Spool::begin(&state, WRITER, segments.clone(), 4_000, 0).unwrap();
         left.records = (1..=200).map(testing::record).collect();
         for record in &left.records {
             spool.append(&[(record.clone(), price())]).unwrap();
@@ -189,7 +189,7 @@ fn a_row_takes_200_bytes_of_the_spool() {
     let state = left.place.path().join("size");
     fs::create_dir(&state).unwrap();
     let segments = Arc::new(Segments::new(1));
-    let mut spool = Spool::begin(&state, WRITER, segments.clone(), SEGMENT_BYTES).unwrap();
+    let mut spool = Spool::begin(&state, WRITER, segments.clone(), SEGMENT_BYTES, 0).unwrap();
     let mut sizes = Vec::new();
     for seq in 1..=1_000 {
         let mut record = testing::record(seq);

@@ -4,7 +4,7 @@
 //! transaction; a segment is removed only after the transactions of all sinks that cover its end.
 
 use super::depth::add;
-use super::reading::{self, Opened, Reading, Seen, Step};
+use super::reading::{self, Opened, Reading, Resume, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
@@ -29,6 +29,15 @@ enum StepError {
     Spool(#[from] io::Error),
 }
 
+impl StepError {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Sink(error) => error.remedy(),
+            Self::Spool(_) => "look at the disk of the state directory",
+        }
+    }
+}
+
 pub(super) struct Deliverer {
     shared: Arc<Shared>,
     target: Target,
@@ -38,10 +47,14 @@ pub(super) struct Deliverer {
     reading: Option<Box<Reading>>,
     /// What of the segment being read has been counted: after an error it is read again.
     counted: Seen,
-    /// The segment it was done with last.
-    done: Option<(u64, u64)>,
+    /// Where the sink stood when it was first asked.
+    resumed: Option<Option<Position>>,
+    /// How many of the node's rows the sink has, or has been found to miss.
+    accounted: Option<u64>,
     /// Consecutive failed steps.
     failed: u32,
+    /// What the last of them said.
+    said: String,
     pause: Duration,
     /// Rows were delivered since the last pause.
     busy: bool,
@@ -56,8 +69,10 @@ impl Deliverer {
             sink: None,
             reading: None,
             counted: Seen::default(),
-            done: None,
+            resumed: None,
+            accounted: None,
             failed: 0,
+            said: String::new(),
             pause: PAUSE.0,
             busy: false,
         }
@@ -113,10 +128,13 @@ impl Deliverer {
         if let Some(oldest) = self.shared.counters.oldest_us.get(self.own) {
             let _ = oldest.compare_exchange(0, now_us(), Relaxed, Relaxed);
         }
-        if self.failed == 0 {
+        let said = error.to_string();
+        if self.failed == 0 || self.said != said {
             let sink = self.target.name();
-            tracing::error!(sink, %error, "the sink does not accept rows: they stay in the spool");
+            let remedy = error.remedy();
+            tracing::error!(sink, %error, remedy, "the sink does not accept rows: they stay in the spool");
         }
+        self.said = said;
         let pause = BACKOFF.0.saturating_mul(1 << self.failed.min(10)).min(BACKOFF.1);
         self.failed = self.failed.saturating_add(1);
         (self.sink, self.reading) = (None, None);
@@ -144,15 +162,20 @@ impl Deliverer {
             Some(reading) => reading,
             empty => match open_first(&self.shared, self.own, sink.as_mut())? {
                 Next::Reading(mut reading, cursor) => {
-                    if self.own == 0 {
-                        add(&self.shared.counters.lost, reading.missing(cursor, self.done));
-                    }
-                    // Whatever became of it has been counted.
-                    self.done = self.done.max(reading.before());
-                    reading.skip(cursor);
+                    let resumed = *self.resumed.get_or_insert_with(|| {
+                        let others = || self.shared.map.header().delivered.load(Relaxed);
+                        self.accounted = Some(cursor.map_or_else(others, |cursor| cursor.rows));
+                        cursor
+                    });
+                    let accounted = self.accounted;
+                    reading.resume(Resume { cursor, resumed, accounted });
                     empty.insert(reading)
                 }
-                Next::SetAside => return Ok(true),
+                Next::Foreign => return Ok(true),
+                Next::Newer => {
+                    self.accounted = None;
+                    return Ok(true);
+                }
                 Next::Nothing => return Ok(false),
             },
         };
@@ -160,36 +183,47 @@ impl Deliverer {
         let step = reading.step(SINK_BATCH);
         let after = reading.position();
         let (id, at_end, seen) = (reading.id(), reading.at_end(), reading.seen());
-        if !step.rows.is_empty() || !step.prices.is_empty() {
+        // A loss is told once: the cursor goes behind it.
+        if !step.rows.is_empty() || !step.prices.is_empty() || step.lost > 0 {
             self.deliver(&step, after)?;
         }
         if let Some(reading) = &mut self.reading {
             reading.confirm(self.own);
             reading.reuse(step);
         }
-        self.count(seen);
+        self.count(id, seen);
         if !(closed && at_end) {
             return Ok(!at_end);
         }
         let Some(reading) = self.reading.take() else { return Ok(true) };
-        let next = self.shared.segments.following(id);
-        let lost = reading.lost_at_end(next.as_deref());
-        self.count(Seen { lost: seen.lost + lost, ..seen });
         self.counted = Seen::default();
-        let damaged = reading.damaged(next.is_some());
-        self.done = Some(id);
-        self.shared.segments.retire(id, self.own, damaged)?;
+        self.accounted = self.accounted.max(Some(reading.rows()));
+        let damaged = reading.damaged(self.shared.segments.after(id));
+        if self.shared.segments.retire(id, self.own, damaged)? {
+            self.shared.map.header().delivered.fetch_max(reading.rows(), Relaxed);
+        }
         Ok(true)
     }
 
-    fn count(&mut self, seen: Seen) {
+    fn count(&mut self, (epoch, segment): (u64, u64), seen: Seen) {
         let counters = &self.shared.counters;
         if let Some(passed) = counters.passed.get(self.own) {
             add(passed, seen.rows.saturating_sub(self.counted.rows));
         }
-        // Every sink reads past the same damage.
+        let rows = seen.lost.saturating_sub(self.counted.lost);
+        if let Some(missed) = counters.missed.get(self.own).filter(|_| rows > 0) {
+            add(missed, rows);
+            let sink = self.target.name();
+            tracing::error!(
+                sink,
+                rows,
+                epoch,
+                segment,
+                "rows of or before a spool segment are lost"
+            );
+        }
+        // Every sink reads past the same tail.
         if self.own == 0 {
-            add(&counters.lost, seen.lost.saturating_sub(self.counted.lost));
             add(&counters.torn, seen.torn.saturating_sub(self.counted.torn));
         }
         if seen.rows >= self.counted.rows {
@@ -231,7 +265,8 @@ impl Deliverer {
 enum Next {
     /// And how far the sink had come.
     Reading(Box<Reading>, Option<Position>),
-    SetAside,
+    Foreign,
+    Newer,
     Nothing,
 }
 
@@ -244,13 +279,13 @@ fn open_first(shared: &Shared, own: usize, sink: &mut dyn Sink) -> Result<Next, 
         Opened::Foreign => {
             tracing::error!(file = %segment.path.display(), "this spool segment is another node's");
             shared.segments.retire(id, own, true)?;
-            Ok(Next::SetAside)
+            Ok(Next::Foreign)
         }
         Opened::Newer(version) => {
             let file = segment.path.display();
             tracing::error!(%file, version, "a newer version must deliver this spool segment");
             shared.segments.forget(id);
-            Ok(Next::SetAside)
+            Ok(Next::Newer)
         }
     }
 }

@@ -42,7 +42,8 @@ pub struct Depth {
     pub duplicates: u64,
     /// Rows the sink had with other content: an alarm (I3).
     pub conflicts: u64,
-    /// Rows lost to damaged slots or spool frames, exactly counted (F65).
+    /// Rows lost to damaged slots, and those of the spool that the worst served sink will never get,
+    /// exactly counted (F65).
     pub rows_lost: u64,
     /// Bytes of torn tails, where a crash or power cut ended a write.
     pub torn_bytes: u64,
@@ -82,7 +83,10 @@ pub(super) struct Counters {
     pub(super) sink_errors: AtomicU64,
     pub(super) duplicates: AtomicU64,
     pub(super) conflicts: AtomicU64,
+    /// Rows of damaged slots.
     pub(super) lost: AtomicU64,
+    /// Rows each sink will never get from the spool.
+    pub(super) missed: [AtomicU64; SINKS],
     pub(super) torn: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) unbilled: AtomicU64,
@@ -110,6 +114,7 @@ impl Shared {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let sinks = self.options.sinks().count();
         let least = |of: &[AtomicU64]| of.iter().take(sinks).map(get).min().unwrap_or(0);
+        let missed = counters.missed.iter().map(get).max().unwrap_or(0);
         let oldest = counters.oldest_us.iter().map(get).filter(|us| *us > 0).min().unwrap_or(0);
         let released = get(&counters.released);
         Depth {
@@ -130,7 +135,7 @@ impl Shared {
             sink_errors: get(&counters.sink_errors),
             duplicates: get(&counters.duplicates),
             conflicts: get(&counters.conflicts),
-            rows_lost: get(&counters.lost),
+            rows_lost: get(&counters.lost) + missed,
             torn_bytes: get(&counters.torn),
             refused: get(&counters.refused),
             unbilled: get(&counters.unbilled),

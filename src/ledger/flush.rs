@@ -13,7 +13,7 @@ use super::spool::Spool;
 use crate::bounds::SINK_BATCH;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
 /// Pause between rounds.
@@ -153,6 +153,7 @@ impl Flusher {
 
     /// Frees the slots whose records are durable now.
     fn give_up(&mut self) {
+        self.shared.map.header().spooled.store(self.spool.spooled(), Release);
         self.appended.drain(..).for_each(|index| self.shared.release(index));
         self.shared.commits.announce();
     }

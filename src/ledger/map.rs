@@ -32,7 +32,11 @@ pub(super) struct Header {
     pub(super) alive_us: AtomicU64,
     /// [`super::saved::residence`] when the epoch began; 0 where it is not known.
     pub(super) residence: [AtomicU64; 3],
-    spare: [AtomicU64; 501],
+    /// Of all rows the node ever spooled, how many are synced: what tells that the newest segment is gone.
+    pub(super) spooled: AtomicU64,
+    /// Of these, how many every sink had when their segment was removed.
+    pub(super) delivered: AtomicU64,
+    spare: [AtomicU64; 499],
 }
 
 /// A mapped slot file.

@@ -24,6 +24,8 @@ mod depth;
 mod directory;
 pub mod drain;
 mod durability;
+#[cfg(test)]
+mod edge_tests;
 mod find;
 mod flush;
 #[cfg(test)]

@@ -9,8 +9,10 @@ use super::segments::Segment;
 use super::sink::Position;
 use crate::bounds::SINK_BATCH;
 use crate::price::PriceVersion;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -37,14 +39,26 @@ pub(super) struct Reading {
     /// Number of the next row.
     index: u32,
     names: Known,
+    /// Rows the node had spooled before this segment: as was expected, or as its start says.
+    first: u64,
+    started: bool,
+    from: Resume,
     seen: Seen,
     /// Room of an earlier step's rows.
     spare: Vec<Record>,
-    /// Rows that end at or below this offset have been delivered before.
-    delivered: u64,
     ended: bool,
     tail: bool,
     damaged: bool,
+}
+
+/// What is known of a sink as a segment is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Resume {
+    pub(super) cursor: Option<Position>,
+    /// The cursor as the process began: what is lost before it is no loss to the sink.
+    pub(super) resumed: Option<Position>,
+    /// How many of the node's rows are accounted for: delivered, or counted as lost.
+    pub(super) accounted: Option<u64>,
 }
 
 /// What was read of a segment, from its beginning on.
@@ -97,9 +111,11 @@ impl Reading {
             used: 0,
             index: 0,
             names: Known::default(),
+            first: 0,
+            started: false,
+            from: Resume::default(),
             seen: Seen::default(),
             spare: Vec::new(),
-            delivered: 0,
             ended: false,
             tail: false,
             damaged,
@@ -121,20 +137,39 @@ impl Reading {
         self.id
     }
 
-    /// Tells what the sink has confirmed.
-    pub(super) fn skip(&mut self, cursor: Option<Position>) {
-        let Some(cursor) = cursor else { return };
-        self.delivered = match self.id.cmp(&(cursor.epoch, cursor.segment)) {
-            std::cmp::Ordering::Less => u64::MAX,
-            std::cmp::Ordering::Equal => cursor.offset,
-            std::cmp::Ordering::Greater => 0,
-        };
+    /// Tells what the sink has, before the first step.
+    pub(super) fn resume(&mut self, from: Resume) {
+        self.from = from;
+        self.first = from.accounted.unwrap_or(0);
     }
 
     /// Where the last step ended.
     pub(super) fn position(&self) -> Position {
-        let offset = self.base + self.used as u64;
-        Position { epoch: self.id.0, segment: self.id.1, offset }
+        let (epoch, segment) = self.id;
+        Position { epoch, segment, offset: self.offset(), rows: self.rows() }
+    }
+
+    /// Where in the segment that is.
+    fn offset(&self) -> u64 {
+        self.base + self.used as u64
+    }
+
+    /// Rows the node had spooled up to there.
+    pub(super) fn rows(&self) -> u64 {
+        self.first.saturating_add(self.index.into())
+    }
+
+    /// How many of these rows, the last of which ends at `end`, a cursor has not come to: by their numbers,
+    /// or by their end in a segment whose start is damaged.
+    fn beyond(&self, cursor: Option<Position>, rows: Range<u64>, end: u64) -> u64 {
+        let all = rows.end.saturating_sub(rows.start);
+        let Some(cursor) = cursor else { return all };
+        match self.id.cmp(&(cursor.epoch, cursor.segment)) {
+            Ordering::Less => 0,
+            Ordering::Equal if self.started => rows.end.saturating_sub(rows.start.max(cursor.rows)),
+            Ordering::Equal if end <= cursor.offset => 0,
+            Ordering::Equal | Ordering::Greater => all,
+        }
     }
 
     /// Reads what was appended, once all before it has been scanned. True: nothing follows it.
@@ -160,47 +195,80 @@ impl Reading {
     /// Scans up to `limit` rows.
     pub(super) fn step(&mut self, limit: usize) -> Step {
         let mut step = Step { rows: std::mem::take(&mut self.spare), ..Step::default() };
-        let mut scan = Scan::new(&self.buffer, self.used, self.index);
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut scan = Scan::new(&buffer, self.used, self.index);
         while step.rows.len() < limit {
             let Some(piece) = scan.next() else { break };
+            self.used = match piece {
+                Piece::Frame { end, .. } | Piece::Lost { end, .. } => end,
+                Piece::Tail { .. } => buffer.len(),
+            };
+            let rows = self.rows()..self.first.saturating_add(scan.index().into());
             match piece {
-                Piece::Frame { kind, payload, end } => {
-                    self.used = end;
-                    match kind {
-                        segment::ROW if self.base + end as u64 <= self.delivered => {
-                            step.skipped += 1
-                        }
-                        segment::ROW => match row::get(self.node, payload, &self.names) {
-                            Some(record) => step.rows.push(record),
-                            None => (step.lost, self.damaged) = (step.lost + 1, true),
-                        },
-                        segment::PRICE => match price(payload) {
-                            Some(price) => step.prices.push(price),
-                            None => self.damaged = true,
-                        },
-                        segment::NAME => self.damaged |= !self.names.learn(payload),
-                        segment::END => self.ended = true,
-                        segment::START => {}
-                        _ => self.damaged = true,
-                    }
+                Piece::Frame { kind: segment::ROW, payload, .. } => {
+                    self.row(rows, payload, &mut step);
                 }
-                Piece::Lost { rows, end } => {
-                    self.used = end;
-                    step.lost += u64::from(rows);
+                Piece::Frame { kind, payload, .. } => self.frame(kind, payload, &mut step),
+                Piece::Lost { .. } => {
+                    step.lost += self.beyond(self.from.resumed, rows, self.offset());
                     self.damaged = true;
                 }
                 Piece::Tail { bytes } => {
-                    self.used = self.buffer.len();
                     step.torn += bytes as u64;
                     self.tail = true;
                 }
             }
+            self.index = scan.index();
+            self.align();
         }
-        self.index = scan.index();
+        self.buffer = buffer;
         self.seen.rows += step.rows.len() as u64 + step.skipped;
         self.seen.lost += step.lost;
         self.seen.torn += step.torn;
         step
+    }
+
+    fn row(&mut self, number: Range<u64>, payload: &[u8], step: &mut Step) {
+        let Resume { cursor, resumed, .. } = self.from;
+        let end = self.offset();
+        if self.beyond(resumed, number.clone(), end) == 0 {
+            step.skipped += 1;
+            return;
+        }
+        match row::get(self.node, payload, &self.names) {
+            // Delivered since.
+            Some(_) if self.beyond(cursor, number, end) == 0 => step.skipped += 1,
+            Some(record) => step.rows.push(record),
+            None => (step.lost, self.damaged) = (step.lost + 1, true),
+        }
+    }
+
+    fn frame(&mut self, kind: u8, payload: &[u8], step: &mut Step) {
+        match kind {
+            segment::PRICE => match price(payload) {
+                Some(price) => step.prices.push(price),
+                None => self.damaged = true,
+            },
+            segment::NAME => self.damaged |= !self.names.learn(payload),
+            segment::START => match Reader(payload).varint() {
+                Some(first) => {
+                    let accounted = self.from.accounted.unwrap_or(first);
+                    step.lost += first.saturating_sub(accounted);
+                    (self.first, self.started) = (first, true);
+                }
+                None => self.damaged = true,
+            },
+            segment::END => self.ended = true,
+            _ => self.damaged = true,
+        }
+    }
+
+    /// Where the start of a segment is damaged, the cursor in it tells the numbers of its rows.
+    fn align(&mut self) {
+        let own = self.from.cursor.filter(|at| (at.epoch, at.segment) == self.id);
+        if let Some(cursor) = own.filter(|at| !self.started && at.offset == self.offset()) {
+            self.first = cursor.rows.saturating_sub(self.index.into());
+        }
     }
 
     /// Takes the room of a step's rows back: a batch of them is megabytes, which the system would have to
@@ -210,44 +278,13 @@ impl Reading {
         self.spare.clear();
     }
 
-    /// Whether the segment, read to its end, is damaged: a tail is only torn, not damaged, where
-    /// the writer died in it. `followed`: it went on to write the next segment.
-    pub(super) fn damaged(&self, followed: bool) -> bool {
-        self.damaged || (self.tail && self.ended) || (followed && !self.ended)
-    }
-
-    /// The segment before this one in its epoch.
-    pub(super) fn before(&self) -> Option<(u64, u64)> {
-        self.id.1.checked_sub(1).map(|number| (self.id.0, number))
-    }
-
-    /// Rows of the segment before this one, where neither the cursor nor `done`, the last segment
-    /// finished, came to it: its file is gone (F65).
-    pub(super) fn missing(&self, cursor: Option<Position>, done: Option<(u64, u64)>) -> u64 {
-        let Some(before) = self.before() else { return 0 };
-        let came = cursor.map(|cursor| (cursor.epoch, cursor.segment)).max(done);
-        if came >= Some(before) {
-            return 0;
-        }
-        let rows = self.rows_before();
-        tracing::error!(
-            epoch = before.0,
-            segment = before.1,
-            rows,
-            "a segment of the spool is missing"
-        );
-        rows
-    }
-
-    /// Rows of the segment before this one.
-    pub(super) fn rows_before(&self) -> u64 {
-        rows_before(&self.segment).ok().flatten().unwrap_or(0)
-    }
-
-    /// Rows that the end of this segment has lost, as the `next` one tells.
-    pub(super) fn lost_at_end(&self, next: Option<&Segment>) -> u64 {
-        let had = next.filter(|_| !self.ended).and_then(|next| rows_before(next).ok().flatten());
-        had.unwrap_or(0).saturating_sub(u64::from(self.index))
+    /// Whether the segment, read to its end, is damaged, as the `next` one tells: a tail is only torn, not
+    /// damaged, where the writer died in it.
+    pub(super) fn damaged(&self, next: Option<((u64, u64), Arc<Segment>)>) -> bool {
+        let cut = next.is_some_and(|((epoch, _), next)| {
+            epoch == self.id.0 || rows_before(&next).is_some_and(|rows| rows > self.rows())
+        });
+        self.damaged || (self.tail && self.ended) || (cut && !self.ended)
     }
 }
 
@@ -267,15 +304,32 @@ pub(super) fn each_batch(
     }
 }
 
-/// How many rows the segment before this one has.
-fn rows_before(segment: &Segment) -> io::Result<Option<u64>> {
+/// How many rows the node had spooled before a segment, as far as its start is sound.
+fn rows_before(segment: &Segment) -> Option<u64> {
     let mut head = [0; HEADER_BYTES + 32];
-    let length = File::open(&segment.path)?.read_at(&mut head, 0)?;
-    let frames = head.get(..length).unwrap_or_default();
-    Ok(match Scan::new(frames, HEADER_BYTES, 0).next() {
-        Some(Piece::Frame { kind: segment::START, payload, .. }) => Reader(payload).varint(),
+    let length = File::open(&segment.path).ok()?.read_at(&mut head, 0).ok()?;
+    start(&mut Scan::new(head.get(..length)?, HEADER_BYTES, 0))
+}
+
+/// How many it had spooled at the segment's end.
+pub(super) fn rows_after(segment: &Segment, node: [u8; 16]) -> Option<u64> {
+    let bytes = std::fs::read(&segment.path).ok()?;
+    match Header::decode(&bytes) {
+        Ok(header) if header.node != node => return None,
+        Err(BadHeader::Newer(_)) => return None,
+        Ok(_) | Err(BadHeader::Damaged) => {}
+    }
+    let mut scan = Scan::new(&bytes, HEADER_BYTES, 0);
+    let first = start(&mut scan)?;
+    scan.by_ref().for_each(drop);
+    first.checked_add(scan.index().into())
+}
+
+fn start(scan: &mut Scan<'_>) -> Option<u64> {
+    match scan.next()? {
+        Piece::Frame { kind: segment::START, payload, .. } => Reader(payload).varint(),
         _ => None,
-    })
+    }
 }
 
 fn price(payload: &[u8]) -> Option<PriceVersion> {

@@ -44,7 +44,9 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let segments =
         Segments::scan(&place, options.sinks().count()).map_err(OpenError::io("list", &place))?;
     let old = open_old(&path)?;
-    let writer = directory.begin(old.as_ref().map(writer_of), segments.epoch())?;
+    let newest = segments.newest();
+    let spooled = newest.as_ref().map(|(epoch, _)| *epoch);
+    let writer = directory.begin(old.as_ref().map(writer_of), spooled)?;
     let old = match old {
         Some(map) if writer_of(&map).node != writer.node => {
             tracing::error!(file = %path.display(), "the slot file is another node's: set aside");
@@ -57,7 +59,12 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let appending = OpenError::io("write the spool in", &place);
     // A small spool in small segments: only whole ones are given back.
     let size = (options.spool_bytes / 4).clamp(SEGMENT_BYTES_LEAST, SEGMENT_BYTES);
-    let mut spool = Spool::begin(&place, writer, segments.clone(), size).map_err(&appending)?;
+    // What the slot file knows to be synced and no segment has is lost with the end of the spool.
+    let synced = old.as_ref().map_or(0, |map| map.header().spooled.load(Relaxed));
+    let there = newest.and_then(|(_, segment)| reading::rows_after(&segment, writer.node));
+    let rows = synced.max(there.unwrap_or(0));
+    let mut spool =
+        Spool::begin(&place, writer, segments.clone(), size, rows).map_err(&appending)?;
     let found = match &old {
         Some(map) if resides(map) => slots(furthest(map.slots(), &[]), last_alive(map), writer),
         _ => after_a_cut(old.as_ref(), &options, (writer, &segments)),
@@ -66,7 +73,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
         spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
     }
     spool.sync().map_err(&appending)?;
-    let map = ready(&path, old, options.slots, writer)?;
+    let map = ready(&path, old, options.slots, (writer, spool.spooled()))?;
     let shared = Shared::new(directory, options, writer, map, segments);
     report(&shared, &found);
     Ok((shared, spool))
@@ -201,20 +208,34 @@ fn close(slot: &Slot, alive_us: u64) -> u64 {
 }
 
 /// The slot file for this epoch, all slots free: the old one if its size is right, else a new one.
-fn ready(path: &Path, old: Option<Map>, count: usize, writer: Writer) -> Result<Map, OpenError> {
+/// Before any is given up it says how many rows the spool has.
+fn ready(
+    path: &Path,
+    old: Option<Map>,
+    count: usize,
+    (writer, spooled): (Writer, u64),
+) -> Result<Map, OpenError> {
     match old {
         Some(map) if map.slots().len() == count => {
+            map.header().spooled.store(spooled, Release);
             let used = map.slots().iter().filter(|slot| slot.state.load(Relaxed) != FREE);
             used.for_each(|slot| slot.state.store(FREE, Relaxed));
             stamp(&map, count, writer);
             Ok(map)
         }
-        _ => create(path, count, writer).map_err(OpenError::io("create", path)),
+        old => {
+            let delivered = old.map_or(0, |map| map.header().delivered.load(Relaxed));
+            create(path, count, (writer, spooled, delivered)).map_err(OpenError::io("create", path))
+        }
     }
 }
 
 /// Preallocates a new file beside the old one, then takes its place.
-fn create(path: &Path, count: usize, writer: Writer) -> io::Result<Map> {
+fn create(
+    path: &Path,
+    count: usize,
+    (writer, spooled, delivered): (Writer, u64, u64),
+) -> io::Result<Map> {
     let fresh = path.with_extension("new");
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&fresh)?;
     let bytes = Map::file_bytes(count);
@@ -226,6 +247,8 @@ fn create(path: &Path, count: usize, writer: Writer) -> io::Result<Map> {
         Err(errno) => return Err(errno.into()),
     }
     let map = Map::new(&file, count)?;
+    map.header().spooled.store(spooled, Relaxed);
+    map.header().delivered.store(delivered, Relaxed);
     stamp(&map, count, writer);
     file.sync_all()?;
     fs::rename(&fresh, path)?;

@@ -8,7 +8,7 @@
 use super::codec::Reader;
 
 /// Version of segment and row format.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 pub(super) const HEADER_BYTES: usize = 64;
 /// Most bytes after a frame's CRC: an intent, a row's own fields, and room to grow.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 10;
@@ -25,8 +25,9 @@ pub(super) const PRICE: u8 = 2;
 pub(super) const END: u8 = 3;
 /// What many rows have in common: a number, then its bytes (see `names`).
 pub(super) const NAME: u8 = 4;
-/// First in every segment but an epoch's first: how many rows the one before it has.
-pub(super) const START: u8 = 5;
+/// First in every segment: how many rows its node had spooled before it. So what is missing between two
+/// segments is known however many are gone. (5 was its like in version 3.)
+pub(super) const START: u8 = 6;
 
 /// Who wrote a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

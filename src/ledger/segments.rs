@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -90,9 +91,9 @@ impl Segments {
         self.all.lock().iter().map(|(id, segment)| (*id, segment.clone())).collect()
     }
 
-    /// The newest epoch that left a segment.
-    pub(super) fn epoch(&self) -> Option<u64> {
-        self.all.lock().last_key_value().map(|((epoch, _), _)| *epoch)
+    /// The newest segment, and its epoch.
+    pub(super) fn newest(&self) -> Option<(u64, Arc<Segment>)> {
+        self.all.lock().last_key_value().map(|((epoch, _), segment)| (*epoch, segment.clone()))
     }
 
     /// Bytes that not every sink has confirmed.
@@ -105,10 +106,12 @@ impl Segments {
         self.all.lock().values().map(pending).sum()
     }
 
-    /// The segment its writer went on to write after this one.
-    pub(super) fn following(&self, id: (u64, u64)) -> Option<Arc<Segment>> {
-        let next = self.all.lock().get(&(id.0, id.1 + 1)).cloned();
-        next.filter(|next| next.bytes.load(Relaxed) > segment::HEADER_BYTES as u64)
+    /// The segment after this one, if its writer has come to it.
+    pub(super) fn after(&self, id: (u64, u64)) -> Option<((u64, u64), Arc<Segment>)> {
+        let all = self.all.lock();
+        let (id, next) = all.range((Excluded(id), Unbounded)).next()?;
+        let begun = next.bytes.load(Relaxed) > segment::HEADER_BYTES as u64;
+        begun.then(|| (*id, next.clone()))
     }
 
     /// Leaves a segment where it is, unread.
@@ -117,24 +120,25 @@ impl Segments {
     }
 
     /// A sink has all of a segment. The last one takes it away: deleted, or set aside if it was
-    /// damaged.
-    pub(super) fn retire(&self, id: (u64, u64), sink: usize, damaged: bool) -> io::Result<()> {
+    /// damaged. Says whether it did.
+    pub(super) fn retire(&self, id: (u64, u64), sink: usize, damaged: bool) -> io::Result<bool> {
         let mut all = self.all.lock();
-        let Some(segment) = all.get(&id).cloned() else { return Ok(()) };
+        let Some(segment) = all.get(&id).cloned() else { return Ok(false) };
         segment.damaged.fetch_or(damaged, Relaxed);
         let done = segment.done.fetch_or(1 << sink, AcqRel) | 1 << sink;
         if done.count_ones() as usize != self.sinks {
-            return Ok(());
+            return Ok(false);
         }
         all.remove(&id);
         drop(all);
         if segment.damaged.load(Relaxed) {
             let bad = quarantine(&segment.path)?;
             tracing::error!(file = %bad.display(), "a damaged spool segment was set aside");
-            return Ok(());
+            return Ok(true);
         }
         fs::remove_file(&segment.path)?;
-        sync_directory(segment.path.parent().unwrap_or(&segment.path))
+        sync_directory(segment.path.parent().unwrap_or(&segment.path))?;
+        Ok(true)
     }
 }
 

@@ -35,20 +35,25 @@ struct Open {
     shared: Arc<Segment>,
     bytes: u64,
     index: u32,
+    /// Rows the node had spooled before this segment.
+    first: u64,
     /// Prices this segment holds already.
     prices: HashSet<[u8; 32]>,
     names: Given,
 }
 
 impl Spool {
-    /// Begins the first segment of an epoch; each ends once it has `segment_bytes`.
+    /// Begins the first segment of an epoch, before which the node had spooled so many `rows`; each ends
+    /// once it has `segment_bytes`.
     pub(super) fn begin(
         directory: &Path,
         writer: Writer,
         segments: Arc<Segments>,
         segment_bytes: u64,
+        rows: u64,
     ) -> io::Result<Self> {
-        let current = Open::create(directory, (writer, 0), &segments, segment_bytes)?;
+        let mut current = Open::create(directory, (writer, 0), &segments, segment_bytes)?;
+        current.start(rows)?;
         Ok(Self {
             directory: directory.to_owned(),
             writer,
@@ -125,16 +130,18 @@ impl Spool {
         }
         if self.current.bytes >= self.segment_bytes && self.next.is_some() {
             self.close()?;
+            let spooled = self.spooled();
             if let Some(next) = self.next.take() {
-                let before = std::mem::replace(&mut self.current, next);
-                self.buffer.clear();
-                segment::put_frame(&mut self.buffer, 0, segment::START, |out| {
-                    out.varint(u64::from(before.index));
-                });
-                self.current.write(&self.buffer)?;
+                self.current = next;
+                self.current.start(spooled)?;
             }
         }
         Ok(())
+    }
+
+    /// Rows the node has spooled, in all epochs.
+    pub(super) fn spooled(&self) -> u64 {
+        self.current.first + u64::from(self.current.index)
     }
 
     /// Ends the current segment durably.
@@ -163,6 +170,12 @@ impl Spool {
         self.current.file = file;
     }
 
+    /// Segments end once they have so many bytes from now on.
+    #[cfg(test)]
+    pub(super) fn shrink(&mut self, segment_bytes: u64) {
+        self.segment_bytes = segment_bytes;
+    }
+
     /// Lets readers know that nothing follows, also where the end could not be written.
     pub(super) fn abandon(&self) {
         for open in std::iter::once(&self.current).chain(&self.next) {
@@ -185,7 +198,7 @@ impl Open {
         let segment = Segment::begun(path, bytes);
         let shared = segments.add((writer.epoch, number), segment);
         let (prices, names) = (HashSet::new(), Given::default());
-        Ok(Self { number, file, shared, bytes, index: 0, prices, names })
+        Ok(Self { number, file, shared, bytes, index: 0, first: 0, prices, names })
     }
 
     fn make(path: &Path, writer: Writer, number: u64, reserved: u64) -> io::Result<File> {
@@ -200,6 +213,13 @@ impl Open {
         file.sync_all()?;
         sync_directory(path.parent().unwrap_or(path))?;
         Ok(file)
+    }
+
+    fn start(&mut self, rows: u64) -> io::Result<()> {
+        self.first = rows;
+        let mut frame = Vec::new();
+        segment::put_frame(&mut frame, 0, segment::START, |out| out.varint(rows));
+        self.write(&frame)
     }
 
     /// An error is of no sort that is tried again, not even for want of space: what a second sync

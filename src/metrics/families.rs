@@ -156,7 +156,7 @@ families! {
     LEDGER_CONFLICTS: Counter "weir_ledger_conflicts_total" []
         "Rows the sink had with other content. Anything but 0 is an alarm.";
     LEDGER_LOST: Counter "weir_ledger_lost_total" []
-        "Rows lost to damaged slots or spool files. Anything but 0 is an alarm.";
+        "Rows lost to slots or spool files that are damaged or gone, of the sink that misses most. Anything but 0 is an alarm.";
     LEDGER_TORN: Counter "weir_ledger_torn_bytes_total" []
         "Bytes cut from the spool's end where a crash or power cut ended a write.";
     BUILD_INFO: Gauge "weir_build_info" ["version"]

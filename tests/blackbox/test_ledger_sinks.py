@@ -129,27 +129,85 @@ def test_F68_a_lost_acknowledgement_is_delivered_again_and_changes_nothing(start
         shutil.rmtree(place)
 
 
+def trigger(body: str, when: str = "before") -> str:
+    """A trigger of the operator's on every row."""
+    return (f"create or replace function mine() returns trigger language plpgsql as $$ begin {body} return new; end $$;"
+            f"create trigger mine {when} insert on weir.attempt for each row execute function mine()")
+
+
 @needs_postgres
-def test_F69_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres):
+@pytest.mark.parametrize("sql, said", [
+    ("alter table weir.attempt add check (app <> 'poison')", "23514"),
+    (trigger("if new.app = 'poison' then raise exception 'not that one'; end if;"), "not that one (P0001)"),
+    (trigger("if new.app = 'poison' then raise exception 'mine' using errcode = 'MY001'; end if;", "after"), "MY001"),
+    (trigger("if new.app = 'poison' then perform 1 / 0; end if;"), "22012"),
+    (trigger("if new.app = 'poison' then return null; end if;"), "drops it"),
+], ids=["check", "exception", "own code", "division", "dropped"])
+def test_F69_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres, sql, said):
     weir = start(postgres.url)
     weir.ask()
     drained(weir)
-    postgres.ask("alter table weir.attempt add check (app <> 'poison')")
+    postgres.ask(sql)
     for number in range(12):
         weir.ask(headers=[("x-title", "poison" if number in (3, 7) else "sound")])
     drained(weir)
-    assert postgres.count() == 11 and len(weir.ledger.rows()) == 13
-    assert weir.metric("dead_letters_total") == 2
+    # Alone in its batch as well.
+    weir.ask(headers=[("x-title", "poison")])
+    drained(weir)
+    assert postgres.count() == 11 and len(weir.ledger.rows()) == 14
+    assert weir.metric("dead_letters_total") == 3 and weir.metric("ledger_duplicates_total") == 0
     laid = (weir.directory / "state/dead-letter-postgres.jsonl").read_text().splitlines()
-    assert [json.loads(line)["app"] for line in laid] == ["poison", "poison"]
-    assert all("23514" in json.loads(line)["refused"] for line in laid)
+    assert [json.loads(line)["app"] for line in laid] == ["poison"] * 3
+    assert all(said in json.loads(line)["refused"] for line in laid)
     done = says("usage", "--conf", weir.conf, "--postgres", "--by", "workspace", "--json")
-    assert json.loads(done.stdout)[0]["attempts"] == 13, "what was laid aside was served all the same"
-    assert done.stderr.startswith("weir: 2 attempts are counted that the database refused"), done.stderr
+    assert json.loads(done.stdout)[0]["attempts"] == 14, "what was laid aside was served all the same"
+    assert done.stderr.startswith("weir: 3 attempts are counted that the database refused"), done.stderr
     done = says("reconcile", "--conf", weir.conf, "--postgres")
-    assert done.returncode == 1 and "0 are gone from the sink, 2 are dead letters" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1 and "0 are gone from the sink, 3 are dead letters" in done.stdout, done.stdout + done.stderr
     done = says("reconcile", "--conf", weir.conf)
-    assert done.returncode == 0 and "13 rows" in done.stdout, "the other database has them"
+    assert done.returncode == 0 and "14 rows" in done.stdout, "the other database has them"
+    postgres.ask("drop function if exists mine cascade")
+
+
+@needs_postgres
+@pytest.mark.parametrize("sql, back, said", [
+    (trigger("raise exception 'frozen';"), "drop function mine cascade", "it takes no row at all"),
+    ("alter table weir.attempt rename to elsewhere", "alter table weir.elsewhere rename to attempt", "rights on schema weir"),
+    ("alter table weir.attempt rename column app to app2", "alter table weir.attempt rename column app2 to app", "42703"),
+    (trigger("insert into nowhere values (1);"), "drop function mine cascade", "42P01"),
+], ids=["frozen", "no table", "no column", "trigger's table"])
+def test_F69_a_fault_of_the_whole_server_lays_nothing_aside(start, postgres, sql, back, said):
+    weir = start(postgres.url)
+    weir.ask()
+    drained(weir)
+    postgres.ask(sql)
+    refused(weir, said)
+    postgres.ask(back)
+    drained(weir)
+    assert same(weir, postgres) == 4 and weir.metric("dead_letters_total") == 0
+
+
+def refused(weir: Weir, said: str) -> None:
+    """Three rows wait, for a reason that the log says."""
+    for number in range(3):
+        weir.ask()
+    weir.logged(said)
+    assert len(weir.ledger.wait(4)) == 4, "SQLite has its rows all the same"
+    weir.settles(3, "spool_rows")
+
+
+@needs_postgres
+def test_F69_a_server_that_takes_no_writes_lays_nothing_aside(start, postgres):
+    weir = start(postgres.url)
+    weir.ask()
+    drained(weir)
+    postgres.stop()
+    postgres.start("-c", "default_transaction_read_only=on")
+    refused(weir, "25006")
+    postgres.stop()
+    postgres.start()
+    drained(weir)
+    assert same(weir, postgres) == 4 and weir.metric("dead_letters_total") == 0
 
 
 @needs_postgres
@@ -253,7 +311,7 @@ def test_a_partition_that_was_dropped_is_made_again_and_no_row_laid_aside(start,
     assert postgres.count() == 1 and weir.metric("dead_letters_total") == 0
 
 
-SCHEMA = [Path(__file__).parents[2] / f"src/ledger/sink/postgres_{version}.sql" for version in (1, 2)]
+SCHEMA = [Path(__file__).parents[2] / f"src/ledger/sink/postgres_{version}.sql" for version in (1, 2, 3)]
 SUMS = "select count(*), sum(input), sum(output), sum(cost_pico), sum(charge_pico), min(seq), max(ended_us) from "
 
 
@@ -279,8 +337,10 @@ def test_rows_of_every_older_schema_stay_as_they_were(start, postgres, version):
         postgres.ask(f"create table {name} partition of weir.attempt {bounds}")
     [[columns]] = postgres.ask("select string_agg(quote_ident(attname), ',') from pg_attribute "
                                "where attrelid = 'weir.attempt'::regclass and attnum > 0 and not attisdropped")
+    [[places]] = postgres.ask("select string_agg(quote_ident(attname), ',' order by attnum) from pg_attribute "
+                              "where attrelid = 'weir.cursor'::regclass and attnum > 0 and not attisdropped")
     postgres.ask(f"insert into weir.attempt ({columns}) select {columns} from saved;"
-                 "insert into weir.cursor select * from places")
+                 f"insert into weir.cursor select {places} from places")
     weir.launch()
     weir.ask()
     drained(weir)

@@ -114,6 +114,7 @@ def test_operators_are_told_what_the_command_says_and_what_is_live(run):
     assert (status, "excluded  a: cooling\n" in text) == (200, True), text
     expect.refused(weir.ask({"b": {"status": 500}}), 502)
     expect.whole(weir.ask({"b": {"finish": "length"}}, tools=[{"type": "function", "function": {"name": "f"}}]))
+    weir.settles(0, "in_flight")
     said = explained(weir, plain)[1]
     assert ", cut short 100.0 %, 1 server errors" in said and " first content in " in said
     assert explained(weir, plain, "?key=nobody") == (404, "no key is called nobody\n")

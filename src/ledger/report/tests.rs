@@ -9,7 +9,7 @@ use crate::usage::{Kind, Usage};
 fn stored(records: &[Record]) -> (tempfile::TempDir, Books) {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("ledger.db");
-    let cursor = Position { epoch: 1, segment: 0, offset: 0 };
+    let cursor = Position { epoch: 1, segment: 0, offset: 0, rows: 0 };
     let batch = Batch { rows: records, prices: &[], cursor: Some(([7; 16], cursor)) };
     Sqlite::open(&path).unwrap().deliver(&batch).unwrap();
     (place, Books { base: Base::Sqlite(path), state: None })

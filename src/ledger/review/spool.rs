@@ -2,7 +2,7 @@
 
 use super::{ReviewError, Watch, writer};
 use crate::bounds::SINK_BATCH;
-use crate::ledger::reading::{Opened, Reading};
+use crate::ledger::reading::{Opened, Reading, Resume};
 use crate::ledger::record::Record;
 use crate::ledger::segments::Segments;
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub struct Spooled {
     pub segments: u64,
     pub rows: u64,
-    /// Rows lost to damage, and of the last segment of each gap between two.
+    /// Rows lost to damage, and to what is gone between two segments.
     pub lost: u64,
     /// Segments that are gone though older ones are there.
     pub missing: u64,
@@ -47,16 +47,15 @@ pub(super) fn each(
     let node = writer(state)?.node;
     let bytes = segments.iter().map(|(_, segment)| segment.bytes.load(Relaxed));
     watch.begin("bytes of the spool", bytes.sum());
-    let mut before = None;
-    for (at, (id, segment)) in segments.iter().cloned().enumerate() {
-        let gap = gap(before.replace(id), id);
-        let next = segments.get(at + 1).filter(|(next, _)| next.0 == id.0 && next.1 == id.1 + 1);
-        found.missing += gap;
+    let (mut before, mut accounted) = (None, None);
+    for (id, segment) in segments {
+        found.missing += gap(before.replace(id), id);
         found.segments += 1;
         let mut reading = match Reading::open(id, segment, node) {
             Ok(Opened::Ready(reading)) => reading,
             Ok(Opened::Foreign | Opened::Newer(_)) => {
                 found.foreign += 1;
+                accounted = None;
                 continue;
             }
             // Delivered and gone since it was listed.
@@ -66,6 +65,7 @@ pub(super) fn each(
         // Only of the segment in which the cursor is a batch may end on either side of it.
         let parted = cursor.is_some_and(|(epoch, segment, _)| (epoch, segment) == id);
         let limit = if parted { 1 } else { SINK_BATCH };
+        reading.resume(Resume { accounted, ..Resume::default() });
         reading.fill().map_err(ReviewError::State)?;
         while !reading.at_end() {
             let start = reading.position().offset;
@@ -78,8 +78,7 @@ pub(super) fn each(
             take(&step.rows, cursor.is_some_and(|cursor| (id.0, id.1, end) <= cursor))?;
             reading.reuse(step);
         }
-        found.lost += reading.lost_at_end(next.map(|(_, next)| &**next));
-        found.lost += if gap > 0 { reading.rows_before() } else { 0 };
+        accounted = Some(reading.rows());
     }
     Ok(found)
 }

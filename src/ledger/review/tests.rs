@@ -141,7 +141,8 @@ impl Left {
         let mut rows = Vec::new();
         for epoch in 1..=3 {
             let writer = identity.begin(None, None).unwrap();
-            let mut spool = Spool::begin(state, writer, segments.clone(), 1 << 20).unwrap();
+            let before = rows.len() as u64;
+            let mut spool = Spool::begin(state, writer, segments.clone(), 1 << 20, before).unwrap();
             for seq in 1..=10 {
                 let mut row = testing::record(seq);
                 (row.key.node, row.key.epoch) = (writer.node, epoch);
@@ -154,7 +155,7 @@ impl Left {
 
     /// Delivers rows, and says that all are delivered up to the end of an epoch.
     fn deliver(&self, rows: &[Record], epoch: u64) {
-        let cursor = Position { epoch, segment: u64::MAX >> 1, offset: 0 };
+        let cursor = Position { epoch, segment: u64::MAX >> 1, offset: 0, rows: 0 };
         let cursor = Some((self.rows[0].key.node, cursor));
         let batch = Batch { rows, prices: &[], cursor };
         Sqlite::open(&self.options.sqlite).unwrap().deliver(&batch).unwrap();

@@ -40,6 +40,8 @@ struct Cursor {
     epoch: u64,
     segment: u64,
     offset: u64,
+    #[serde(default)]
+    rows: u64,
 }
 
 impl JsonLines {
@@ -126,7 +128,12 @@ fn open(directory: &Path, number: u64) -> io::Result<File> {
 impl Sink for JsonLines {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
         let own = self.state.cursor.filter(|cursor| cursor.node == node);
-        Ok(own.map(|Cursor { epoch, segment, offset, .. }| Position { epoch, segment, offset }))
+        Ok(own.map(|Cursor { epoch, segment, offset, rows, .. }| Position {
+            epoch,
+            segment,
+            offset,
+            rows,
+        }))
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
@@ -149,8 +156,8 @@ impl Sink for JsonLines {
         self.file.write_all(&lines)?;
         self.file.sync_data()?;
         next.bytes += lines.len() as u64;
-        if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
-            next.cursor = Some(Cursor { node, epoch, segment, offset });
+        if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
+            next.cursor = Some(Cursor { node, epoch, segment, offset, rows });
         }
         let text = serde_json::to_vec(&next).map_err(io::Error::from)?;
         replace(&self.directory.join("cursor"), &text)?;
@@ -169,7 +176,7 @@ mod tests {
     const NODE: [u8; 16] = [7; 16];
 
     fn deliver(sink: &mut JsonLines, rows: std::ops::RangeInclusive<u64>) {
-        let cursor = Position { epoch: 1, segment: 0, offset: *rows.end() };
+        let cursor = Position { epoch: 1, segment: 0, offset: *rows.end(), rows: *rows.end() };
         let rows: Vec<_> = rows.map(testing::record).collect();
         sink.deliver(&Batch { rows: &rows, prices: &[], cursor: Some((NODE, cursor)) }).unwrap();
     }
@@ -204,7 +211,7 @@ mod tests {
         assert!(sink.state.file > 0, "it was rotated");
         // A later epoch recovers three of them from their slots, and one that nobody has.
         let recovered: Vec<_> = [2, 9, 22, 23].map(testing::record).into();
-        let cursor = Position { epoch: 2, segment: 0, offset: 9 };
+        let cursor = Position { epoch: 2, segment: 0, offset: 9, rows: 23 };
         let batch = Batch { rows: &recovered, prices: &[], cursor: Some((NODE, cursor)) };
         let receipt = open().deliver(&batch).unwrap();
         assert_eq!((receipt.inserted, receipt.duplicates), (1, 3));

@@ -2,11 +2,14 @@
 
 pub(super) mod columns;
 pub(super) mod dead_letter;
+mod fault;
 mod json_lines;
 pub(super) mod nats;
 pub(super) mod poison;
 mod postgres;
 pub(super) mod reader;
+#[cfg(test)]
+mod refused_tests;
 pub(super) mod sqlite;
 pub(super) mod stored;
 
@@ -55,12 +58,14 @@ impl Target {
     }
 }
 
-/// Everything up to here has been delivered: `offset` bytes of a segment of an epoch.
+/// Everything up to here has been delivered: `offset` bytes of a segment of an epoch, and so many `rows` of
+/// all that the node ever spooled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) epoch: u64,
     pub(super) segment: u64,
     pub(super) offset: u64,
+    pub(super) rows: u64,
 }
 
 /// What one transaction writes.
@@ -97,6 +102,12 @@ pub(super) trait Sink: Send {
 
     /// Writes rows, prices and cursor in one durable transaction, or nothing.
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError>;
+
+    /// Whether it takes rows at all: it tries one like those it has, and takes it back. Asked where it has
+    /// just refused all it was given. A sink that refuses a row only for its own sake need not try.
+    fn works(&mut self) -> Result<bool, SinkError> {
+        Ok(true)
+    }
 }
 
 /// Why a sink refuses.
@@ -112,14 +123,25 @@ pub enum SinkError {
     File(#[from] io::Error),
     #[error("no answer within {} s", .0.as_secs())]
     Slow(std::time::Duration),
-    /// A row of the batch will never be accepted, whatever else is.
+    /// What the database finds wrong with itself.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// A row of the batch is not accepted, though nothing is wrong with the sink.
     #[error("a row is refused: {0}")]
-    Poison(String),
+    Refused(String),
     #[error(
         "the database has schema {found}, this version knows {known}: use the newer version, or \
          another file"
     )]
     Newer { found: i64, known: i64 },
+}
+
+/// What a try of [`Sink::works`] came to: how many rows it inserted.
+fn works(tried: Result<u64, SinkError>) -> Result<bool, SinkError> {
+    match tried {
+        Err(error) if error.fault() != fault::Fault::Row => Err(error),
+        tried => Ok(tried.is_ok_and(|rows| rows > 0)),
+    }
 }
 
 /// Creates the database where there is none. One that is there and refuses is tried again later by

@@ -99,8 +99,9 @@ impl Nats {
     }
 
     async fn move_cursor(&self, node: [u8; 16], at: Position) -> Result<(), SinkError> {
-        let Position { epoch, segment, offset } = at;
-        let text = json!({"epoch": epoch, "segment": segment, "offset": offset}).to_string();
+        let Position { epoch, segment, offset, rows } = at;
+        let text = json!({"epoch": epoch, "segment": segment, "offset": offset, "rows": rows});
+        let text = text.to_string();
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Rollup", "sub");
         let sent = self.context.publish_with_headers(self.cursor_of(node), headers, text.into());
@@ -128,7 +129,12 @@ impl Sink for Nats {
         let number = |name: &str| cursor.get(name).and_then(Value::as_u64);
         let at = || {
             let (epoch, segment) = (number("epoch")?, number("segment")?);
-            Some(Position { epoch, segment, offset: number("offset")? })
+            Some(Position {
+                epoch,
+                segment,
+                offset: number("offset")?,
+                rows: number("rows").unwrap_or(0),
+            })
         };
         at().map(Some).ok_or_else(|| SinkError::Nats(format!("{subject} holds no cursor")))
     }
@@ -253,7 +259,7 @@ fn refused(error: PublishError) -> SinkError {
     if error.kind() == PublishErrorKind::MaxPayloadExceeded
         || code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
     {
-        return SinkError::Poison(error.to_string());
+        return SinkError::Refused(error.to_string());
     }
     said(error)
 }

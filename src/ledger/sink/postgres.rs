@@ -5,7 +5,7 @@
 //! first row of it comes. Everything runs on the delivering thread, which owns the runtime.
 
 use super::columns::{self, Cell, NAMES};
-use super::{Batch, Position, Receipt, Sink, SinkError};
+use super::{Batch, Position, Receipt, Sink, SinkError, works};
 use crate::ledger::record::Record;
 use crate::usage::KINDS;
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Connection, NoTls, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -33,7 +32,11 @@ const BATCH: Duration = Duration::from_secs(30);
 const STATEMENT: &str = "20s";
 
 /// Each brings the schema from the version of its index to the next; append only.
-const MIGRATIONS: [&str; 2] = [include_str!("postgres_1.sql"), include_str!("postgres_2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("postgres_1.sql"),
+    include_str!("postgres_2.sql"),
+    include_str!("postgres_3.sql"),
+];
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// Makes the table that [`copy`] fills, which each transaction finds empty.
@@ -149,11 +152,12 @@ async fn migrate(client: &Client) -> Result<(), SinkError> {
 
 impl Sink for Postgres {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
-        let sql = "SELECT epoch, segment, \"offset\" FROM weir.cursor WHERE node = $1";
+        let sql = "SELECT epoch, segment, \"offset\", rows FROM weir.cursor WHERE node = $1";
         let found = self.runtime.block_on(self.client.query_opt(sql, &[&&node[..]]))?;
         let Some(row) = found else { return Ok(None) };
         let number = |at: usize| row.try_get::<_, i64>(at).map(|value| value as u64);
-        Ok(Some(Position { epoch: number(0)?, segment: number(1)?, offset: number(2)? }))
+        let (epoch, segment) = (number(0)?, number(1)?);
+        Ok(Some(Position { epoch, segment, offset: number(2)?, rows: number(3)? }))
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
@@ -164,8 +168,32 @@ impl Sink for Postgres {
             // A row whose partition was dropped meanwhile is refused like a poisonous one.
             months.clear();
         }
-        done.map_err(poisoned)
+        done
     }
+
+    fn works(&mut self) -> Result<bool, SinkError> {
+        let Self { runtime, client, .. } = self;
+        let limited = async { tokio::time::timeout(BATCH, try_copy(client)).await };
+        works(runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH)).flatten())
+    }
+}
+
+/// Inserts the newest row once more under a key that nobody has, and takes it back.
+async fn try_copy(client: &mut Client) -> Result<u64, SinkError> {
+    let names = quoted(|name| format!("\"{name}\""));
+    let copied = quoted(|name| match name {
+        "node" => "decode(repeat('00', 16), 'hex')".to_owned(),
+        "epoch" | "seq" => "0".to_owned(),
+        name => format!("\"{name}\""),
+    });
+    let transaction = client.transaction().await?;
+    let sql = format!(
+        "INSERT INTO weir.attempt ({names}) SELECT {copied} FROM (SELECT * FROM weir.attempt
+         ORDER BY node DESC, epoch DESC, seq DESC LIMIT 1) newest"
+    );
+    let inserted = transaction.execute(sql.as_str(), &[]).await?;
+    transaction.rollback().await?;
+    Ok(inserted)
 }
 
 async fn deliver(
@@ -183,12 +211,13 @@ async fn deliver(
         let sql = "INSERT INTO weir.price (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         transaction.execute(sql, &[&&price.hash()[..], &price.text()]).await?;
     }
-    if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
-        let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\")
-            VALUES ($1, $2, $3, $4) ON CONFLICT (node) DO UPDATE SET
-            epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\"";
-        let at = [epoch as i64, segment as i64, offset as i64];
-        transaction.execute(sql, &[&&node[..], &at[0], &at[1], &at[2]]).await?;
+    if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
+        let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\", rows)
+            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (node) DO UPDATE SET
+            epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\",
+            rows = excluded.rows";
+        let at = [epoch, segment, offset, rows].map(|number| number as i64);
+        transaction.execute(sql, &[&&node[..], &at[0], &at[1], &at[2], &at[3]]).await?;
     }
     transaction.commit().await?;
     months.extend(fresh);
@@ -234,7 +263,7 @@ async fn rows(transaction: &Transaction<'_>, rows: &[Record]) -> Result<Receipt,
          (SELECT DISTINCT ON (node, epoch, seq) * FROM fresh ORDER BY node, epoch, seq, ordinal) f
          WHERE NOT EXISTS (SELECT FROM weir.attempt a
          WHERE a.node = f.node AND a.epoch = f.epoch AND a.seq = f.seq)
-         ON CONFLICT DO NOTHING"
+         ON CONFLICT (node, epoch, seq, ended_us) DO NOTHING"
     );
     let moved = transaction.execute(insert.as_str(), &[]).await?;
     let count = rows.len() as u64;
@@ -242,10 +271,15 @@ async fn rows(transaction: &Transaction<'_>, rows: &[Record]) -> Result<Receipt,
         return Ok(Receipt { inserted: moved, ..Receipt::default() });
     }
     let sql = format!(
-        "SELECT count(*) FROM fresh f JOIN weir.attempt a USING (node, epoch, seq)
-         WHERE NOT ({same})"
+        "SELECT count(DISTINCT ordinal), count(DISTINCT ordinal) FILTER (WHERE NOT ({same}))
+         FROM fresh f JOIN weir.attempt a USING (node, epoch, seq)"
     );
-    let conflicts = transaction.query_one(sql.as_str(), &[]).await?.try_get::<_, i64>(0)? as u64;
+    let found = transaction.query_one(sql.as_str(), &[]).await?;
+    let number = |at: usize| found.try_get::<_, i64>(at).map(|value| value as u64);
+    if number(0)? < count {
+        return Err(SinkError::Refused("a trigger or a rule drops it".to_owned()));
+    }
+    let conflicts = number(1)?;
     let duplicates = (count - moved).saturating_sub(conflicts);
     Ok(Receipt { inserted: moved, duplicates, conflicts })
 }
@@ -301,17 +335,6 @@ fn escape(out: &mut String, text: &str) {
             '\0' => out.push('\u{fffd}'),
             c => out.push(c),
         }
-    }
-}
-
-/// An error of the data is one of a row, whoever sends it and however often. Anything else passes.
-fn poisoned(error: SinkError) -> SinkError {
-    let SinkError::Postgres(inner) = &error else { return error };
-    let Some(code) = inner.code().map(SqlState::code) else { return error };
-    // Class 22: data exception. Class 23: integrity constraint violation.
-    match code.get(..2) {
-        Some("22" | "23") => SinkError::Poison(why(inner)),
-        _ => error,
     }
 }
 

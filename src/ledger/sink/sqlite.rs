@@ -4,7 +4,7 @@
 //! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
 
 use super::columns::{self, Cell, NAMES};
-use super::{Batch, Position, Receipt, Sink, SinkError, stored};
+use super::{Batch, Position, Receipt, Sink, SinkError, stored, works};
 use crate::ledger::record::{Record, RecordKey, flag};
 use rusqlite::types::ValueRef;
 use rusqlite::{
@@ -29,7 +29,8 @@ const CACHE_KIB: i32 = 8 << 10;
 const TOGETHER: usize = 16;
 
 /// Each brings the database from the version of its index to the next; append only.
-const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 pub(in crate::ledger) struct Sqlite {
@@ -58,7 +59,10 @@ impl Sqlite {
             let marks = vec![&marks[..]; rows].join(",");
             // An error rolls back the transaction. To roll back just the statement, which is what OR ABORT
             // does, SQLite would first copy each page that it changes.
-            format!("INSERT OR FAIL INTO attempt ({names}) VALUES {marks} ON CONFLICT DO NOTHING")
+            format!(
+                "INSERT OR FAIL INTO attempt ({names}) VALUES {marks}
+                 ON CONFLICT (node, epoch, seq) DO NOTHING"
+            )
         };
         Ok(Self {
             connection,
@@ -103,9 +107,12 @@ fn migrate(connection: &mut Connection) -> Result<(), SinkError> {
 impl Sink for Sqlite {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
         let found = self.connection.query_row(
-            "SELECT epoch, segment, offset FROM cursor WHERE node = ?1",
+            "SELECT epoch, segment, offset, rows FROM cursor WHERE node = ?1",
             [&node[..]],
-            |row| Ok(Position { epoch: row.get(0)?, segment: row.get(1)?, offset: row.get(2)? }),
+            |row| {
+                let (epoch, segment) = (row.get(0)?, row.get(1)?);
+                Ok(Position { epoch, segment, offset: row.get(2)?, rows: row.get(3)? })
+            },
         );
         Ok(found.optional()?)
     }
@@ -128,17 +135,36 @@ impl Sink for Sqlite {
                 )?
                 .execute(params![&price.hash()[..], price.text()])?;
         }
-        if let Some((node, Position { epoch, segment, offset })) = batch.cursor {
+        if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
             transaction
                 .prepare_cached(
-                    "INSERT INTO cursor (node, epoch, segment, offset) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (node) DO UPDATE SET
-                     epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset",
+                    "INSERT INTO cursor (node, epoch, segment, offset, rows)
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (node) DO UPDATE SET
+                     epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset,
+                     rows = excluded.rows",
                 )?
-                .execute(params![&node[..], epoch, segment, offset])?;
+                .execute(params![&node[..], epoch, segment, offset, rows])?;
         }
         transaction.commit()?;
         Ok(receipt)
+    }
+
+    fn works(&mut self) -> Result<bool, SinkError> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let copied = NAMES.map(|name| match name {
+            "node" => "zeroblob(16)",
+            "epoch" | "seq" => "0",
+            name => name,
+        });
+        let (names, copied) = (NAMES.join(","), copied.join(","));
+        let tried = transaction.execute(
+            &format!(
+                "INSERT INTO attempt ({names}) SELECT {copied} FROM attempt ORDER BY rowid DESC LIMIT 1"
+            ),
+            [],
+        );
+        works(tried.map(|rows| rows as u64).map_err(SinkError::from))
     }
 }
 
@@ -171,7 +197,15 @@ fn others(transaction: &Transaction<'_>, rows: &[&Record], select: &str) -> Resu
     let mut count = 0;
     for record in rows {
         let key = params![&record.key.node[..], record.key.epoch as i64, record.key.seq as i64];
-        count += u64::from(!same(&statement.query_row(key, stored_row)?, record));
+        count += match statement.query_row(key, stored_row) {
+            Ok(stored) => u64::from(!same(&stored, record)),
+            // Somebody changed the one that is there into what no record is.
+            Err(rusqlite::Error::FromSqlConversionFailure(..)) => 1,
+            Err(rusqlite::Error::QueryReturnedNoRows) => {
+                return Err(SinkError::Refused("a trigger drops it".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        };
     }
     Ok(count)
 }
@@ -253,7 +287,7 @@ mod tests {
 
     fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
         let version = testing::price();
-        let cursor = Position { epoch: 1, segment: 2, offset };
+        let cursor = Position { epoch: 1, segment: 2, offset, rows: offset };
         sqlite
             .deliver(&Batch { rows, prices: &[(*version).clone()], cursor: Some((NODE, cursor)) })
             .unwrap()
@@ -335,6 +369,7 @@ mod tests {
         rows[1].outcome = crate::outcome::Outcome::Shutdown;
         deliver(&mut sqlite, &rows, 1);
         let back = "DROP INDEX attempt_workspace; ALTER TABLE attempt DROP COLUMN cause;
+                    ALTER TABLE cursor DROP COLUMN rows;
                     UPDATE meta SET value = 1";
         sqlite.connection.execute_batch(back).unwrap();
         drop(sqlite);
@@ -383,6 +418,6 @@ mod tests {
     fn a_newer_schema_is_refused_by_name() {
         let (_place, path, sqlite) = open();
         sqlite.connection.execute("UPDATE meta SET value = 99", []).unwrap();
-        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 2 })));
+        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 3 })));
     }
 }

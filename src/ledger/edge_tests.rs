@@ -1,0 +1,216 @@
+//! A backlog of which files are gone or damaged (F65): what it lost is counted to the row, wherever in it.
+
+use super::directory::{self, Directory};
+use super::reading::{Opened, Reading};
+use super::segments::Segments;
+use super::shared::{Shared, Stop};
+use super::sink::sqlite::Sqlite;
+use super::sink::{Batch, Sink};
+use super::testing::{self, complete, options, until};
+use super::{Claim, Depth, Ledger, Options, Target, flush, recover, saved};
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
+use rand::{Rng, SeedableRng};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Rows of each start.
+const ROWS: u64 = 70;
+const STARTS: u64 = 3;
+const ALL: u64 = STARTS * ROWS;
+
+/// A ledger without sinks, its segments small.
+struct Unsunk {
+    shared: Arc<Shared>,
+    flusher: JoinHandle<()>,
+}
+
+impl Unsunk {
+    fn start(place: &Path) -> Self {
+        let options = options(place);
+        let directory = Directory::lock(&options.directory).unwrap();
+        let (shared, mut spool) = recover::start(directory, options).unwrap();
+        spool.shrink(2_000);
+        let shared = Arc::new(shared);
+        let saver = saved::Saver::open(shared.directory.path(), shared.writer).unwrap();
+        let flusher = flush::Flusher::new(shared.clone(), spool, saver);
+        Self { shared, flusher: std::thread::spawn(move || flusher.run()) }
+    }
+
+    /// Makes some attempts, a few at a time, so that segments turn between them.
+    fn attempts(&self, count: u64) {
+        for number in 0..count {
+            let intent = testing::intent(&format!("gen-{number}"), 1);
+            Claim::new(&self.shared, &intent, &testing::terms(), testing::ESTIMATOR)
+                .unwrap()
+                .dispatched();
+            if number % 10 == 9 {
+                self.flusher.thread().unpark();
+                until("all is synced", || self.shared.depth().slots_used == 0);
+            }
+        }
+    }
+
+    fn end(self) {
+        self.shared.stop(Stop::Drain);
+        self.flusher.join().unwrap();
+    }
+}
+
+/// What some starts leave while no sink takes anything: several segments each.
+fn backlog() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for _ in 0..STARTS {
+        let ledger = Unsunk::start(place.path());
+        ledger.attempts(ROWS);
+        ledger.end();
+    }
+    assert!(segments(place.path()).len() >= 3 * STARTS as usize);
+    place
+}
+
+/// Files of the spool, oldest first.
+fn segments(place: &Path) -> Vec<PathBuf> {
+    let all = Segments::list(&place.join("state")).unwrap().all();
+    let sizes = all.iter().map(|(_, segment)| (segment.path.clone(), segment.extent().0));
+    sizes.filter(|(_, bytes)| *bytes > 100).map(|(path, _)| path).collect()
+}
+
+/// Puts the first rows of the spool, and the cursor behind them, into the database.
+fn deliver(place: &Path, mut rows: usize) {
+    let state = place.join("state");
+    let node = directory::writer(&state).unwrap().unwrap().node;
+    let mut sqlite = Sqlite::open(&options(place).sqlite).unwrap();
+    for (id, segment) in Segments::list(&state).unwrap().all() {
+        let Opened::Ready(mut reading) = Reading::open(id, segment, node).unwrap() else {
+            panic!()
+        };
+        reading.fill().unwrap();
+        while rows > 0 && !reading.at_end() {
+            let step = reading.step(rows.min(7));
+            let cursor = Some((node, reading.position()));
+            sqlite.deliver(&Batch { rows: &step.rows, prices: &step.prices, cursor }).unwrap();
+            rows -= step.rows.len();
+        }
+    }
+}
+
+/// Starts and ends a ledger on it: how many rows the database then has, and how it all counted.
+fn recovered(place: &Path) -> (u64, Depth) {
+    let options = options(place);
+    let ledger = Ledger::open(options.clone()).unwrap();
+    assert!(ledger.shutdown(Duration::from_secs(10)), "{:?}", ledger.depth());
+    (testing::count(&options.sqlite), ledger.depth())
+}
+
+/// Starts on a copy of a backlog, of which so many rows were delivered before some segments were removed.
+fn without(
+    backlog: &Path,
+    delivered: usize,
+    gone: impl Fn(&[PathBuf]) -> Vec<PathBuf>,
+) -> (u64, u64) {
+    let place = testing::crash(backlog);
+    deliver(place.path(), delivered);
+    for path in gone(&segments(place.path())) {
+        fs::remove_file(path).unwrap();
+    }
+    let (rows, depth) = recovered(place.path());
+    assert_eq!(recovered(place.path()).1.rows_lost, 0, "it is not counted again");
+    (rows, depth.rows_lost)
+}
+
+#[test]
+fn f65_segments_removed_at_the_edges_are_counted_to_the_row() {
+    let backlog = backlog();
+    let backlog = backlog.path();
+    for delivered in [0, 10, ROWS as usize, ALL as usize - 1] {
+        let kept = without(backlog, delivered, |_| vec![]);
+        assert_eq!(kept, (ALL, 0));
+        for gone in [
+            |all: &[PathBuf]| all[..1].to_vec(),
+            |all: &[PathBuf]| all[..2].to_vec(),
+            |all: &[PathBuf]| all[1..4].to_vec(),
+            |all: &[PathBuf]| all[all.len() - 1..].to_vec(),
+            |all: &[PathBuf]| all[all.len() - 2..].to_vec(),
+            <[PathBuf]>::to_vec,
+        ] {
+            let (rows, lost) = without(backlog, delivered, gone);
+            assert_eq!(rows + lost, ALL, "{delivered} delivered");
+            assert!(lost > 0 || delivered > 0);
+        }
+    }
+    assert_eq!(without(backlog, ALL as usize, <[PathBuf]>::to_vec), (ALL, 0), "the sink has them");
+}
+
+/// After a kill the slots have what no sync covers; all else of the newest segment is lost with it.
+#[test]
+fn f65_what_slots_still_have_of_a_removed_segment_is_not_lost() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Unsunk::start(place.path());
+    ledger.attempts(25);
+    let killed = testing::crash(place.path());
+    let synced = ledger.shared.map.header().spooled.load(Relaxed);
+    ledger.end();
+    fs::remove_file(segments(killed.path()).pop().unwrap()).unwrap();
+    let (rows, depth) = recovered(killed.path());
+    assert_eq!(rows + depth.rows_lost, 25, "{depth:?}");
+    assert!((1..=synced).contains(&depth.rows_lost));
+}
+
+/// A sink that was never asked before misses nothing that was delivered, and removed, before its time.
+#[test]
+fn a_new_sink_misses_nothing_of_before_its_time() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    complete(&ledger, "gen-1", 1);
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    drop(ledger);
+    let other = Target::JsonLines { directory: place.path().join("out"), rotate_bytes: 1 << 20 };
+    let both = Options { others: vec![other], slots: 9, ..options(place.path()) };
+    let ledger = Ledger::open(both).unwrap();
+    complete(&ledger, "gen-2", 1);
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    assert_eq!((ledger.depth().rows_lost, ledger.depth().rows_flushed), (0, 1));
+}
+
+/// Any of it delivered, and then anything done to its files.
+#[test]
+fn f65_whatever_becomes_of_a_backlog_rows_and_losses_are_all_there_was() {
+    let backlog = backlog();
+    let given = |name| std::env::var(name).ok().and_then(|n: String| n.parse::<u64>().ok());
+    let first = given("WEIR_SEED").unwrap_or(1);
+    let mut lost = 0;
+    for seed in first..first + given("WEIR_BACKLOGS").unwrap_or(12) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let place = testing::crash(backlog.path());
+        deliver(place.path(), random.random_range(0..=ALL as usize));
+        for path in segments(place.path()).into_iter().choose_multiple(&mut random, 3) {
+            let bytes = fs::metadata(&path).unwrap().len();
+            match random.random_range(0..4) {
+                0 => fs::remove_file(&path).unwrap(),
+                1 => shorten(&path, random.random_range(0..bytes)),
+                2 => shorten(&path, 64),
+                _ => flip(&path, random.random_range(0..bytes as usize)),
+            }
+        }
+        let (rows, depth) = recovered(place.path());
+        assert_eq!(rows + depth.rows_lost, ALL, "seed {seed}: {depth:?}");
+        lost += depth.rows_lost;
+    }
+    println!("seeds from {first} on: {lost} rows lost, each of them counted");
+    assert!(lost > 0);
+}
+
+fn shorten(path: &Path, bytes: u64) {
+    File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
