@@ -185,6 +185,7 @@ impl Status for State {
             torn_bytes_total: depth.torn_bytes,
             spool_limit: depth.spool_limit,
             spool_alarm: u64::from(depth.alarm()),
+            sinks_refusing: depth.sinks_refusing,
             unbilled_total: depth.unbilled,
             io_errors_total: depth.io_errors,
             dead_letters_total: depth.dead_letters,

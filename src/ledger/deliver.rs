@@ -11,7 +11,7 @@ use crate::bounds::SINK_BATCH;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause once the spool is read to its end: rows are collected meanwhile, one commit for all. From the
 /// first to the second, doubling while rows keep coming: a commit costs as much as many rows.
@@ -19,6 +19,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const PAUSE_DRAINING: Duration = Duration::from_millis(2);
 /// Pause after an error of the sink: from the first to the second, doubling.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Longest look for damage of a sink at start, in which its rows wait; requests do not.
+const EXAMINED: Duration = Duration::from_secs(5);
 
 /// Why a step did not succeed; it is repeated until it does.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,8 @@ pub(super) struct Deliverer {
     /// Its number among the sinks.
     own: usize,
     sink: Option<Box<dyn Sink>>,
+    /// The sink has been found sound.
+    examined: bool,
     reading: Option<Box<Reading>>,
     /// What of the segment being read has been counted: after an error it is read again.
     counted: Seen,
@@ -67,6 +71,7 @@ impl Deliverer {
             target,
             own,
             sink: None,
+            examined: false,
             reading: None,
             counted: Seen::default(),
             resumed: None,
@@ -113,6 +118,13 @@ impl Deliverer {
         if std::mem::take(&mut self.failed) > 0 {
             tracing::info!(sink = self.target.name(), "the sink accepts rows again");
             self.waiting_since(0);
+            self.refuses(0);
+        }
+    }
+
+    fn refuses(&self, level: u64) {
+        if let Some(refuses) = self.shared.counters.refuses.get(self.own) {
+            refuses.store(level, Relaxed);
         }
     }
 
@@ -125,6 +137,7 @@ impl Deliverer {
     /// Notes a failure and says how long to wait: not as long as other nodes that saw it too.
     fn refused(&mut self, error: &StepError) -> Duration {
         add(&self.shared.counters.sink_errors, 1);
+        self.refuses(1);
         if let Some(oldest) = self.shared.counters.oldest_us.get(self.own) {
             let _ = oldest.compare_exchange(0, now_us(), Relaxed, Relaxed);
         }
@@ -158,13 +171,27 @@ impl Deliverer {
             Some(sink) => sink,
             empty => empty.insert(self.target.open()?),
         };
+        if !self.examined {
+            let (shared, begun) = (self.shared.clone(), Instant::now());
+            let enough = move || begun.elapsed() >= EXAMINED || shared.stopping() != Stop::Run;
+            sink.examine(Box::new(enough))?;
+            self.examined = true;
+        }
         let reading = match &mut self.reading {
             Some(reading) => reading,
             empty => match open_first(&self.shared, self.own, sink.as_mut())? {
                 Next::Reading(mut reading, cursor) => {
                     let resumed = *self.resumed.get_or_insert_with(|| {
-                        let others = || self.shared.map.header().delivered.load(Relaxed);
-                        self.accounted = Some(cursor.map_or_else(others, |cursor| cursor.rows));
+                        let others = self.shared.map.header().delivered.load(Relaxed);
+                        if cursor.is_none() && others > 0 {
+                            let sink = self.target.name();
+                            tracing::warn!(
+                                sink,
+                                rows = others,
+                                "a new sink: earlier rows are not in it"
+                            );
+                        }
+                        self.accounted = Some(cursor.map_or(others, |cursor| cursor.rows));
                         cursor
                     });
                     let accounted = self.accounted;

@@ -36,6 +36,8 @@ pub struct Depth {
     pub recovered: u64,
     pub crash_recovered: u64,
     pub sink_errors: u64,
+    /// Sinks that take no rows now.
+    pub sinks_refusing: u64,
     /// Rows a sink refused for good, laid aside in a file.
     pub dead_letters: u64,
     /// Rows the sink had already, as after a lost acknowledgement.
@@ -92,6 +94,8 @@ pub(super) struct Counters {
     pub(super) unbilled: AtomicU64,
     pub(super) io_errors: AtomicU64,
     pub(super) dead: AtomicU64,
+    /// 1 for each sink that takes no rows now.
+    pub(super) refuses: [AtomicU64; SINKS],
     /// End of the oldest row that waits for each sink; 0 while it keeps up.
     pub(super) oldest_us: [AtomicU64; SINKS],
 }
@@ -132,6 +136,7 @@ impl Shared {
             recovered: get(&counters.recovered),
             crash_recovered: get(&counters.crash_recovered),
             dead_letters: get(&counters.dead),
+            sinks_refusing: counters.refuses.iter().map(get).sum(),
             sink_errors: get(&counters.sink_errors),
             duplicates: get(&counters.duplicates),
             conflicts: get(&counters.conflicts),

@@ -55,6 +55,8 @@ mod spool;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unsound_tests;
 
 pub use activity::{Activity, ActivityError, Place, Total, Wanted};
 pub use claim::Claim;

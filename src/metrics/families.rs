@@ -137,6 +137,8 @@ families! {
         "Bytes the spool may take; at 95 % of them, ledger.spool_full decides.";
     SPOOL_ALARM: Gauge "weir_spool_alarm" []
         "1 while the spool takes half of what it may, or the disk refuses it: find out why the sink is behind.";
+    SINKS_REFUSING: Gauge "weir_sinks_refusing" []
+        "Sinks that take no rows at the moment, for whatever reason: the log says which and what to do; rows wait in the spool.";
     UNBILLED: Counter "weir_unbilled_attempts_total" []
         "Attempts served without a record because the spool was full and ledger.spool_full says so.";
     SPOOL_IO_ERRORS: Counter "weir_spool_io_errors_total" []

@@ -23,13 +23,14 @@ pub struct LedgerDepth {
     pub spool_limit: u64,
     /// 0 or 1.
     pub spool_alarm: u64,
+    pub sinks_refusing: u64,
     pub unbilled_total: u64,
     pub io_errors_total: u64,
     pub dead_letters_total: u64,
 }
 
 impl LedgerDepth {
-    const fn levels(&self) -> [u64; 7] {
+    const fn levels(&self) -> [u64; 8] {
         [
             self.slots,
             self.slots_used,
@@ -38,6 +39,7 @@ impl LedgerDepth {
             self.spool_oldest_seconds,
             self.spool_limit,
             self.spool_alarm,
+            self.sinks_refusing,
         ]
     }
 
@@ -61,7 +63,7 @@ impl LedgerDepth {
 /// Gauges and counters in the order of [`LedgerDepth::levels`] and [`LedgerDepth::totals`].
 #[derive(Debug)]
 pub(super) struct LedgerFamilies {
-    gauges: [IntGauge; 7],
+    gauges: [IntGauge; 8],
     counters: [IntCounter; 11],
 }
 
@@ -76,6 +78,7 @@ impl LedgerFamilies {
                 new.gauge(&f::SPOOL_OLDEST)?,
                 new.gauge(&f::SPOOL_LIMIT)?,
                 new.gauge(&f::SPOOL_ALARM)?,
+                new.gauge(&f::SINKS_REFUSING)?,
             ],
             counters: [
                 new.counter(&f::LEDGER_ROWS)?,

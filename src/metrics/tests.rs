@@ -180,6 +180,7 @@ fn the_ledger_is_shown_as_it_is_at_the_scrape() {
         torn_bytes_total: 113,
         spool_limit: 114,
         spool_alarm: 1,
+        sinks_refusing: 2,
         unbilled_total: 115,
         io_errors_total: 116,
         dead_letters_total: 117,
@@ -187,6 +188,7 @@ fn the_ledger_is_shown_as_it_is_at_the_scrape() {
     let text = metrics.scrape(&depth, []).unwrap();
     for line in [
         "weir_slots 101",
+        "weir_sinks_refusing 2",
         "weir_slots_used 102",
         "weir_spool_rows 103",
         "weir_spool_bytes 104",

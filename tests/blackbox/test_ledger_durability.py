@@ -117,3 +117,35 @@ def test_F63_a_readiness_probe_and_metrics_say_that_the_spool_has_failed(run, fa
             time.sleep(0.02)
         assert weir.metric("spool_alarm") == 1 and not weir.is_ready()
     assert weir.process.wait(timeout=20) == 1
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A directory that no user, not even root, can write once it is `protected`."""
+    place = tmp_path / "ledger"
+    place.mkdir()
+
+    def mount(*options: str) -> bool:
+        return subprocess.run(["mount", *options, place, place], capture_output=True).returncode == 0
+
+    if not mount("--bind"):
+        pytest.skip("nothing can be mounted here")
+    yield place, lambda: mount("-o", "remount,bind,ro"), lambda: mount("-o", "remount,bind,rw")
+    subprocess.run(["umount", "-l", place], capture_output=True)
+
+
+def test_F71_rows_wait_for_a_database_that_cannot_be_written(run, read_only):
+    place, protect, free = read_only
+    weir = run("a", settings={"ledger": {"sqlite": str(place / "ledger.sqlite")}})
+    weir.ledger.path = place / "ledger.sqlite"
+    weir.ask().rows(1)
+    weir.kill()
+    assert protect()
+    weir.launch()
+    assert [weir.ask().status for _ in range(3)] == [200] * 3
+    weir.settles(3, "spool_rows")
+    weir.settles(1, "sinks_refusing")
+    weir.logged("let Weir's user write the file and its directory")
+    assert free()
+    assert len(weir.ledger.wait(4)) == 4
+    weir.settles(0, "sinks_refusing")

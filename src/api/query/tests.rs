@@ -139,7 +139,7 @@ fn paging_is_opt_in() {
         (query.offset, query.limit)
     };
     assert_eq!(page("q=a"), (0, None));
-    assert_eq!(page("offset=7"), (7, Some(LIMIT)));
+    assert_eq!(page("offset=7"), (7, Some(parse::LIMIT)));
     assert_eq!(page("limit=1000"), (0, Some(1_000)));
     assert_eq!(page("limit=2&offset=4"), (4, Some(2)));
 }

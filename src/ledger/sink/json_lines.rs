@@ -4,13 +4,18 @@
 //! beyond that length was written by a delivery that did not come to its end: it is cut and written
 //! again. A row that a recovery repeats, because slot and spool both had it, is looked for in the newest
 //! files. So each row is there once.
+//!
+//! Whoever collects files may take any of them at any moment. If the newest is no longer the file that was
+//! written, or not as long, the delivery does not count, and opening anew begins the next one: what was
+//! acknowledged had its place then, and what was not is written again.
 
 use super::{Batch, Position, Receipt, Sink, SinkError, columns};
-use crate::ledger::directory::{replace, sync_directory};
+use crate::ledger::directory::{quarantine, replace, sync_directory};
 use crate::ledger::record::{Record, RecordKey};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of the newest files among which a recovered row is looked for: some 25,000 rows.
@@ -28,9 +33,11 @@ pub(super) struct JsonLines {
 /// What the cursor file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 struct State {
-    /// Number and length of the newest file.
+    /// Number and length of the newest file, and which one that is.
     file: u64,
     bytes: u64,
+    #[serde(default)]
+    inode: u64,
     cursor: Option<Cursor>,
 }
 
@@ -48,32 +55,44 @@ impl JsonLines {
     /// Opens the directory, or makes it, and cuts what no cursor covers.
     pub(super) fn open(directory: &Path, rotate_bytes: u64) -> Result<Self, SinkError> {
         fs::create_dir_all(directory)?;
-        let state = match fs::read(directory.join("cursor")) {
-            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
-            Err(error) => return Err(error.into()),
+        let known = read_cursor(directory)?;
+        let state = match known {
+            Some(state) => state,
+            None => State { file: after_newest(directory)?, ..State::default() },
         };
-        let file = open(directory, state.file)?;
-        if file.metadata()?.len() < state.bytes {
-            let short =
-                "the newest file is shorter than the cursor says: rows were taken out of it";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, short).into());
+        let (file, state) = match resume(directory, &state)? {
+            Some(file) => (file, state),
+            None => begin(directory, state)?,
+        };
+        let directory = directory.to_owned();
+        let mut sink = Self { directory, rotate_bytes, file, state, written: None };
+        if known.is_none() && state.file > 0 {
+            tracing::warn!(
+                directory = %sink.directory.display(),
+                "the cursor of these files is gone: looking in the newest for what they have"
+            );
+            sink.written = Some(sink.newest()?);
         }
-        file.set_len(state.bytes)?;
-        // One that was begun and never counted.
-        let begun = path(directory, state.file + 1);
-        if begun.exists() {
-            fs::remove_file(begun)?;
-        }
-        Ok(Self { directory: directory.to_owned(), rotate_bytes, file, state, written: None })
+        Ok(sink)
     }
-}
 
-impl JsonLines {
-    /// Whether a row was written before. Only one that a later epoch recovered can have been.
+    /// # Errors
+    /// The newest file is no longer in its place, or not as long as was written.
+    fn check(&self, bytes: u64) -> io::Result<()> {
+        let own = self.file.metadata()?;
+        let there = fs::metadata(path(&self.directory, self.state.file)).ok();
+        let there = there.filter(|it| (it.dev(), it.ino()) == (own.dev(), own.ino()));
+        if there.is_some_and(|it| it.len() == bytes) {
+            return Ok(());
+        }
+        Err(io::Error::other("somebody took or changed the newest file"))
+    }
+
+    /// Whether a row was written before. Only one that a later epoch recovered can have been, unless the
+    /// cursor was lost.
     fn is_written(&mut self, row: &Record, epoch: Option<u64>) -> io::Result<bool> {
         if Some(row.key.epoch) == epoch {
-            return Ok(false);
+            return Ok(self.written.as_ref().is_some_and(|keys| keys.contains(&row.key)));
         }
         if self.written.is_none() {
             self.written = Some(self.newest()?);
@@ -119,10 +138,80 @@ fn path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("attempts-{:06}.jsonl", number + 1))
 }
 
-fn open(directory: &Path, number: u64) -> io::Result<File> {
-    let file = File::options().create(true).append(true).open(path(directory, number))?;
+/// What the cursor file says. One that says nothing is set aside.
+fn read_cursor(directory: &Path) -> io::Result<Option<State>> {
+    let path = directory.join("cursor");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let state = serde_json::from_slice(&text).ok();
+    if state.is_none() {
+        quarantine(&path)?;
+    }
+    Ok(state)
+}
+
+/// The number of the first file behind all that are there.
+fn after_newest(directory: &Path) -> io::Result<u64> {
+    let mut next = 0;
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("attempts-"));
+        let number = number.and_then(|name| name.strip_suffix(".jsonl")?.parse().ok());
+        next = next.max(number.unwrap_or(0));
+    }
+    Ok(next)
+}
+
+/// Opens the newest file, cut to its length, and removes one behind it that was begun and never counted.
+/// `None`: it is gone, or shorter, or another.
+fn resume(directory: &Path, state: &State) -> io::Result<Option<File>> {
+    let file = match File::options().append(true).open(path(directory, state.file)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let there = file.metadata()?;
+    if there.len() < state.bytes || ![0, there.ino()].contains(&state.inode) {
+        return Ok(None);
+    }
+    file.set_len(state.bytes)?;
+    remove(&path(directory, state.file + 1))?;
+    Ok(Some(file))
+}
+
+/// Begins the file behind those that hold what is delivered, in place of one that was begun and never
+/// counted.
+fn begin(directory: &Path, mut state: State) -> io::Result<(File, State)> {
+    if state.bytes > 0 {
+        let (file, bytes) = (path(directory, state.file), state.bytes);
+        tracing::warn!(
+            file = %file.display(),
+            bytes,
+            "somebody took or changed this file, which held delivered rows: going on in the next"
+        );
+        state = State { file: state.file + 1, bytes: 0, ..state };
+    }
+    let file = create(directory, state.file)?;
+    state.inode = file.metadata()?.ino();
+    Ok((file, state))
+}
+
+fn create(directory: &Path, number: u64) -> io::Result<File> {
+    let path = path(directory, number);
+    remove(&path)?;
+    let file = File::options().create_new(true).append(true).open(path)?;
     sync_directory(directory)?;
     Ok(file)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Sink for JsonLines {
@@ -137,10 +226,12 @@ impl Sink for JsonLines {
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
-        let mut next = self.state;
-        if next.bytes >= self.rotate_bytes {
-            next = State { file: next.file + 1, bytes: 0, ..next };
-            self.file = open(&self.directory, next.file)?;
+        self.check(self.state.bytes)?;
+        if self.state.bytes >= self.rotate_bytes {
+            let file = self.state.file + 1;
+            self.file = create(&self.directory, file)?;
+            let inode = self.file.metadata()?.ino();
+            self.state = State { file, bytes: 0, inode, ..self.state };
         }
         let epoch = batch.cursor.map(|(_, at)| at.epoch);
         let mut lines = Vec::new();
@@ -155,7 +246,14 @@ impl Sink for JsonLines {
         }
         self.file.write_all(&lines)?;
         self.file.sync_data()?;
-        next.bytes += lines.len() as u64;
+        let (bytes, mut next) = (lines.len() as u64, self.state);
+        next.bytes += bytes;
+        if let Err(gone) = self.check(next.bytes) {
+            // Whoever has it now finds nothing in it that will stand elsewhere too.
+            let there = self.file.metadata()?.len();
+            self.file.set_len(there.saturating_sub(bytes))?;
+            return Err(gone.into());
+        }
         if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
             next.cursor = Some(Cursor { node, epoch, segment, offset, rows });
         }
@@ -168,61 +266,4 @@ impl Sink for JsonLines {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::testing;
-    use std::collections::BTreeMap;
-
-    const NODE: [u8; 16] = [7; 16];
-
-    fn deliver(sink: &mut JsonLines, rows: std::ops::RangeInclusive<u64>) {
-        let cursor = Position { epoch: 1, segment: 0, offset: *rows.end(), rows: *rows.end() };
-        let rows: Vec<_> = rows.map(testing::record).collect();
-        sink.deliver(&Batch { rows: &rows, prices: &[], cursor: Some((NODE, cursor)) }).unwrap();
-    }
-
-    fn rows(directory: &Path) -> Vec<u64> {
-        let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-        let files: BTreeMap<_, _> = names
-            .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
-            .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
-            .collect();
-        let lines = files.values().flat_map(|text| text.lines());
-        let objects = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        objects.map(|object| object["seq"].as_u64().unwrap()).collect()
-    }
-
-    #[test]
-    fn each_row_is_there_once_though_a_delivery_is_cut_anywhere() {
-        let place = tempfile::tempdir().unwrap();
-        let open = || JsonLines::open(place.path(), 3_000).unwrap();
-        let mut sink = open();
-        assert_eq!(sink.cursor(NODE).unwrap(), None);
-        deliver(&mut sink, 1..=3);
-        let newest = path(place.path(), sink.state.file);
-        File::options().append(true).open(&newest).unwrap().write_all(b"{\"half\":").unwrap();
-        fs::write(path(place.path(), sink.state.file + 1), "{}").unwrap();
-        let mut sink = open();
-        assert_eq!(sink.cursor(NODE).unwrap().map(|cursor| cursor.offset), Some(3));
-        assert_eq!(sink.cursor([0; 16]).unwrap(), None);
-        deliver(&mut sink, 4..=20);
-        deliver(&mut sink, 21..=22);
-        assert_eq!(rows(place.path()), (1..=22).collect::<Vec<_>>());
-        assert!(sink.state.file > 0, "it was rotated");
-        // A later epoch recovers three of them from their slots, and one that nobody has.
-        let recovered: Vec<_> = [2, 9, 22, 23].map(testing::record).into();
-        let cursor = Position { epoch: 2, segment: 0, offset: 9, rows: 23 };
-        let batch = Batch { rows: &recovered, prices: &[], cursor: Some((NODE, cursor)) };
-        let receipt = open().deliver(&batch).unwrap();
-        assert_eq!((receipt.inserted, receipt.duplicates), (1, 3));
-        assert_eq!(rows(place.path()), (1..=23).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_file_that_was_shortened_is_refused() {
-        let place = tempfile::tempdir().unwrap();
-        deliver(&mut JsonLines::open(place.path(), 1 << 20).unwrap(), 1..=3);
-        File::options().write(true).open(path(place.path(), 0)).unwrap().set_len(5).unwrap();
-        assert!(JsonLines::open(place.path(), 1 << 20).is_err());
-    }
-}
+mod tests;

@@ -95,6 +95,9 @@ impl AddAssign for Receipt {
     }
 }
 
+/// Whether a search has taken long enough.
+pub(super) type Enough = Box<dyn FnMut() -> bool + Send>;
+
 /// Delivered at least once, kept once: by the primary key (node, epoch, seq).
 pub(super) trait Sink: Send {
     /// How far a node's records have been delivered.
@@ -102,6 +105,11 @@ pub(super) trait Sink: Send {
 
     /// Writes rows, prices and cursor in one durable transaction, or nothing.
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError>;
+
+    /// Looks for damage, until that is `enough`; asked before the first rows (F71).
+    fn examine(&mut self, _enough: Enough) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Whether it takes rows at all: it tries one like those it has, and takes it back. Asked where it has
     /// just refused all it was given. A sink that refuses a row only for its own sake need not try.
@@ -151,7 +159,8 @@ pub(super) fn probe(path: &Path) -> Result<(), SinkError> {
     match sqlite::Sqlite::open(path) {
         Ok(_) => Ok(()),
         Err(error @ SinkError::Sqlite(_)) if existed => {
-            tracing::error!(%error, "the ledger database does not open: rows stay in the spool");
+            let remedy = error.remedy();
+            tracing::error!(%error, remedy, "the ledger database does not open: rows stay in the spool");
             Ok(())
         }
         Err(error) => Err(error),

@@ -4,11 +4,12 @@
 //! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
 
 use super::columns::{self, Cell, NAMES};
-use super::{Batch, Position, Receipt, Sink, SinkError, stored, works};
+use super::{Batch, Enough, Position, Receipt, Sink, SinkError, stored, works};
 use crate::ledger::record::{Record, RecordKey, flag};
 use rusqlite::types::ValueRef;
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
+    params,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const PAGE_BYTES: u32 = 16 << 10;
 const LOG_BYTES: u32 = 16 << 20;
 /// KiB of pages kept in memory, so that a batch is written once, at its commit.
 const CACHE_KIB: i32 = 8 << 10;
+
+/// Steps of SQLite's machine, or pages of an examination, between two looks at the clock.
+const STEPS: i32 = 1_000;
 
 /// Rows of one statement: to begin and end one costs as much as some rows.
 const TOGETHER: usize = 16;
@@ -147,6 +151,23 @@ impl Sink for Sqlite {
         }
         transaction.commit()?;
         Ok(receipt)
+    }
+
+    fn examine(&mut self, enough: Enough) -> Result<(), SinkError> {
+        self.connection.progress_handler(STEPS, Some(enough));
+        let found = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        self.connection.progress_handler(0, None::<fn() -> bool>);
+        match found {
+            Ok(said) if said == "ok" => Ok(()),
+            Ok(said) => Err(SinkError::Damaged(said)),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+                tracing::info!(
+                    "the ledger database was not examined to its end: `weir ledger verify` does"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn works(&mut self) -> Result<bool, SinkError> {
