@@ -60,6 +60,9 @@ pub const PATTERN_BYTES: usize = 32 << 10;
 pub const PATTERNS: usize = 32;
 /// Replies that wait to be judged.
 pub const JUDGED_LATER: usize = 64;
+/// Members of a request's body whose places are remembered so that an endpoint need not see them; those
+/// that steer are remembered beside.
+pub const MEMBERS_KEPT: usize = 256;
 /// Longest `session_id` (contract 2.2), characters.
 pub const SESSION_ID_CHARS: usize = 256;
 

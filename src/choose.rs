@@ -76,6 +76,13 @@ struct Wanted<'a> {
     routed: bool,
 }
 
+impl Wanted<'_> {
+    /// Whether it would be served by the same endpoints in the same way.
+    fn is_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.pool, other.pool) && self.variants == other.variants
+    }
+}
+
 /// What a request comes to.
 #[derive(Default)]
 pub struct Chosen<'a> {
@@ -94,7 +101,7 @@ impl<'a> Request<'a> {
     pub fn choose(&self) -> Result<Chosen<'a>, Error> {
         let preset = self.preset()?;
         let preferences = match preset {
-            Some(preset) if self.envelope.member("provider").is_none() => &preset.provider,
+            Some(preset) if !self.envelope.has_provider => &preset.provider,
             _ => &self.envelope.provider,
         };
         // The request's own object takes its place, but loosens nothing that keeps prompts private.
@@ -253,7 +260,7 @@ impl<'a> Planned<'a> {
     }
 
     fn fill(&self, funnel: &mut Funnel) {
-        funnel.add(&self.pool.model.slug, &self.needs, &self.plan, &self.candidates);
+        funnel.add(self.asked, &self.needs, &self.plan, &self.candidates);
     }
 
     /// The target of an index in the plan.

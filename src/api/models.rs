@@ -29,7 +29,10 @@ impl<'a> Offer<'a> {
         now_us: u64,
     ) -> Option<Self> {
         let price = |endpoint: &'a Arc<Endpoint>| &**endpoint.price.at(now_us);
-        let cheapest = *endpoints.iter().min_by_key(|endpoint| token_price(price(endpoint)))?;
+        // A request that asks for no tier does not come to one.
+        let cheapest = *endpoints
+            .iter()
+            .min_by_key(|endpoint| (endpoint.tier.is_some(), token_price(price(endpoint))))?;
         Some(Self { entry, model: &entry.shown, endpoints, cheapest, price: price(cheapest) })
     }
 

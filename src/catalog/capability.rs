@@ -113,7 +113,7 @@ const MODALITIES: [(&str, Modalities); 10] = [
     ("file", Modalities::FILE),
     ("audio", Modalities::AUDIO),
     ("video", Modalities::VIDEO),
-    ("embeddings", Modalities(1 << 5)),
+    ("embeddings", Modalities::EMBEDDINGS),
     ("rerank", Modalities(1 << 6)),
     ("decisions", Modalities(1 << 7)),
     ("speech", Modalities(1 << 8)),
@@ -130,6 +130,7 @@ impl Modalities {
     pub const FILE: Self = Self(1 << 2);
     pub const AUDIO: Self = Self(1 << 3);
     pub const VIDEO: Self = Self(1 << 4);
+    pub const EMBEDDINGS: Self = Self(1 << 5);
     /// Whatever there is: where the catalogue does not say.
     pub const ANY: Self = Self(u16::MAX);
 

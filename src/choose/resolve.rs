@@ -1,8 +1,9 @@
 //! Which models a request means: presets, rules, variants, routers, and who may use what.
 
 use super::{Conversation, Request, Wanted};
-use crate::catalog::{Preset, Router};
+use crate::catalog::{Modalities, Preset, Router};
 use crate::error::{Availability, Error};
+use crate::request::route::Operation;
 use crate::rules::{self, Decision};
 use crate::selection::Variants;
 use crate::snapshot::{Named, Pool};
@@ -31,9 +32,14 @@ impl<'a> Request<'a> {
     /// The preset that the request names, by field or in its model. Where none is configured, the field
     /// is one of those that are consumed and mean nothing.
     pub(super) fn preset(&self) -> Result<Option<&'a Preset>, Error> {
-        let in_model = || self.envelope.models.iter().find_map(|model| split_preset(model).1);
+        let in_models = self.envelope.models.iter().filter_map(|model| split_preset(model).1);
         let field = self.envelope.preset.as_deref().filter(|_| self.snapshot.has_presets());
-        let Some(slug) = field.or_else(in_model) else { return Ok(None) };
+        let mut slugs = field.into_iter().chain(in_models);
+        let Some(slug) = slugs.next() else { return Ok(None) };
+        if let Some(other) = slugs.find(|other| *other != slug) {
+            let says = format!("A request can have one preset, not both {slug} and {other}");
+            return Err(Error::caller(400, says).param("preset"));
+        }
         let found = self.snapshot.preset(slug);
         let missing = || Error::caller(404, format!("Preset {slug} not found")).param("preset");
         found.map(Some).ok_or_else(missing)
@@ -47,25 +53,38 @@ impl<'a> Request<'a> {
         wanted: &mut Vec<Wanted<'a>>,
     ) -> Result<(), Error> {
         let (base, variants, listed) = self.base(name);
-        let rules = self.decide(&base)?;
-        let named = match rules.rename {
-            Some(model) => self.snapshot.named(model),
-            None => listed,
-        };
+        let mut rules = self.decide(&base, slug(listed).unwrap_or(&base))?;
+        let mut named = listed;
+        if let Some(model) = rules.rename {
+            named = self.snapshot.named(model);
+            // What holds for the model that serves holds by whatever name it is asked for.
+            rules = rules.then(&self.decide(model, slug(named).unwrap_or(model))?);
+        }
+        let before = wanted.len();
         match named {
             Some(Named::Pool(pool)) if self.allows(pool) => {
                 wanted.push(Wanted { asked, pool, variants, rules, routed: false });
             }
             Some(Named::Router(router)) => {
-                let before = wanted.len();
                 wanted.extend(self.routed(router, asked, variants, &rules));
-                if wanted.len() == before {
-                    return Err(self.unknown(asked));
-                }
             }
-            _ => return Err(self.unknown(asked)),
+            _ => {}
         }
-        Ok(())
+        let served = |it: &Wanted<'_>| serves(it.pool, self.envelope.operation);
+        match wanted.get(before..).unwrap_or_default() {
+            [] => Err(self.unknown(asked)),
+            added if !added.iter().any(served) => Err(self.wrong_endpoint(asked)),
+            _ => {
+                let added = wanted.split_off(before);
+                for it in added.into_iter().filter(served) {
+                    // By another name it is the same.
+                    if !wanted.iter().any(|had| had.is_as(&it)) {
+                        wanted.push(it);
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Puts the model of a conversation before the others that its router may choose (contract 3.7).
@@ -92,7 +111,8 @@ impl<'a> Request<'a> {
         outer: &Decision<'a>,
     ) -> impl Iterator<Item = Wanted<'a>> {
         router.models.iter().filter_map(move |model| {
-            let own = self.decide(model).ok()?;
+            let listed = self.snapshot.pool(model).map(|pool| &*pool.model.slug);
+            let own = self.decide(model, listed.unwrap_or(model)).ok()?;
             let pool = self.snapshot.pool(own.rename.unwrap_or(model))?;
             let rules = outer.clone().then(&own);
             self.allows(pool).then_some(Wanted { asked, pool, variants, rules, routed: true })
@@ -112,10 +132,11 @@ impl<'a> Request<'a> {
         (Cow::Borrowed(name), Variants::default(), listed)
     }
 
-    fn decide(&self, model: &str) -> Result<Decision<'a>, Error> {
+    fn decide(&self, model: &str, slug: &str) -> Result<Decision<'a>, Error> {
         let needs = self.envelope.needs(self.body.len());
         self.snapshot.rules.decide(&rules::Facts {
             model,
+            slug,
             key: &self.caller.name,
             workspace: &self.caller.workspace,
             tags: &self.caller.tags,
@@ -132,6 +153,21 @@ impl<'a> Request<'a> {
         self.caller.allows_model(&pool.model.slug)
     }
 
+    /// The model answers other operations only (contract 5.4).
+    fn wrong_endpoint(&self, name: &str) -> Error {
+        let availability = Availability {
+            code: "wrong_endpoint",
+            requested_models: self.envelope.models.clone(),
+            ..Availability::default()
+        };
+        let path = match self.envelope.operation {
+            Operation::Embedding => "chat/completions",
+            Operation::Chat | Operation::Completion => "embeddings",
+        };
+        let says = format!("{name} is not served by this endpoint. Send it to {path}");
+        Error::caller(400, says).param("model").availability(availability)
+    }
+
     /// Unknown and forbidden give the same answer (S15).
     fn unknown(&self, name: &str) -> Error {
         let availability = Availability {
@@ -141,6 +177,25 @@ impl<'a> Request<'a> {
         };
         let error = Error::caller(400, format!("{name} is not a valid model ID")).param("model");
         error.availability(availability)
+    }
+}
+
+/// The slug of what a name stands for.
+fn slug(named: Option<&Named>) -> Option<&str> {
+    named.map(|named| match named {
+        Named::Pool(pool) => &*pool.model.slug,
+        Named::Router(router) => &*router.slug,
+    })
+}
+
+/// Whether a model answers this operation, as far as is known what it gives.
+fn serves(pool: &Pool, operation: Operation) -> bool {
+    let gives = pool.targets.first().map_or(Modalities::ANY, |target| target.endpoint.output);
+    match operation {
+        Operation::Embedding => gives.has(Modalities::EMBEDDINGS),
+        Operation::Chat | Operation::Completion => {
+            !gives.without(Modalities::EMBEDDINGS).is_empty()
+        }
     }
 }
 

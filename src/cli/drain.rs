@@ -1,6 +1,6 @@
 //! `weir drain`: from what carries records to where they are kept.
 
-use super::progress;
+use super::{progress, say};
 use crate::config::connection_string;
 use crate::ledger::Target;
 use crate::ledger::drain::{Drained, Drainer, Route};
@@ -93,6 +93,12 @@ fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
             }
             Ok(None) if until_empty => break,
             Ok(None) => pause = BACKOFF.0,
+            Err(error) if !error.passes() => {
+                bar.finish_and_clear();
+                say(&error.to_string());
+                say(&summary(&drained));
+                return ExitCode::FAILURE;
+            }
             Err(error) => {
                 bar.suspend(|| say(&format!("{error}; trying again")));
                 std::thread::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
@@ -114,9 +120,4 @@ fn summary(drained: &Drained) -> String {
         "{rows} rows, {duplicates} known already, {conflicts} known with other content, {dead} laid \
          aside"
     )
-}
-
-/// Standard error may be closed: there is nobody to tell then.
-fn say(text: &str) {
-    drop(writeln!(io::stderr(), "weir: {text}"));
 }

@@ -1,11 +1,10 @@
 //! `weir ledger`: is it whole, and what is in it.
 
-use super::progress;
-use super::usage::Place;
-use crate::ledger::review::{self, Form, ReviewError};
-use indicatif::ProgressBar;
+use super::place::{Place, blame};
+use super::progress::Steps;
+use super::say;
+use crate::ledger::review::{self, Books, Form, ReviewError};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +18,7 @@ enum Command {
     /// Compute every row anew from itself and the price table, and read every segment of the spool; exit
     /// code 1 if anything is wrong
     Verify(Place),
-    /// Print every row
+    /// Print every row of the database; exit code 1 if one cannot be read
     Export(Export),
 }
 
@@ -37,58 +36,69 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Command::Verify(place) => place,
         Command::Export(export) => &export.place,
     };
-    let found = match place.find() {
-        Ok(found) => found,
+    let books = match place.find() {
+        Ok(books) => books,
         Err(code) => return code,
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let bar = match &args.command {
-        // Not between rows that are looked at.
-        Command::Export(_) if io::stdout().is_terminal() => ProgressBar::hidden(),
-        _ => progress::rows(review::rows(&found.sqlite).unwrap_or(0)),
-    };
     let result = match &args.command {
-        Command::Verify(_) => verify(found.state.as_deref(), &found.sqlite, &bar, &mut out),
-        Command::Export(export) => {
-            let form = if export.csv { Form::Csv } else { Form::Json };
-            review::export(&found.sqlite, form, &mut out, || bar.inc(1)).map(|()| true)
+        Command::Verify(_) => verify(&books, &mut out),
+        Command::Export(of) => {
+            export(&books, if of.csv { Form::Csv } else { Form::Json }, &mut out)
         }
     };
-    bar.finish_and_clear();
-    let result = result.and_then(|whole| Ok(out.flush().map(|()| whole)?));
-    match result {
+    match result.and_then(|whole| out.flush().map(|()| whole).map_err(ReviewError::Out)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => super::failed(&found.sqlite, &error),
+        Err(error) => blame(&books, &error),
     }
 }
 
-fn verify(
-    state: Option<&Path>,
-    sqlite: &Path,
-    bar: &ProgressBar,
-    out: &mut impl Write,
-) -> Result<bool, ReviewError> {
-    let mut whole = true;
-    if let Some(state) = state {
-        let spool = review::spooled(state)?;
-        whole &= spool.lost == 0 && spool.missing == 0 && spool.foreign == 0;
+fn export(books: &Books, form: Form, out: &mut impl Write) -> Result<bool, ReviewError> {
+    // Not between rows that are looked at.
+    let steps = if io::stdout().is_terminal() { Steps::hidden() } else { Steps::new() };
+    let skip = |bad: &str| steps.suspend(|| say(&format!("passed over {bad}")));
+    let skipped = review::export(books, form, out, skip, &steps)?;
+    if skipped > 0 {
+        say(&format!("{skipped} rows cannot be read and are not printed"));
+    }
+    Ok(skipped == 0)
+}
+
+fn verify(books: &Books, out: &mut impl Write) -> Result<bool, ReviewError> {
+    let steps = Steps::new();
+    let spool = books.state.as_deref().map(|state| review::spooled(state, &steps)).transpose()?;
+    let found = review::check(books, &steps)?;
+    drop(steps);
+    let sound = spool.as_ref().is_none_or(|spool| spool.lost + spool.missing + spool.foreign == 0);
+    let print = |out: &mut dyn Write| {
+        if let Some(spool) = spool {
+            writeln!(
+                out,
+                "spool  {} segments, {} missing, {} rows, {} lost, {} torn bytes, {} segments of others",
+                spool.segments,
+                spool.missing,
+                spool.rows,
+                spool.lost,
+                spool.torn_bytes,
+                spool.foreign
+            )?;
+        }
         writeln!(
             out,
-            "spool  {} segments, {} missing, {} rows, {} lost, {} torn bytes, {} segments of others",
-            spool.segments, spool.missing, spool.rows, spool.lost, spool.torn_bytes, spool.foreign
+            "{} {} rows, {} wrong, {} price versions, {} quarantined",
+            books.base.name(),
+            found.rows,
+            found.wrong,
+            found.prices,
+            found.quarantined
         )?;
-    }
-    let found = review::check(sqlite, || bar.inc(1))?;
-    whole &= found.wrong.is_empty();
-    writeln!(
-        out,
-        "sqlite {} rows, {} wrong, {} price versions, {} quarantined",
-        found.rows,
-        found.wrong.len(),
-        found.prices,
-        found.quarantined
-    )?;
-    found.wrong.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
-    Ok(whole)
+        found.told.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+        match found.wrong - found.told.len() as u64 {
+            0 => Ok(()),
+            more => writeln!(out, "  and {more} more"),
+        }
+    };
+    print(out).map_err(ReviewError::Out)?;
+    Ok(sound && found.wrong == 0)
 }

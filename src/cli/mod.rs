@@ -7,6 +7,7 @@ mod drain;
 mod explain;
 mod key;
 mod ledger;
+mod place;
 mod progress;
 mod reconcile;
 mod run;
@@ -53,9 +54,13 @@ enum Command {
 
 /// Says what went wrong with a file.
 fn failed(path: &Path, error: &impl Display) -> ExitCode {
-    // Standard error may be closed: the exit code says it all.
-    drop(writeln!(io::stderr(), "weir: {}: {error}", path.display()));
+    say(&format!("{}: {error}", path.display()));
     ExitCode::FAILURE
+}
+
+/// Standard error may be closed: the exit code says it all then.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "weir: {text}"));
 }
 
 /// Runs the command of the process's arguments. Before any of them reads a secret, the process gives

@@ -1,12 +1,14 @@
 //! `weir reconcile`: spool, sink and metrics of the running process against each other, and a provider's
 //! own export against the ledger.
 
-use super::usage::{Found, Place};
+use super::place::{Place, blame, tell, unwritten};
+use super::progress::Steps;
+use super::{failed, say};
 use crate::ledger::invoice::{self, InvoiceError};
-use crate::ledger::review::{self, ReviewError};
+use crate::ledger::review::{self, Beside, Books, Compared, Epoch, Spooled, Sums};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -36,82 +38,129 @@ fn column(text: &str) -> Result<(String, String), String> {
 
 /// Exit code 1 if anything differs.
 pub(super) fn run(args: &Args) -> ExitCode {
-    let found = match args.place.find() {
-        Ok(found) => found,
+    let books = match args.place.find() {
+        Ok(books) => books,
         Err(code) => return code,
     };
-    let out = &mut io::stdout().lock();
     let compared = match (&args.usage, &args.provider) {
-        (Some(export), Some(provider)) => {
-            invoiced(&found, export, provider, &args.column, out).map_err(|error| error.to_string())
-        }
-        _ => compare(&found, args.metrics.as_deref(), out).map_err(|error| error.to_string()),
+        (Some(export), Some(provider)) => invoiced(&books, export, provider, &args.column),
+        _ if books.state.is_none() => Err(args.place.stateless()),
+        _ => compare(&books, args.metrics.as_deref()),
     };
     match compared {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
-        Err(error) => super::failed(&found.sqlite, &error),
+        Err(code) => code,
     }
 }
 
 /// A provider's export against the ledger; how many sums differ.
 fn invoiced(
-    found: &Found,
+    books: &Books,
     export: &Path,
     provider: &str,
     columns: &[(String, String)],
-    out: &mut impl Write,
-) -> Result<u64, InvoiceError> {
-    let theirs = invoice::exported(File::open(export).map_err(csv::Error::from)?, columns)?;
-    let ours = invoice::recorded(&found.sqlite, provider, &theirs)?;
-    let differences = differences(&ours, &theirs);
-    let say = |out: &mut dyn Write| -> io::Result<()> {
-        for ((day, model, measure), ours, theirs) in &differences {
-            let more = theirs - ours;
-            writeln!(
-                out,
-                "  {day} {model} {measure}: {ours} in rows, {theirs} exported ({more:+})"
-            )?;
+) -> Result<u64, ExitCode> {
+    let wrong = |error: InvoiceError| match &error {
+        InvoiceError::Ledger(error) => blame(books, error),
+        InvoiceError::NoProvider { .. } => {
+            say(&error.to_string());
+            ExitCode::FAILURE
         }
-        let sums = ours.len().max(theirs.len());
-        writeln!(out, "export: {sums} sums, {} differ", differences.len())
+        _ => failed(export, &error),
     };
-    say(out).map_err(csv::Error::from)?;
+    let file = File::open(export).map_err(|error| failed(export, &error))?;
+    let theirs = invoice::exported(file, columns).map_err(wrong)?;
+    let (ours, beside) =
+        invoice::recorded(books, provider, &theirs, &Steps::new()).map_err(wrong)?;
+    tell(&beside);
+    let differences = differences(&ours, &theirs);
+    let mut lines = Vec::new();
+    for ((day, model, measure), ours, theirs) in &differences {
+        let more = theirs - ours;
+        lines.push(format!(
+            "  {day} {model} {measure}: {ours} in rows, {theirs} exported ({more:+})"
+        ));
+    }
+    let sums = ours.len().max(theirs.len());
+    lines.push(format!("export: {sums} sums, {} differ", differences.len()));
+    print(&lines)?;
     Ok(differences.len() as u64)
 }
 
-fn compare(
-    found: &Found,
-    metrics: Option<&Path>,
-    out: &mut impl Write,
-) -> Result<u64, ReviewError> {
-    let state = found.state.as_deref().ok_or(ReviewError::NoNode)?;
-    let metrics = metrics.map(read).transpose()?;
-    let epoch = review::newest_epoch(state, &found.sqlite)?;
-    writeln!(
-        out,
-        "epoch {}: {} rows, {} of them only in the spool, {} differ between spool and sink, {} are gone \
-         from the sink",
-        epoch.epoch, epoch.rows, epoch.undelivered, epoch.differing, epoch.gone
-    )?;
-    let wrong = epoch.differing + epoch.gone;
-    let Some(text) = metrics else { return Ok(wrong) };
-    let told = review::metrics_sums(&text);
-    let differences = differences(&epoch.sums, &told);
-    for ((model, provider, kind), rows, metrics) in &differences {
-        writeln!(out, "  {kind} of {model} at {provider}: {rows} in rows, {metrics} in metrics")?;
+/// Spool, sink and metrics against each other; how many things differ.
+fn compare(books: &Books, metrics: Option<&Path>) -> Result<u64, ExitCode> {
+    let told = metrics.map(told).transpose()?;
+    let found = review::compare(books, &Steps::new()).map_err(|error| blame(books, &error))?;
+    let (mut lines, mut wrong) = epochs(&found);
+    if let Some(told) = told {
+        let differences = differences(&found.sums, &told);
+        for ((model, provider, kind), rows, metrics) in &differences {
+            lines.push(format!(
+                "  {kind} of {model} at {provider}: {rows} in rows, {metrics} in metrics"
+            ));
+        }
+        lines.push(format!(
+            "metrics: {} sums of epoch {}, the one that runs, {} differ",
+            told.len(),
+            found.newest,
+            differences.len()
+        ));
+        wrong += differences.len() as u64;
     }
-    writeln!(out, "metrics: {} sums, {} differ", told.len(), differences.len())?;
-    Ok(wrong + differences.len() as u64)
+    print(&lines)?;
+    Ok(wrong)
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().lock().read_to_string(&mut text)?;
-        return Ok(text);
+/// A line for each epoch that there is something to say of, and how many things are wrong.
+fn epochs(found: &Compared) -> (Vec<String>, u64) {
+    let Spooled { lost, missing, foreign, .. } = found.spool;
+    let (mut lines, mut wrong) = (Vec::new(), lost + missing + foreign);
+    let alone = |(number, epoch): &(&u64, &Epoch)| {
+        **number != found.newest && epoch.differing == 0 && epoch.beside == Beside::default()
+    };
+    let (stored, other): (Vec<_>, Vec<_>) = found.epochs.iter().partition(alone);
+    if let (Some((first, _)), Some((last, _))) = (stored.first(), stored.last()) {
+        let rows: u64 = stored.iter().map(|(_, epoch)| epoch.stored).sum();
+        lines.push(format!(
+            "epochs {first} to {last}: {rows} rows of {} epochs, in the sink alone",
+            stored.len()
+        ));
     }
-    std::fs::read_to_string(path)
+    for (number, epoch) in other {
+        let Beside { waiting, gone, dead, .. } = epoch.beside;
+        lines.push(format!(
+            "epoch {number}: {} rows, {waiting} of them only in the spool, {} differ between spool and \
+             sink, {gone} are gone from the sink, {dead} are dead letters",
+            epoch.rows(),
+            epoch.differing
+        ));
+        wrong += epoch.differing + gone + dead;
+    }
+    if lost + missing + foreign > 0 {
+        lines.push(format!(
+            "spool: {lost} rows lost, {missing} segments missing, {foreign} of others"
+        ));
+    }
+    (lines, wrong)
+}
+
+fn print(lines: &[String]) -> Result<(), ExitCode> {
+    let mut out = io::stdout().lock();
+    lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| unwritten(&error))
+}
+
+/// The sums of a page of metrics.
+fn told(path: &Path) -> Result<Sums, ExitCode> {
+    let text = match path == Path::new("-") {
+        true => io::read_to_string(io::stdin()),
+        false => std::fs::read_to_string(path),
+    };
+    let text = text.map_err(|error| failed(path, &error))?;
+    if !text.lines().any(|line| line.starts_with("weir_")) {
+        return Err(failed(path, &"there is no metric of Weir's in it"));
+    }
+    Ok(review::metrics_sums(&text))
 }
 
 /// What two places say differently, absence being zero.

@@ -1,58 +1,10 @@
 //! `weir usage`: totals from the ledger.
 
-use crate::config::{self, Loaded};
+use super::place::{Place, blame, tell, unwritten};
+use super::progress::Steps;
 use crate::ledger::report::{self, By};
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// Where a ledger is.
-#[derive(Debug, clap::Args)]
-pub(super) struct Place {
-    /// Configuration directory; it says where the ledger is
-    #[arg(long, value_name = "DIR", conflicts_with = "ledger")]
-    conf: Option<PathBuf>,
-    /// Ledger database, where it is not the configuration's
-    #[arg(long, value_name = "FILE", required_unless_present = "conf")]
-    ledger: Option<PathBuf>,
-}
-
-/// What a [`Place`] comes to.
-pub(super) struct Found {
-    pub(super) sqlite: PathBuf,
-    /// Known where there is a configuration.
-    pub(super) state: Option<PathBuf>,
-}
-
-impl Place {
-    /// Reads the configuration if need be; an error has been said.
-    pub(super) fn find(&self) -> Result<Found, ExitCode> {
-        let found = self.named()?;
-        if found.sqlite.exists() {
-            return Ok(found);
-        }
-        let here =
-            if found.sqlite.is_relative() { ", seen from the current directory" } else { "" };
-        let error = format!("there is no ledger here{here}; `weir run` begins one when it starts");
-        Err(super::failed(&found.sqlite, &error))
-    }
-
-    fn named(&self) -> Result<Found, ExitCode> {
-        match (&self.ledger, &self.conf) {
-            (Some(file), _) => Ok(Found { sqlite: file.clone(), state: None }),
-            (None, Some(directory)) => match config::load(directory) {
-                Ok(Loaded { settings, .. }) => Ok(Found {
-                    sqlite: settings.ledger.sqlite,
-                    state: Some(settings.state_directory),
-                }),
-                Err(problems) => {
-                    Err(super::run::ended(Err(crate::server::StartError::Configuration(problems))))
-                }
-            },
-            (None, None) => Err(ExitCode::FAILURE),
-        }
-    }
-}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -91,22 +43,22 @@ impl From<Group> for By {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let sqlite = match args.place.find() {
-        Ok(found) => found.sqlite,
+    let books = match args.place.find() {
+        Ok(books) => books,
         Err(code) => return code,
     };
-    let result = report::usage(&sqlite, args.by.into())
-        .map_err(|error| error.to_string())
-        .and_then(|rows| {
-            let text = match (args.csv, args.json) {
-                (true, _) => report::csv(&rows),
-                (_, true) => report::json(&rows),
-                _ => report::table(&rows),
-            };
-            write!(std::io::stdout(), "{text}").map_err(|error| error.to_string())
-        });
-    match result {
+    let (rows, beside) = match report::usage(&books, args.by.into(), &Steps::new()) {
+        Ok(found) => found,
+        Err(error) => return blame(&books, &error),
+    };
+    let text = match (args.csv, args.json) {
+        (true, _) => report::csv(&rows),
+        (_, true) => report::json(&rows),
+        _ => report::table(&rows),
+    };
+    tell(&beside);
+    match write!(std::io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => super::failed(&sqlite, &error),
+        Err(error) => unwritten(&error),
     }
 }

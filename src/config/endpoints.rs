@@ -138,6 +138,11 @@ impl<'a> Endpoints<'a> {
         let supported_parameters: Vec<String> =
             part.or("supported_parameters", model.parameters.to_vec());
         let tier = part.choice("tier", &Tier::ALL);
+        let own = |tag: &String| part.text("provider").is_none_or(|provider| provider != tag);
+        if tier.is_some() && !tag.as_ref().is_none_or(own) {
+            let message = "an endpoint of a tier needs a tag of its own: tag = \"provider/tier\"";
+            part.problem("tier", message);
+        }
         let declares = part.checked("declares", |list| each_of(list, &DECLARABLE));
         let default = provider.as_ref().map_or(providers::DEFAULT_TIMEOUTS, |p| p.timeouts);
         let timeouts = providers::timeouts(part, default);

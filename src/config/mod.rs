@@ -24,7 +24,7 @@ mod value;
 pub use limits::Limits;
 pub use listen::{Address, Admin, Listener};
 pub use secret::{Environment, connection_string};
-pub use settings::{LedgerSettings, LogFormat, Settings};
+pub use settings::{DATABASE, LedgerPlace, LedgerSettings, LogFormat, STATE, Settings};
 pub(crate) use value::{json, slug, title};
 
 use crate::access::Keys;
@@ -81,6 +81,27 @@ pub fn load_with(directory: &Path, environment: Environment<'_>) -> Result<Loade
         Some(loaded) if problems.is_empty() => Ok(Loaded { notices, ..loaded }),
         _ => Err(problems),
     }
+}
+
+/// Where the ledger of a configuration directory is: reads `weir.toml`, and of all secrets at most the one
+/// that leads to PostgreSQL.
+///
+/// # Errors
+/// Every problem of what is read.
+pub fn ledger_place(
+    directory: &Path,
+    with_postgres: bool,
+    environment: Environment<'_>,
+) -> Result<LedgerPlace, Vec<Problem>> {
+    let report = Report::default();
+    let path = directory.join("weir.toml");
+    let text = text(&path, &report);
+    let file = text.as_deref().and_then(|text| Document::parse(&path, text, &report));
+    let place = file
+        .as_ref()
+        .map(|file| settings::ledger_place(&file.root(settings::KEYS), with_postgres, environment));
+    let problems = report.problems.into_inner();
+    place.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// Loads the catalogue in `directory` alone, as it would serve with every credential there.

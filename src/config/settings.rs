@@ -10,6 +10,7 @@ use crate::ledger::{Durability, SpoolFull, Target};
 use crate::price::Policy;
 use crate::selection::Constraint;
 use crate::{bounds, host};
+use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,6 +59,11 @@ pub enum LogFormat {
     Json,
 }
 
+/// The state directory where neither the configuration nor systemd names one.
+pub const STATE: &str = "state";
+/// The embedded ledger in it.
+pub const DATABASE: &str = "ledger.sqlite";
+
 pub(super) const KEYS: &[&str] = &[
     "listener",
     "admin",
@@ -93,7 +99,8 @@ pub(super) fn read(
     known: Option<&[&str]>,
     environment: Environment<'_>,
 ) -> Settings {
-    let state_directory = state_directory(root, environment);
+    let state_directory =
+        state_directory(root, environment).unwrap_or_else(|| PathBuf::from(STATE));
     let ledger = ledger(&root.table("ledger", LEDGER), &state_directory, environment);
     let threads = root.checked("threads", |count: u64| between(count, 1, 1024));
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -118,24 +125,64 @@ pub(super) fn read(
     }
 }
 
-fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> PathBuf {
+/// The directory that is named, or else the one that systemd gives.
+fn state_directory(root: &Section<'_>, environment: Environment<'_>) -> Option<PathBuf> {
     if let Some(path) = root.get::<PathBuf>("state_directory") {
-        return root.resolve(&path);
+        return Some(root.resolve(&path));
     }
     // systemd separates several directories by colons; the first is the unit's main one.
     let systemd = environment("STATE_DIRECTORY").and_then(|list| list.into_string().ok());
     let first = systemd.and_then(|list| list.split(':').next().map(PathBuf::from));
-    first.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("state"))
+    first.filter(|path| path.is_absolute())
 }
 
-/// Sinks beside SQLite. A secret that is not there is a problem: rows would have nowhere to go.
+/// Where attempts were recorded, for whoever only reads them: no key and no provider's secret is needed.
+#[derive(Debug)]
+pub struct LedgerPlace {
+    /// `None` where systemd gives it, and does not here.
+    pub state_directory: Option<PathBuf>,
+    /// `None`: in the state directory.
+    pub sqlite: Option<PathBuf>,
+    /// The connection string, read only if it is asked for.
+    pub postgres: Option<SecretString>,
+}
+
+/// Reads of `weir.toml` where its ledger is.
+pub(super) fn ledger_place(
+    root: &Section<'_>,
+    with_postgres: bool,
+    environment: Environment<'_>,
+) -> LedgerPlace {
+    let section = root.table("ledger", LEDGER);
+    let postgres = if with_postgres { postgres(&section, environment) } else { None };
+    if with_postgres && !section.has("postgres") {
+        section.problem("postgres", "missing: this configuration keeps no rows in PostgreSQL");
+    }
+    LedgerPlace {
+        state_directory: state_directory(root, environment),
+        sqlite: sqlite(&section),
+        postgres,
+    }
+}
+
+fn sqlite(ledger: &Section<'_>) -> Option<PathBuf> {
+    ledger.get::<PathBuf>("sqlite").map(|path| ledger.resolve(&path))
+}
+
+/// A secret that is not there is a problem: rows would have nowhere to go.
+fn postgres(ledger: &Section<'_>, environment: Environment<'_>) -> Option<SecretString> {
+    match secret::read(ledger, "postgres", environment)? {
+        Resolved::Found { secret, .. } => return Some(secret),
+        Resolved::Absent(why) => ledger.problem("postgres", why),
+        Resolved::Wrong => {}
+    }
+    None
+}
+
+/// Sinks beside SQLite.
 fn others(section: &Section<'_>, environment: Environment<'_>) -> Vec<Target> {
     let mut targets = Vec::new();
-    match secret::read(section, "postgres", environment) {
-        Some(Resolved::Found { secret: url, .. }) => targets.push(Target::Postgres(url)),
-        Some(Resolved::Absent(why)) => section.problem("postgres", why),
-        Some(Resolved::Wrong) | None => {}
-    }
+    targets.extend(postgres(section, environment).map(Target::Postgres));
     if section.has("jsonl") {
         let files = section.table("jsonl", JSONL);
         let rotate_bytes = files
@@ -176,14 +223,13 @@ fn ledger(
     state_directory: &Path,
     environment: Environment<'_>,
 ) -> LedgerSettings {
-    let sqlite = section.get::<PathBuf>("sqlite").map(|path| section.resolve(&path));
     let least = 4 * bounds::SEGMENT_BYTES;
     LedgerSettings {
         slots: section
             .checked("slots", |count: u64| between(count, 64, 1 << 20))
             .unwrap_or(bounds::SLOTS_DEFAULT),
         durability: section.choice("durability", &Durability::ALL).unwrap_or_default(),
-        sqlite: sqlite.unwrap_or_else(|| state_directory.join("ledger.sqlite")),
+        sqlite: sqlite(section).unwrap_or_else(|| state_directory.join(DATABASE)),
         others: others(section, environment),
         spool_bytes: section
             .checked("spool_bytes", |Bytes(count)| between(count, least, 1 << 40))

@@ -114,6 +114,9 @@ fn object(error: &Error) -> Map<String, Value> {
     if let Some(fault) = &error.upstream {
         metadata.insert("provider_name".into(), (*fault.provider_name).into());
         metadata.insert("is_byok".into(), false.into());
+        if error.status == 429 {
+            metadata.insert("limit_source".into(), "upstream_provider_shared_pool".into());
+        }
         if let Some(raw) = &fault.raw {
             metadata.insert("raw".into(), (**raw).into());
         }

@@ -3,9 +3,10 @@
 
 use super::prices::Prices;
 use super::record::{Record, flag};
-use super::report::{COMPLETION, PROMPT, halves, sum};
+use super::report::{BILLED_US, COMPLETION, PROMPT};
 use super::settle::settle;
 use super::shared::{Shared, now_us};
+use super::sink::reader::halves;
 use super::sink::{SinkError, sqlite::Reader};
 use super::slot::{DISPATCHED, Image, SEALED};
 use crate::bounds::RECENT_GENERATIONS;
@@ -154,8 +155,10 @@ impl Reader {
 }
 
 fn stored(moment: &Transaction<'_>, wanted: &Wanted) -> Result<Activity, SinkError> {
-    let day = super::report::DAY_NUMBER;
-    let sums = [PROMPT, COMPLETION, "reasoning", "charge_pico"].map(halves).join(", ");
+    let day = format!("(({BILLED_US}) / {DAY_US})");
+    let sums =
+        [PROMPT, COMPLETION, "reasoning", "charge_pico"].map(|terms| halves(terms).join(", "));
+    let sums = sums.join(", ");
     let mut statement = moment.prepare_cached(&format!(
         "SELECT {day}, model, provider_name, endpoint, count(*), {sums} FROM attempt
          WHERE workspace = ?1 AND ended_us >= ?2 AND ended_us < ?3 AND {day} BETWEEN ?4 AND ?5
@@ -193,6 +196,12 @@ fn stored(moment: &Transaction<'_>, wanted: &Wanted) -> Result<Activity, SinkErr
         Ok((place, total))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The sum whose [`halves`] stand at `at` and behind it.
+fn sum(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<i128> {
+    let (high, low): (i64, i64) = (row.get(at)?, row.get(at + 1)?);
+    Ok((i128::from(high) << 32) + i128::from(low))
 }
 
 fn add(activity: &mut Activity, row: &Record) {

@@ -104,7 +104,7 @@ fn segments_turn_and_are_delivered_in_order() {
             gone += read(&all[2].1.path, all[2].1.extent().0 as usize).0.len();
             fs::remove_file(&all[2].1.path).unwrap();
         }
-        let seen = review::spooled(&state).unwrap();
+        let seen = review::spooled(&state, &()).unwrap();
         let missing = u64::from(remove_the_third);
         assert_eq!((seen.lost, seen.missing), (gone as u64, missing), "seen from outside");
         let (rows, depth) = left.recovered();

@@ -6,6 +6,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// The file that says who writes in a state directory.
+const IDENTITY: &str = "identity";
+
 /// A locked directory. The lock ends with the process, however it ends.
 pub(super) struct Directory {
     path: PathBuf,
@@ -54,12 +57,8 @@ impl Directory {
         seen: Option<Writer>,
         spooled: Option<u64>,
     ) -> Result<Writer, OpenError> {
-        let path = self.path.join("identity");
-        let stored = match fs::read_to_string(&path) {
-            Ok(text) => parse(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(OpenError::io("read", &path)(error)),
-        };
+        let path = self.path.join(IDENTITY);
+        let stored = writer(&self.path).map_err(OpenError::io("read", &path))?;
         let last = match (stored, seen) {
             (Some(own), Some(seen)) if own.node == seen.node => {
                 Writer { epoch: own.epoch.max(seen.epoch), ..own }
@@ -76,14 +75,13 @@ impl Directory {
     }
 }
 
-/// Who writes in a state directory, by its identity.
-pub(super) fn node(path: &Path) -> Option<[u8; 16]> {
-    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.node)
-}
-
-/// The newest epoch of a state directory.
-pub(super) fn epoch(path: &Path) -> Option<u64> {
-    parse(&fs::read_to_string(path.join("identity")).ok()?).map(|writer| writer.epoch)
+/// Who wrote last in a state directory, if its identity is there and says so.
+pub(super) fn writer(path: &Path) -> io::Result<Option<Writer>> {
+    match fs::read_to_string(path.join(IDENTITY)) {
+        Ok(text) => Ok(parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse(text: &str) -> Option<Writer> {

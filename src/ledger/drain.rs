@@ -10,12 +10,14 @@ use super::sink::{Batch, Receipt, Sink, SinkError, Target, dead_letter, nats, po
 use crate::bounds::SINK_BATCH;
 use crate::price::PriceVersion;
 use async_nats::Client;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
 use async_nats::jetstream::{self, AckKind, Message};
 use futures::StreamExt;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -27,6 +29,9 @@ const COLLECT: Duration = Duration::from_millis(500);
 /// After which the server delivers again what was not acknowledged, as where a drain was killed. A batch
 /// that takes longer comes twice, which is harmless.
 const REDELIVER: Duration = Duration::from_secs(10);
+
+/// What every version's record has.
+const KEY: [&str; 3] = ["node", "epoch", "seq"];
 
 /// From where to where.
 #[derive(Debug, Clone)]
@@ -53,6 +58,45 @@ pub struct Drained {
     pub left: u64,
 }
 
+/// Why nothing more is moved. Nothing is lost: what was not committed stays in the stream.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainError {
+    /// One end does not answer or does not take it: to be tried again.
+    #[error("{0}")]
+    Busy(SinkError),
+    /// A newer version made the tables.
+    #[error("{0}")]
+    Database(SinkError),
+    #[error(
+        "{subject} holds what a newer version wrote ({why}): drain it with that version; it stays in the \
+         stream"
+    )]
+    Newer { subject: String, why: String },
+    #[error("the servers have no stream {name}: they have {}", listed(.known))]
+    NoStream { name: String, known: Vec<String> },
+}
+
+impl DrainError {
+    /// Whether it helps to try again.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+}
+
+impl From<SinkError> for DrainError {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Newer { .. } => Self::Database(error),
+            _ => Self::Busy(error),
+        }
+    }
+}
+
+fn listed(known: &[String]) -> String {
+    if known.is_empty() { "none yet".to_owned() } else { known.join(", ") }
+}
+
 /// Both ends, connected when they are needed.
 pub struct Drainer {
     route: Route,
@@ -74,8 +118,8 @@ impl Drainer {
     /// other hands.
     ///
     /// # Errors
-    /// One end does not answer or does not take it. Nothing is lost: call again after a while.
-    pub fn step(&mut self) -> Result<Option<Drained>, SinkError> {
+    /// See [`DrainError`].
+    pub fn step(&mut self) -> Result<Option<Drained>, DrainError> {
         let moved = self.try_step();
         if moved.is_err() {
             (self.source, self.sink) = (None, None);
@@ -83,7 +127,7 @@ impl Drainer {
         moved
     }
 
-    fn try_step(&mut self) -> Result<Option<Drained>, SinkError> {
+    fn try_step(&mut self) -> Result<Option<Drained>, DrainError> {
         let Self { route, runtime, source, sink, drained } = self;
         let (client, consumer) = match source {
             Some(source) => source,
@@ -118,9 +162,13 @@ impl Drainer {
     }
 }
 
-async fn open(route: &Route) -> Result<(Client, PullConsumer), SinkError> {
+async fn open(route: &Route) -> Result<(Client, PullConsumer), DrainError> {
     let (client, _) = nats::connect(&route.urls).await?;
-    let stream = nats::stream(&jetstream::new(client.clone()), &route.stream).await?;
+    let context = jetstream::new(client.clone());
+    let Some(stream) = nats::existing(&context, &route.stream).await? else {
+        let known = nats::names(&context).await?;
+        return Err(DrainError::NoStream { name: route.stream.clone(), known });
+    };
     let wanted = Config {
         durable_name: Some(CONSUMER.to_owned()),
         ack_policy: AckPolicy::Explicit,
@@ -155,19 +203,23 @@ fn store(
     route: &Route,
     sink: &mut dyn Sink,
     messages: &[Message],
-) -> Result<(Receipt, u64), SinkError> {
-    let (mut rows, mut prices, mut dead) = (Vec::new(), Vec::new(), 0);
+) -> Result<(Receipt, u64), DrainError> {
+    let (mut rows, mut prices, mut strange) = (Vec::new(), Vec::new(), Vec::new());
     let (directory, name) = (&route.dead_letters, route.to.name());
     for message in messages {
         match read(message) {
             Ok(Carried::Row(row)) => rows.push(*row),
             Ok(Carried::Price(price)) => prices.push(price),
-            Err(why) => {
-                dead_letter::put_strange(directory, name, &message.payload, &why)?;
-                dead += 1;
+            Ok(Carried::Newer(why)) => {
+                return Err(DrainError::Newer { subject: message.subject.to_string(), why });
             }
+            Err(why) => strange.push((&message.payload, why)),
         }
     }
+    for (payload, why) in &strange {
+        dead_letter::put_strange(directory, name, payload, why).map_err(SinkError::from)?;
+    }
+    let mut dead = strange.len() as u64;
     let batch = Batch { rows: &rows, prices: &prices, cursor: None };
     let receipt = poison::deliver(sink, &batch, &mut |row, why| {
         dead += 1;
@@ -179,20 +231,35 @@ fn store(
 enum Carried {
     Row(Box<Record>),
     Price(PriceVersion),
+    /// Of Weir, and not of this version; with what that does not know.
+    Newer(String),
 }
 
 /// What a message carries, or why that cannot be read.
 fn read(message: &Message) -> Result<Carried, String> {
     if message.subject.ends_with(nats::PRICE) {
         let text = std::str::from_utf8(&message.payload).map_err(|error| error.to_string())?;
-        let price = PriceVersion::parse(text).map_err(|error| error.to_string())?;
-        return Ok(Carried::Price(price));
+        return match PriceVersion::parse(text) {
+            Ok(price) => Ok(Carried::Price(price)),
+            // As it was sent: its number is the hash of its text.
+            Err(error) if is_whole_price(message) => Ok(Carried::Newer(error.to_string())),
+            Err(error) => Err(error.to_string()),
+        };
     }
     let object: Map<String, Value> =
         serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
-    if object.len() > NAMES.len() {
-        return Err("a newer version wrote it: drain it with that".to_owned());
+    let is_record = KEY.iter().all(|name| object.contains_key(*name));
+    if let Some(name) = object.keys().find(|name| is_record && !NAMES.contains(&name.as_str())) {
+        return Ok(Carried::Newer(format!("a column {name}")));
     }
-    let row = stored::from_json(&object).map_err(|error| error.to_string())?;
-    Ok(Carried::Row(Box::new(row)))
+    match stored::from_json(&object) {
+        Ok(row) => Ok(Carried::Row(Box::new(row))),
+        Err(error) if is_record => Ok(Carried::Newer(error.to_string())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn is_whole_price(message: &Message) -> bool {
+    let id = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
+    id.is_some_and(|id| id.as_str() == hex::encode(Sha256::digest(&message.payload)))
 }

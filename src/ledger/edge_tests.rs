@@ -4,7 +4,7 @@ use super::directory::{self, Directory};
 use super::reading::{Opened, Reading};
 use super::segments::Segments;
 use super::shared::{Shared, Stop};
-use super::sink::sqlite::{Reader, Sqlite};
+use super::sink::sqlite::Sqlite;
 use super::sink::{Batch, Sink};
 use super::testing::{self, complete, options, until};
 use super::{Claim, Depth, Ledger, Options, Target, flush, recover, saved};
@@ -83,7 +83,7 @@ fn segments(place: &Path) -> Vec<PathBuf> {
 /// Puts the first rows of the spool, and the cursor behind them, into the database.
 fn deliver(place: &Path, mut rows: usize) {
     let state = place.join("state");
-    let node = directory::node(&state).unwrap();
+    let node = directory::writer(&state).unwrap().unwrap().node;
     let mut sqlite = Sqlite::open(&options(place).sqlite).unwrap();
     for (id, segment) in Segments::list(&state).unwrap().all() {
         let Opened::Ready(mut reading) = Reading::open(id, segment, node).unwrap() else {
@@ -104,7 +104,7 @@ fn recovered(place: &Path) -> (u64, Depth) {
     let options = options(place);
     let ledger = Ledger::open(options.clone()).unwrap();
     assert!(ledger.shutdown(Duration::from_secs(10)), "{:?}", ledger.depth());
-    (Reader::open(&options.sqlite).unwrap().count().unwrap(), ledger.depth())
+    (testing::count(&options.sqlite), ledger.depth())
 }
 
 /// Starts on a copy of a backlog, of which so many rows were delivered before some segments were removed.

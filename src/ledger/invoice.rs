@@ -1,30 +1,29 @@
 //! A provider's own export of what was used, against the ledger: day by day and model by model.
 
-use super::report::{By, halves, label};
-use super::sink::{SinkError, sqlite::Reader};
+use super::report::{By, COMPLETION, PROMPT, label};
+use super::review::{Beside, Books, ReviewError, Watch, Whole};
+use super::sink::reader::{ReadError, Words, number};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::Path;
 
 /// What can be compared: its name, what it is in the ledger, and its columns in exports.
 const MEASURES: [(&str, &str, &[&str]); 8] = [
-    ("attempts", "(source <> 'none')", &["num_model_requests", "requests", "request_count"]),
     (
-        "prompt",
-        "input + cache_read + cache_write_5m + cache_write_1h + input_audio + input_audio_cached
-         + input_image + input_video",
-        &["input_tokens", "prompt_tokens", "tokens_prompt"],
+        "attempts",
+        "CASE WHEN source <> 'none' THEN 1 ELSE 0 END",
+        &["num_model_requests", "requests", "request_count"],
     ),
+    ("prompt", PROMPT, &["input_tokens", "prompt_tokens", "tokens_prompt"]),
     ("input", "input", &["usage_input_tokens_no_cache", "input_uncached_tokens"]),
     ("cache_read", "cache_read", &["usage_input_tokens_cache_read", "input_cached_tokens"]),
     ("cache_write_5m", "cache_write_5m", &["usage_input_tokens_cache_write_5m"]),
     ("cache_write_1h", "cache_write_1h", &["usage_input_tokens_cache_write_1h"]),
     (
         "completion",
-        "output + reasoning + output_audio + output_image",
+        COMPLETION,
         &["output_tokens", "completion_tokens", "tokens_completion", "usage_output_tokens"],
     ),
     ("searches", "searches", &["web_search_count"]),
@@ -36,16 +35,27 @@ const MODELS: &[&str] = &["model_version", "model_permaslug"];
 /// Why an export cannot be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum InvoiceError {
-    #[error("the export: {0}")]
+    #[error("{0}")]
     Csv(#[from] csv::Error),
-    #[error("the database: {0}")]
-    Sink(#[from] SinkError),
+    #[error("it has no line but its header: there is nothing to compare")]
+    Empty,
     #[error("no column says the {0}: name it with --column HEADER={0}")]
     NoColumn(&'static str),
     #[error("{0} is nothing to compare: day, model, {names}", names = names())]
     NoMeasure(String),
     #[error("line {line}: {cell:?} is no {what}")]
     Cell { line: u64, cell: String, what: &'static str },
+    #[error("the ledger has no row of a provider {name}, but of these: {}", .known.join(", "))]
+    NoProvider { name: String, known: Vec<String> },
+    /// Of the ledger, not of the export.
+    #[error(transparent)]
+    Ledger(#[from] ReviewError),
+}
+
+impl From<ReadError> for InvoiceError {
+    fn from(error: ReadError) -> Self {
+        Self::Ledger(error.into())
+    }
 }
 
 fn names() -> String {
@@ -90,7 +100,7 @@ impl Columns {
 /// Reads an export. `named` are headers and what they stand for, beside the usual ones.
 ///
 /// # Errors
-/// It is no CSV with a head, or a cell is not what its column says.
+/// It is no CSV with a head and a line, or a cell is not what its column says.
 pub fn exported(export: impl Read, named: &[(String, String)]) -> Result<Account, InvoiceError> {
     let mut lines = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(export);
     let columns = Columns::find(lines.headers()?, named)?;
@@ -111,7 +121,7 @@ pub fn exported(export: impl Read, named: &[(String, String)]) -> Result<Account
             *account.entry((day.clone(), model.to_owned(), *measure)).or_default() += count;
         }
     }
-    Ok(account)
+    if account.is_empty() { Err(InvoiceError::Empty) } else { Ok(account) }
 }
 
 fn day(cell: &str) -> Option<String> {
@@ -126,40 +136,50 @@ fn day(cell: &str) -> Option<String> {
     Some(cell.parse::<DateTime>().ok()?.date().to_string())
 }
 
-/// What the ledger has of one provider, on the days and in the measures of an export.
+/// What the ledger has of one provider, on the days and in the measures of an export; and how many of its
+/// attempts the database lacks.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn recorded(sqlite: &Path, provider: &str, of: &Account) -> Result<Account, InvoiceError> {
+/// The ledger cannot be read, or has never had a row of this provider.
+pub fn recorded(
+    books: &Books,
+    provider: &str,
+    of: &Account,
+    watch: &dyn Watch,
+) -> Result<(Account, Beside), InvoiceError> {
     let days: BTreeSet<&str> = of.keys().map(|(day, _, _)| day.as_str()).collect();
-    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Account::new()) };
+    let (Some(first), Some(last)) = (days.first(), days.last()) else {
+        return Err(InvoiceError::Empty);
+    };
+    let mut whole = Whole::open(books, false, watch)?;
+    let beside = whole.settled()?;
+    let table = whole.table();
+    let known = whole.reader.ask(&format!("SELECT DISTINCT provider FROM {table}"), &[])?;
+    let mut known: Vec<String> = known.into_iter().flatten().collect();
+    if !known.iter().any(|known| known == provider) {
+        known.sort();
+        return Err(InvoiceError::NoProvider { name: provider.to_owned(), known });
+    }
     let measures: BTreeSet<&str> = of.keys().map(|(_, _, measure)| *measure).collect();
     let measures = MEASURES.iter().filter(|(name, _, _)| measures.contains(name));
     let by_model = of.keys().any(|(_, model, _)| !model.is_empty());
     let model = if by_model { "upstream_model" } else { "''" };
-    let sums: Vec<_> = measures.clone().map(|(_, terms, _)| halves(terms)).collect();
-    let reader = Reader::open(sqlite)?;
-    let mut statement = reader
-        .connection()
-        .prepare(&format!(
-            "SELECT {day}, {model}, {sums} FROM attempt WHERE provider = ?1
-             AND {day} BETWEEN ?2 AND ?3 GROUP BY 1, 2",
-            day = label(By::Day),
-            sums = sums.join(", ")
-        ))
-        .map_err(SinkError::from)?;
+    let words: &Words = whole.reader.words();
+    let sums: Vec<_> = measures.clone().map(|(_, terms, _)| (words.sum)(terms)).collect();
+    let sql = format!(
+        "SELECT {day}, {model}, {sums} FROM {table} WHERE provider = $1
+         AND {day} BETWEEN $2 AND $3 GROUP BY 1, 2",
+        day = label(By::Day, words),
+        sums = sums.join(", ")
+    );
     let mut found = Account::new();
-    let mut rows = statement.query([provider, first, last]).map_err(SinkError::from)?;
-    while let Some(row) = rows.next().map_err(SinkError::from)? {
-        let get = |at| row.get::<_, i64>(at).map(i128::from).map_err(SinkError::from);
-        let (day, model): (String, String) =
-            row.get(0).and_then(|day| Ok((day, row.get(1)?))).map_err(SinkError::from)?;
+    for row in whole.reader.ask(&sql, &[provider, first, last])? {
+        let [day, model, ..] = row.as_slice() else { continue };
         for (place, (name, _, _)) in measures.clone().enumerate() {
-            let sum = (get(2 + 2 * place)? << 32) + get(3 + 2 * place)?;
-            found.insert((day.clone(), model.clone(), *name), sum);
+            found.insert((day.clone(), model.clone(), *name), number(&row, 2 + place)?);
         }
     }
-    Ok(found)
+    Ok((found, beside))
 }
 
 #[cfg(test)]
@@ -210,6 +230,7 @@ mod tests {
         let cases = [
             ("model,input_tokens\n", "no column says the day: name it with --column HEADER=day"),
             ("date,model\n", "no column says the prompt: name it with --column HEADER=prompt"),
+            ("date,input_tokens\n", "it has no line but its header: there is nothing to compare"),
             ("date,input_tokens\n2025-11-21,x\n", "line 2: \"x\" is no count"),
             ("date,input_tokens\nyesterday,1\n", "line 2: \"yesterday\" is no day"),
         ];

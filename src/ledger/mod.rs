@@ -62,6 +62,7 @@ pub use activity::{Activity, ActivityError, Place, Total, Wanted};
 pub use claim::Claim;
 pub use depth::{Depth, Gate};
 pub use durability::{Durability, SpoolFull};
+pub use sink::reader::{Base, ReadError};
 pub use sink::{SinkError, Target};
 
 use crate::bounds::SINKS;

@@ -141,6 +141,12 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
     )
 }
 
+/// How many rows a database has.
+pub(super) fn count(sqlite: &Path) -> u64 {
+    let database = rusqlite::Connection::open(sqlite).unwrap();
+    database.query_row("SELECT count(*) FROM attempt", [], |row| row.get(0)).unwrap()
+}
+
 /// Claims, dispatches and completes one attempt with a reported usage.
 pub(super) fn complete(ledger: &Ledger, generation: &str, attempt: u8) {
     let claim = dispatched(ledger, generation, attempt);

@@ -112,7 +112,7 @@ families! {
     PANICS: Counter "weir_panics_total" []
         "Panics caught. Anything but 0 is a bug of Weir.";
     RULE_HITS: Counter "weir_rule_hits_total" ["rule"]
-        "Requests a rule matched.";
+        "Models of requests that a rule matched.";
     RULE_FAULTS: Counter "weir_rule_faults_total" []
         "Requests refused because a rule's expression could not be evaluated.";
     MEMORY_LIMIT: Gauge "weir_memory_limit_bytes" []

@@ -202,7 +202,10 @@ impl Attempt {
         let now = now_ms();
         self.target.metrics.attempt(outcome);
         self.target.upstream.throttle.record(outcome, self.status, now);
-        if self.target.live.record(outcome, now, self.retry_after) {
+        // Where no secret of ours was sent, none is to blame.
+        let unasked = outcome == Outcome::Credential && self.credential.is_none();
+        let blamed = if unasked { Outcome::ServerError } else { outcome };
+        if self.target.live.record(blamed, now, self.retry_after) {
             self.target.metrics.ejection();
         }
         let ms = |us: u64| u32::try_from(us / 1_000).unwrap_or(u32::MAX);

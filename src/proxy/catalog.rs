@@ -141,6 +141,7 @@ fn left(
     }
     let rules = snapshot.rules.decide_unasked(&rules::Facts {
         model: &model.slug,
+        slug: &model.slug,
         key: &user.name,
         workspace: &user.workspace,
         tags: &user.tags,

@@ -2,7 +2,6 @@
 
 use super::attempt::{Attempt, Ended};
 use crate::access::{Admitted, Caller};
-use crate::catalog::Endpoint;
 use crate::choose::Conversation;
 use crate::edge::clock::{Clock, now_ms, wall_us};
 use crate::edge::held::{self, Inner};
@@ -18,7 +17,7 @@ use crate::request::route::{self, Face, Operation};
 use crate::selection::SplitMix64;
 use crate::snapshot::{Pool, Snapshot, Target};
 use crate::state::State;
-use crate::upstream::attempts::{Attempts, Choice, told_as};
+use crate::upstream::attempts::{Attempts, Choice};
 use bytes::Bytes;
 use pingora_proxy::Session;
 use std::net::SocketAddr;
@@ -67,8 +66,7 @@ pub(super) struct Exchange {
     pub(super) refusal: Option<Error>,
     /// What the attempts that have ended are charged, pico-dollars.
     pub(super) charged: Pico,
-    /// Tries that failed, in order.
-    pub(super) failed: Vec<PreviousError>,
+    pub(super) missed: Missed,
     /// The last attempt, once it has ended.
     pub(super) ended: Option<Ended>,
     /// The status the caller was answered with, be it in the last event of a stream that had begun
@@ -76,6 +74,15 @@ pub(super) struct Exchange {
     pub(super) answered: u16,
     /// What the end of a body that ended in trailers came to.
     pub(super) last_bytes: Option<Bytes>,
+}
+
+/// Where a request was not served, for the error that may follow.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    /// Attempts that failed, in order.
+    pub(super) failed: Vec<PreviousError>,
+    /// Display names of providers that were passed over.
+    pub(super) spared: Vec<Arc<str>>,
 }
 
 /// Identity of a generation and what its records say of the caller.
@@ -112,19 +119,14 @@ impl Exchange {
             }
             if ended.outcome != Outcome::Ok {
                 let endpoint = &ended.target.endpoint;
-                self.note(endpoint, ended.outcome, ended.status);
+                let provider = Arc::clone(&endpoint.provider.name);
+                self.missed.failed.push(PreviousError { provider, status: ended.status });
                 if let Some(routing) = &mut self.routing {
                     routing.attempts.push((Place::of(endpoint), ended.status));
                 }
             }
             self.ended = Some(ended);
         }
-    }
-
-    /// Remembers a try that failed.
-    pub(super) fn note(&mut self, endpoint: &Endpoint, outcome: Outcome, status: u16) {
-        let provider = Arc::clone(&endpoint.provider.name);
-        self.failed.push(PreviousError { provider, status: told_as(outcome, status) });
     }
 
     /// What an event of Weir's own says of itself, for an attempt under way or ended, or none at all.

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::attempt::{Attempt, Flow};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Missed};
 use super::{reply, response};
 use crate::edge::clock::now_ms;
 use crate::edge::head::EMPTY_REPLY;
@@ -91,7 +91,10 @@ fn fail(state: &State, exchange: &mut Exchange, outcome: Outcome) -> bool {
     if exchange.fresh {
         state.metrics.stale_conn.inc();
     }
-    if exchange.fresh || !outcome.dispatched() || outcome == Outcome::Credential {
+    if exchange.fresh
+        || !outcome.dispatched()
+        || outcome == Outcome::Credential && has_key(exchange)
+    {
         exchange.attempts.stay();
     }
     exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
@@ -99,6 +102,12 @@ fn fail(state: &State, exchange: &mut Exchange, outcome: Outcome) -> bool {
         state.metrics.retries.inc();
     }
     exchange.next.is_some()
+}
+
+/// Whether another secret of the provider tried last can be used.
+fn has_key(exchange: &Exchange) -> bool {
+    let last = exchange.ended.as_ref().map(|ended| &ended.target.upstream.credentials);
+    last.is_some_and(|credentials| credentials.pick(now_ms()).is_some())
 }
 
 fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
@@ -179,15 +188,17 @@ fn verdict(exchange: &mut Exchange) -> Error {
     let provider = provider.map_or("", |name| name);
     let refusal = exchange.refusal.take();
     let mut verdict = refusal.unwrap_or_else(|| exchange.attempts.verdict(provider));
-    let mut failed = std::mem::take(&mut exchange.failed);
+    let Missed { mut failed, spared } = std::mem::take(&mut exchange.missed);
     if let Some(availability) = &mut verdict.availability {
         availability.requested_models.clone_from(&exchange.envelope.models);
-        for PreviousError { provider, .. } in &failed {
+        let tried = failed.iter().map(|PreviousError { provider, .. }| provider);
+        for provider in tried.chain(&spared) {
             if !availability.affected_providers.contains(provider) {
                 availability.affected_providers.push(Arc::clone(provider));
             }
         }
     }
+    // The last is the one that is told.
     failed.pop();
     let verdict = verdict.after(failed);
     match &exchange.routing {

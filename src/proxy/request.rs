@@ -1,7 +1,7 @@
 //! `early_request_filter` and `request_filter`: from a head to a plan, or to an answer of our own.
 
 use super::ask::{Ask, Planned};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Missed};
 use super::head;
 use super::local;
 use super::reply::Refusal;
@@ -120,7 +120,7 @@ pub(super) async fn filter(
         received,
         refusal: None,
         ended: None,
-        failed: Vec::new(),
+        missed: Missed::default(),
         charged: 0,
         answered: 0,
     })))

@@ -173,7 +173,7 @@ pub(super) fn body(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool)
                 let said = kept.as_deref().unwrap_or_default();
                 let routing = told(exchange.routing.as_deref(), &attempt.target, attempt.status);
                 let error = face::wrap_upstream_error(attempt.status, said, name);
-                let error = Error { routing, ..error }.after(take(&mut exchange.failed));
+                let error = Error { routing, ..error }.after(take(&mut exchange.missed.failed));
                 *body = Some(match exchange.clock.began_with_comment() {
                     true => face::error_event(exchange.named(), &error),
                     false => face::error_body(&error, Some(&exchange.generation.id)),

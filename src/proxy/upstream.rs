@@ -94,7 +94,7 @@ pub(super) fn pause(exchange: &mut Exchange) -> Duration {
 /// Passes over an endpoint that is not even tried.
 fn skip(state: &State, exchange: &mut Exchange, target: &Target, outcome: Outcome) {
     target.metrics.attempt(outcome);
-    exchange.note(&target.endpoint, outcome, 0);
+    exchange.missed.spared.push(Arc::clone(&target.endpoint.provider.name));
     exchange.attempts.failed(outcome, 0, None);
     exchange.next = exchange.attempts.next(|| state.budget.withdraw(now_ms()));
 }
@@ -170,21 +170,13 @@ fn begin(
     Ok(())
 }
 
-/// The tier that the endpoint is priced for is the one that is asked of its provider. Where no endpoint
-/// stands for a tier of this provider, the caller's word passes.
+/// The tier that the endpoint is priced for is the one that is asked of its provider: billing follows what
+/// is served (contract 3.8). Words that are no tier's are the provider's own to read.
 fn tier_edit(exchange: &Exchange, endpoint: &Endpoint) -> TierEdit<'static> {
-    let has_tiers = |target: &Arc<Target>| {
-        let other = &target.endpoint;
-        other.tier.is_some() && other.provider.slug == endpoint.provider.slug
-    };
-    match endpoint.tier {
-        Some(tier) => TierEdit::Set(tier.as_str()),
-        None if !matches!(exchange.envelope.service, Service::Tier(_)) => TierEdit::Keep,
-        None => {
-            let pools = exchange.pools.iter().filter(|pool| pool.model.slug == endpoint.model);
-            let tiered = pools.flat_map(|pool| &pool.targets).any(has_tiers);
-            if tiered { TierEdit::Remove } else { TierEdit::Keep }
-        }
+    match (endpoint.tier, exchange.envelope.service) {
+        (Some(tier), _) => TierEdit::Set(tier.as_str()),
+        (None, Service::Tier(_)) => TierEdit::Remove,
+        (None, Service::Unsaid | Service::Default) => TierEdit::Keep,
     }
 }
 

@@ -10,7 +10,7 @@ use super::messages::{self, Conversation};
 use super::preferences::{self, ProviderPreferences};
 use super::route::Operation;
 use super::scan::Scanner;
-use crate::bounds::{MODELS_PER_REQUEST, SESSION_ID_CHARS, TOOLS_BYTES};
+use crate::bounds::{MEMBERS_KEPT, MODELS_PER_REQUEST, SESSION_ID_CHARS, TOOLS_BYTES};
 use crate::catalog::{Modalities, Parameters, Tier};
 use crate::meter;
 use crate::selection::{Needs, Service};
@@ -58,6 +58,8 @@ pub struct Envelope {
     /// `stream_options.include_usage` as the caller set it.
     pub include_usage: Option<bool>,
     pub provider: ProviderPreferences,
+    /// Whether the request has a `provider` object of its own.
+    pub has_provider: bool,
     /// `max_completion_tokens`, else `max_tokens`; `None` also where the caller gave a negative one,
     /// which some servers take for "no limit".
     pub max_tokens: Option<u64>,
@@ -162,7 +164,6 @@ pub fn read(body: &[u8], operation: Operation) -> Result<Envelope, BodyError> {
     let mut object = Object::open(&mut scanner, keys::TOP, 1);
     let mut end = None;
     while let Some((known, start)) = object.next(&mut scanner)? {
-        let known = known.map(|(name, fate)| (name, fate, object.names.repeats));
         reading.member(&mut scanner, known, start, &mut end)?;
     }
     scanner.end()?;
@@ -183,12 +184,11 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads the value of one member, whose name may stand there again, and remembers where it lies, or
-    /// where its first lies. `end`: of the member before.
+    /// Reads the value of one member and remembers where it lies. `end`: of the member before.
     fn member(
         &mut self,
         scanner: &mut Scanner<'_>,
-        known: Option<(&'static str, Fate, bool)>,
+        known: Option<(&'static str, Fate)>,
         start: usize,
         end: &mut Option<usize>,
     ) -> Result<(), BodyError> {
@@ -200,18 +200,17 @@ impl Reading {
         let value = scanner.at();
         let is_given = scanner.peek() != Some(b'n');
         match known {
-            Some((name, ..)) => self.field(scanner, name)?,
+            Some((name, _)) => self.field(scanner, name)?,
             None => scanner.skip(1)?,
         }
         let now = scanner.at();
-        let parameter = known.map(|(name, ..)| Parameters::named(name)).unwrap_or_default();
-        if known.is_some_and(|(name, ..)| is_given && name != "tools") {
+        let parameter = known.map(|(name, _)| Parameters::named(name)).unwrap_or_default();
+        if known.is_some_and(|(name, _)| is_given && name != "tools") {
             self.envelope.parameters = self.envelope.parameters | parameter;
         }
-        let touched = |(_, fate, repeats): &(_, Fate, bool)| {
-            *fate != Fate::Noted || !(parameter.is_empty() || *repeats)
-        };
-        if let Some((key, fate, _)) = known.filter(touched) {
+        // They may repeat, so a hostile body has any number of them.
+        let kept = self.envelope.members.len() < MEMBERS_KEPT && !parameter.is_empty();
+        if let Some((key, fate)) = known.filter(|(_, fate)| *fate != Fate::Noted || kept) {
             self.envelope.members.push(Member {
                 key,
                 fate,
@@ -238,7 +237,10 @@ impl Reading {
             "models" => self.models = fields::texts(scanner, name, MODELS_PER_REQUEST, model)?,
             "stream" => envelope.stream = fields::boolean(scanner, name)?.unwrap_or(false),
             "stream_options" => fields::stream_options(scanner, envelope)?,
-            "provider" => envelope.provider = preferences::provider(scanner)?,
+            "provider" => {
+                envelope.has_provider = scanner.peek() != Some(b'n');
+                envelope.provider = preferences::provider(scanner)?;
+            }
             "max_tokens" => self.max_tokens = fields::count(scanner, name)?,
             "max_completion_tokens" => self.max_completion_tokens = fields::count(scanner, name)?,
             // Read by the upstream alone, but it bills by them: nobody may read something else.

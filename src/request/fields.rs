@@ -14,7 +14,7 @@ type Known = (&'static str, Fate);
 
 /// A walk over the members of an object.
 pub(super) struct Object {
-    pub(super) names: Names,
+    names: Names,
     first: bool,
     /// Containers open inside the object, itself included.
     depth: usize,

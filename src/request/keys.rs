@@ -167,13 +167,11 @@ pub(super) enum Clash {
 pub(super) struct Names {
     table: &'static Table,
     seen: u128,
-    /// Whether the one met last had been met before.
-    pub(super) repeats: bool,
 }
 
 impl Names {
     pub(super) const fn new(table: &'static Table) -> Self {
-        Self { table, seen: 0, repeats: false }
+        Self { table, seen: 0 }
     }
 
     /// The known name that `key` is, if any; an error where parsers could disagree on it.
@@ -193,19 +191,17 @@ impl Names {
         };
         let exact = key == name;
         match fate {
-            Noted if exact => {}
-            Noted => return Ok(None),
+            Noted => return Ok(exact.then_some((name, fate))),
             Forbidden => {}
             Steers | Consumed if exact => {}
             Steers | Consumed => return Err(Clash::Twin(name)),
         }
         let bit = 1 << place;
-        self.repeats = self.seen & bit != 0;
-        self.seen |= bit;
-        match fate {
-            Steers | Consumed | Forbidden if self.repeats => Err(Clash::Repeated(name)),
-            _ => Ok(Some((name, fate))),
+        if self.seen & bit != 0 {
+            return Err(Clash::Repeated(name));
         }
+        self.seen |= bit;
+        Ok(Some((name, fate)))
     }
 }
 

@@ -35,7 +35,7 @@ pub enum TierEdit<'a> {
     Keep,
     /// The endpoint serves this tier and is priced for it.
     Set(&'a str),
-    /// Another endpoint of the provider serves what was asked for, at another price.
+    /// The endpoint is priced for none, whatever was asked for.
     Remove,
 }
 

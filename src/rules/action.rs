@@ -1,6 +1,7 @@
 //! What a rule does: exactly one of these.
 
 use super::reader::{Node, Reader, join};
+use crate::catalog::QUANTIZATIONS;
 use crate::config::json;
 use crate::error::Error;
 use crate::price::{CEILINGS, PriceCeiling, parse_ceiling};
@@ -27,9 +28,10 @@ pub(super) enum Action {
 type Read = for<'t> fn(&mut Reader<'t>, &Node<'t>, &str) -> Option<Action>;
 
 /// Every action, by name.
-pub(super) const ACTIONS: [(&str, Read); 6] = [
+pub(super) const ACTIONS: [(&str, Read); 7] = [
     ("constrain", constrain),
     ("defaults", defaults),
+    ("forbid", forbid),
     ("pin", pin),
     ("prefer", prefer),
     ("reject", reject),
@@ -120,6 +122,14 @@ fn pin<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Actio
     Some(Action::Pin(Constraint { only: Some(vec![Arc::from(slug)]), ..Constraint::default() }))
 }
 
+/// Another way to say `constrain = { ignore = ... }`.
+fn forbid<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
+    let ignore: Vec<_> =
+        reader.texts(node, path).into_iter().map(|(slug, _)| Arc::from(slug)).collect();
+    let forbids = !ignore.is_empty();
+    forbids.then(|| Action::Constrain(Constraint { ignore, ..Constraint::default() }))
+}
+
 fn prefer<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option<Action> {
     let slugs: Vec<_> =
         reader.texts(node, path).into_iter().map(|(slug, _)| Arc::from(slug)).collect();
@@ -190,6 +200,12 @@ fn constrain<'t>(reader: &mut Reader<'t>, node: &Node<'t>, path: &str) -> Option
     constraint.only = slugs("only");
     constraint.ignore = slugs("ignore").unwrap_or_default();
     constraint.quantizations = slugs("quantizations");
+    for stranger in constraint.quantizations.iter().flatten() {
+        if !QUANTIZATIONS.contains(&&**stranger) {
+            let says = format!("no such quantization; there are {}", QUANTIZATIONS.join(", "));
+            reader.problem(node.span(), &join(path, "quantizations"), says);
+        }
+    }
     if let Some(node) = table.get("max_price") {
         constraint.max_price = max_price(reader, node, &join(path, "max_price"))?;
     }

@@ -108,6 +108,7 @@ impl Expression {
         let headers = http::HeaderMap::new();
         let facts = Facts {
             model: "author/model",
+            slug: "author/model",
             key: "",
             workspace: "",
             tags: &[],
@@ -193,6 +194,7 @@ mod tests {
         let tags = ["batch".into(), "eu".into()];
         let facts = Facts {
             model: "a/b",
+            slug: "a/b",
             key: "ci",
             workspace: "w",
             tags: &tags,

@@ -25,8 +25,10 @@ use when::When;
 /// What a rule can match on.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    /// The model asked for. Of several, each is a question of its own.
+    /// The model asked for, by its name there. Of several, each is a question of its own.
     pub model: &'a str,
+    /// The slug of what that name stands for; the name where it stands for nothing.
+    pub slug: &'a str,
     /// Name of the caller's key.
     pub key: &'a str,
     pub workspace: &'a str,
@@ -132,8 +134,8 @@ impl Rules {
     ) -> Result<Decision<'a>, Error> {
         let mut decision = Decision::default();
         for rule in rules {
-            let model = decision.rename.unwrap_or(facts.model);
-            if rule.holds(model, facts)? {
+            let (name, slug) = decision.rename.map_or((facts.model, facts.slug), |to| (to, to));
+            if rule.holds([name, slug], facts)? {
                 rule.hits.fetch_add(u64::from(!facts.dry), Relaxed);
                 decision.follow(&rule.action)?;
             }
@@ -221,7 +223,7 @@ impl<'a> Decision<'a> {
 }
 
 impl Rule {
-    fn holds(&self, model: &str, facts: &Facts<'_>) -> Result<bool, Error> {
+    fn holds(&self, model: [&str; 2], facts: &Facts<'_>) -> Result<bool, Error> {
         self.when.holds(model, facts).map_err(|_| {
             self.faults.fetch_add(1, Relaxed);
             Error::weir(500, format!("The rule {} cannot be evaluated", self.name))

@@ -32,6 +32,7 @@ impl Request {
         let Self { model, key, workspace, stream, headers, .. } = self;
         Facts {
             model,
+            slug: model,
             key,
             workspace,
             tags: &self.tags,
@@ -50,6 +51,42 @@ fn status(rules: &Rules, request: &Request) -> Option<u16> {
 }
 
 const REJECT: &str = "reject = { status = 403, message = \"no\" }";
+
+#[test]
+fn a_rule_on_a_model_holds_by_whatever_name_it_is_asked_for() {
+    let matches = |when: &str, model: &'static str, slug: &str| {
+        let rules = rules(&format!("[[rule]]\nname = \"x\"\nwhen = {{ {when} }}\n{REJECT}\n"));
+        let request = Request { model, ..request() };
+        rules.decide(&Facts { slug, ..request.facts() }).is_err()
+    };
+    for when in ["model = \"a/*\"", "model = \"one\"", "cel = \"model == 'a/one'\""] {
+        assert!(matches(when, "one", "a/one"), "{when}");
+    }
+    assert!(!matches("model = \"b/*\"", "one", "a/one"));
+}
+
+#[test]
+fn quantizations_are_checked() {
+    let when = "[[rule]]\nname = \"x\"\nwhen = { key = \"ci\" }\n";
+    let source = |word: &str| format!("{when}constrain = {{ quantizations = [\"{word}\"] }}\n");
+    let problems =
+        |word| Rules::compile(&[("r.toml".into(), source(word))]).err().unwrap_or_default();
+    assert_eq!(problems("fp8"), []);
+    let [problem] = &*problems("fp9") else { panic!("one problem") };
+    assert!(
+        problem.to_string().contains("constrain.quantizations: no such quantization"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn forbidden_providers_are_ignored() {
+    let rules =
+        rules("[[rule]]\nname = \"x\"\nwhen = { key = \"ci\" }\nforbid = [\"groq\", \"x/y\"]\n");
+    let request = request();
+    let decision = rules.decide(&request.facts()).unwrap();
+    assert_eq!(decision.constraint.ignore, ["groq".into(), "x/y".into()]);
+}
 
 #[test]
 fn every_given_condition_must_hold_and_any_entry_of_a_list_will_do() {
@@ -224,8 +261,8 @@ reject = { message = "" }
     r.toml:5: rule[0].reject.status: must be from 400 to 599
     r.toml:10: rule.two.constrain.no_colection: unknown key; the keys here are only, ignore, quantizations, max_price, zdr, no_collection, distillable, require_parameters, no_fallbacks
     r.toml:10: rule.two.constrain.zdr: can only be true: a rule narrows, it never loosens
-    r.toml:7: rule.two: needs exactly one of constrain, defaults, pin, prefer, reject, rename
-    r.toml:12: rule.three: needs exactly one of constrain, defaults, pin, prefer, reject, rename
+    r.toml:7: rule.two: needs exactly one of constrain, defaults, forbid, pin, prefer, reject, rename
+    r.toml:12: rule.three: needs exactly one of constrain, defaults, forbid, pin, prefer, reject, rename
     r.toml:15: rule[3]: needs a name: name = "what-it-does"
     r.toml:16: rule[3].rename: must be the name of a model: author/slug
     r.toml:19: rule[4].name: another rule has this name; give it its own

@@ -41,13 +41,13 @@ impl When {
         any(&self.model, model)
     }
 
-    /// Whether it holds for `facts`, with `model` in the place of theirs.
+    /// Whether it holds for `facts`, with the model's name and slug in the place of theirs.
     ///
     /// # Errors
     /// Its expression cannot be evaluated.
-    pub(super) fn holds(&self, model: &str, facts: &Facts<'_>) -> Result<bool, String> {
+    pub(super) fn holds(&self, [name, slug]: [&str; 2], facts: &Facts<'_>) -> Result<bool, String> {
         let holds = self.stream.is_none_or(|stream| stream == facts.stream)
-            && self.takes(model)
+            && (self.takes(name) || self.takes(slug))
             && any(&self.key, facts.key)
             && any(&self.workspace, facts.workspace)
             && (self.tag.is_empty() || facts.tags.iter().any(|tag| any(&self.tag, tag)))
@@ -57,7 +57,7 @@ impl When {
                 values.any(|value| globs.iter().any(|glob| glob.matches(value.as_bytes())))
             });
         match &self.cel {
-            Some(expression) if holds => expression.holds(model, facts),
+            Some(expression) if holds => expression.holds(slug, facts),
             _ => Ok(holds),
         }
     }

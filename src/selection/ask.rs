@@ -1,7 +1,8 @@
 //! What one request wishes and needs. Unlike a constraint it is never merged: there is one.
 
 use super::constraint::names;
-use super::{Facts, Layers};
+use super::filter::is_awake;
+use super::{Candidate, Facts, Layers};
 use crate::catalog::{Endpoint, Modalities, Parameters, Tier};
 use std::sync::Arc;
 
@@ -106,6 +107,21 @@ impl<'a> Question<'a> {
         Self { constraints, ask: Ask::default(), needs: Needs::default(), now_us: 0 }
     }
 
+    /// The same question, but for the normal tier where no endpoint serves the one asked for (contract 3.8).
+    pub(super) fn in_tier_of(&self, candidates: &[Candidate<'_>]) -> Self {
+        let Service::Tier(asked) = self.ask.service else { return *self };
+        let serves = |Candidate { endpoint, .. }: &Candidate<'_>| match endpoint.tier {
+            Some(own) if is_awake(endpoint) => {
+                own == asked || (asked, own) == (Tier::Ultrafast, Tier::Priority)
+            }
+            _ => false,
+        };
+        match candidates.iter().any(serves) {
+            true => *self,
+            false => Self { ask: Ask { service: Service::Default, ..self.ask }, ..*self },
+        }
+    }
+
     /// Whether only the first of the plan may be tried. Where the request itself forbids fallbacks, an
     /// asked order is a list of its own; where another layer does, no order of the request loosens it.
     #[must_use]
@@ -149,14 +165,14 @@ impl<'a> Ask<'a> {
     }
 
     /// Which place the tier of this endpoint has, the lower the better; `None` if the request has
-    /// no business there. `flex` says whether any endpoint of that tier could serve.
-    pub(super) fn tier_rank(&self, endpoint: &Endpoint, flex: bool) -> Option<u8> {
+    /// no business there. An asked tier is one that some endpoint serves.
+    pub(super) fn tier_rank(&self, endpoint: &Endpoint) -> Option<u8> {
         let asked = match self.service {
             Service::Tier(tier) => Some(tier),
             Service::Unsaid | Service::Default => None,
         };
         let rank = match (asked, endpoint.tier) {
-            (Some(Tier::Flex), None) => (!flex).then_some(0),
+            (Some(Tier::Flex), None) => None,
             (None, None) => Some(0),
             (Some(asked), Some(own)) if asked == own => Some(0),
             (Some(Tier::Ultrafast), Some(Tier::Priority)) => Some(1),

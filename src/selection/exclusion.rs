@@ -62,6 +62,7 @@ const LATER: &str = "temporarily_unavailable";
 
 /// Every step, in the order [`super::plan`] applies them.
 pub(super) const STEPS: [Step; 19] = [
+    step(Exclusion::Tier, "tier", None, FILTERED, "No endpoints found for the service tier."),
     step(
         Exclusion::Dormant,
         "dormant",
@@ -143,7 +144,6 @@ pub(super) const STEPS: [Step; 19] = [
         FILTERED,
         "No endpoints found that support this input.",
     ),
-    step(Exclusion::Tier, "tier", None, FILTERED, "No endpoints found for the service tier."),
     step(
         Exclusion::Capability,
         "capability",

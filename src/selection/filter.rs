@@ -4,29 +4,24 @@ use super::constraint::names_any;
 use super::draw::SplitMix64;
 use super::order::Score;
 use super::{Candidate, Exclusion, Facts, Layers, Plan, Question};
-use crate::catalog::{Endpoint, Modalities, Parameters, Tier};
+use crate::catalog::{Endpoint, Modalities, Parameters};
 use crate::price::PriceCeiling;
 use crate::usage::Kind;
 
 /// Splits the pool. What stays is in `ranked`, as yet unranked.
 pub(super) fn filter(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) -> Plan {
     let mut plan = Plan { ranked: Vec::with_capacity(candidates.len()), ..Plan::default() };
-    let is_flex = |candidate: &Candidate<'_>| {
-        candidate.endpoint.tier == Some(Tier::Flex) && is_awake(candidate.endpoint)
-    };
-    let flex = candidates.iter().any(is_flex);
     let policy = Policy::of(question);
     for (index, candidate) in candidates.iter().enumerate() {
         let endpoint = candidate.endpoint;
-        let tier = question.ask.tier_rank(endpoint, flex);
-        let exclusion = (policy.forbids(endpoint, question))
-            .or_else(|| by_capability(endpoint, question, policy.require_parameters))
-            .or_else(|| tier.is_none().then_some(Exclusion::Tier));
-        match (exclusion, tier) {
-            (None, Some(tier)) => plan.ranked.push(Score { index, tier, ..Score::default() }),
-            (exclusion, _) => {
-                plan.excluded.push((index, exclusion.unwrap_or(Exclusion::Tier)));
-            }
+        let tier = question.ask.tier_rank(endpoint);
+        let exclusion = || {
+            let forbidden = policy.forbids(endpoint, question);
+            forbidden.or_else(|| by_capability(endpoint, question, policy.require_parameters))
+        };
+        match tier.ok_or(Exclusion::Tier).and_then(|tier| exclusion().map_or(Ok(tier), Err)) {
+            Ok(tier) => plan.ranked.push(Score { index, tier, ..Score::default() }),
+            Err(exclusion) => plan.excluded.push((index, exclusion)),
         }
     }
     by_preference(&mut plan, candidates, question.needs.parameters);
@@ -35,7 +30,7 @@ pub(super) fn filter(candidates: &[Candidate<'_>], question: &Question<'_>, seed
 }
 
 /// Whether the provider can be called at all.
-fn is_awake(endpoint: &Endpoint) -> bool {
+pub(super) fn is_awake(endpoint: &Endpoint) -> bool {
     endpoint.provider.keyless || !endpoint.provider.credentials.is_empty()
 }
 

@@ -50,15 +50,11 @@ impl Cooling {
 }
 
 impl Funnel {
-    /// Takes in the plan of one more model, made of these candidates.
-    pub fn add(
-        &mut self,
-        model: &Arc<str>,
-        needs: &Needs,
-        plan: &Plan,
-        candidates: &[Candidate<'_>],
-    ) {
-        self.models.push(Arc::clone(model));
+    /// Takes in the plan of one more model, asked for by this name, made of these candidates.
+    pub fn add(&mut self, model: &str, needs: &Needs, plan: &Plan, candidates: &[Candidate<'_>]) {
+        if self.models.last().is_none_or(|last| **last != *model) {
+            self.models.push(Arc::from(model));
+        }
         self.total += plan.ranked.len() + plan.excluded.len();
         for (index, exclusion) in &plan.excluded {
             let place = STEPS.iter().position(|step| step.exclusion == *exclusion);
@@ -168,7 +164,7 @@ mod tests {
         let excluded = exclusions.iter().map(|(exclusion, _)| *exclusion).enumerate().collect();
         let mut funnel = Funnel::default();
         let plan = Plan { excluded, ..Plan::default() };
-        funnel.add(&Arc::from("author/model"), &Needs::default(), &plan, &candidates);
+        funnel.add("author/model", &Needs::default(), &plan, &candidates);
         nothing_left(&funnel)
     }
 

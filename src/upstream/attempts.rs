@@ -90,6 +90,7 @@ struct Sums {
     /// Of them, those that had no address to try, or that a throttle held back.
     untried: usize,
     rate_limited: usize,
+    overloaded: usize,
     timeouts: usize,
     retry_after: Option<u32>,
 }
@@ -143,6 +144,7 @@ impl Attempts {
         self.sums.failures += 1;
         self.sums.untried += usize::from(is_untried(outcome));
         self.sums.rate_limited += usize::from(outcome == Outcome::RateLimited);
+        self.sums.overloaded += usize::from(matches!(status, 503 | 529));
         self.sums.timeouts += usize::from(is_timeout(outcome, status));
         let (least, most) = COOLDOWN_SECONDS;
         let retry_after = retry_after.map(|seconds| seconds.clamp(least, most));
@@ -156,12 +158,13 @@ impl Attempts {
     /// or where a reused connection turned out to be stale (F07).
     ///
     /// To be called after [`Attempts::failed`]. Does nothing if the endpoint itself was at fault,
-    /// nor after [`ATTEMPTS_PER_MODEL`] tries there; a lost connection is replayed once.
+    /// nor after [`ATTEMPTS_PER_MODEL`] tries there; a lost connection is replayed once, and refused
+    /// credentials leave a try to the next endpoint.
     pub fn stay(&mut self) {
         let most = match self.last.map(|last| last.outcome) {
-            Some(
-                Outcome::Refused | Outcome::ConnectTimeout | Outcome::Tls | Outcome::Credential,
-            ) => ATTEMPTS_PER_MODEL,
+            Some(Outcome::Refused | Outcome::ConnectTimeout | Outcome::Tls) => ATTEMPTS_PER_MODEL,
+            Some(Outcome::Credential) if self.has_later() => ATTEMPTS_PER_MODEL - 1,
+            Some(Outcome::Credential) => ATTEMPTS_PER_MODEL,
             Some(Outcome::Reset) => 2,
             _ => 0,
         };
@@ -185,14 +188,18 @@ impl Attempts {
     #[must_use]
     pub fn could_follow(&self, outcome: Outcome) -> bool {
         let later_model = self.orders.iter().skip(self.model + 1).any(|order| !order.is_empty());
-        let later_endpoint = self.dispatched + 1 < ATTEMPTS_PER_MODEL
-            && self.orders.get(self.model).is_some_and(|order| self.cursor + 1 < order.len());
+        let later_endpoint = self.dispatched + 1 < ATTEMPTS_PER_MODEL && self.has_later();
         match onward(outcome) {
             _ if self.committed || self.tries >= TRIES_PER_REQUEST => false,
             Onward::Stay | Onward::NextEndpoint => later_endpoint || later_model,
             Onward::NextModel => later_model,
             Onward::Nowhere => false,
         }
+    }
+
+    /// Whether the model has an endpoint after the current one.
+    fn has_later(&self) -> bool {
+        self.orders.get(self.model).is_some_and(|order| self.cursor + 1 < order.len())
     }
 
     /// Content has reached the caller: there is no next try (design, invariant 5).
@@ -219,14 +226,14 @@ impl Attempts {
     }
 
     /// The caller's error when nothing is left (design): nothing tried 503; a client fault as it
-    /// came; all 429: 429; only timeouts 504; otherwise 502. `provider_name` is the last one's.
+    /// came; all 429: 429; all of them or overloaded 503; only timeouts 504; otherwise 502. `provider_name` is the last one's.
     #[must_use]
     pub fn verdict(&self, provider_name: &str) -> Error {
-        let Sums { failures, untried, rate_limited, timeouts, retry_after } = self.sums;
+        let Sums { failures, untried, rate_limited, overloaded, timeouts, retry_after } = self.sums;
         let Some(last) = self.last.filter(|_| untried < failures) else {
             return Error::weir(503, "No provider is available for the selected model right now.")
                 .retry_after(Some(RETRY_AFTER_SECONDS))
-                .availability(unavailable("temporarily_unavailable"));
+                .availability(unavailable(TEMPORARILY));
         };
         let status = match last.outcome {
             Outcome::Internal | Outcome::CrashRecovered => {
@@ -235,6 +242,7 @@ impl Attempts {
             Outcome::Shutdown => return Error::weir(503, "Shutting down. Send the request again."),
             Outcome::ClientFault => last.status,
             _ if rate_limited == failures => 429,
+            _ if rate_limited + overloaded == failures => 503,
             _ if timeouts == failures => 504,
             _ => 502,
         };
@@ -244,6 +252,10 @@ impl Attempts {
             .fault(UpstreamFault { provider_name, raw: None, previous: Vec::new() });
         match status {
             429 => error.availability(unavailable("capacity_exhausted")),
+            503 => {
+                let seconds = error.retry_after.unwrap_or(RETRY_AFTER_SECONDS);
+                error.retry_after(Some(seconds)).availability(unavailable(TEMPORARILY))
+            }
             _ => error,
         }
     }
@@ -292,20 +304,11 @@ const fn onward(outcome: Outcome) -> Onward {
     }
 }
 
+const TEMPORARILY: &str = "temporarily_unavailable";
+
 /// Another moment may differ; what was asked for and of whom is for the caller to add.
 fn unavailable(code: &'static str) -> Availability {
     Availability { code, ..Availability::default() }
-}
-
-/// The status that stands for a failed try which had none of its own.
-#[must_use]
-pub const fn told_as(outcome: Outcome, status: u16) -> u16 {
-    match status {
-        0 | 200..=299 if is_untried(outcome) => 503,
-        0 | 200..=299 if is_timeout(outcome, status) => 504,
-        0 | 200..=299 => 502,
-        _ => status,
-    }
 }
 
 /// Nothing was tried: there was no address, or the provider is to be spared.

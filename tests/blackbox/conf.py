@@ -122,7 +122,8 @@ def _provider(provider: Provider, chaos_port: int, conf: Path) -> str:
         },
     } | provider.extra
     credential = {"name": "main", "secret": {"file": secret.name}}
-    return _table("[[provider]]", entries) + _table("[[provider.credential]]", credential)
+    keyed = "" if entries.get("keyless") else _table("[[provider.credential]]", credential)
+    return _table("[[provider]]", entries) + keyed
 
 
 def _model(model: Model, changes: dict[str, dict]) -> str:

@@ -67,14 +67,19 @@ class Nats:
         asked = {"subjects_filter": subjects}
         return sum(self.request(f"$JS.API.STREAM.INFO.{stream}", asked)["state"].get("subjects", {}).values())
 
-    def request(self, subject: str, payload: object = None) -> dict:
-        """Asks JetStream, or publishes to a stream, and gives the answer."""
-        body = b"" if payload is None else json.dumps(payload).encode()
+    def request(self, subject: str, payload: object = None, headers: dict[str, str] | None = None) -> dict:
+        """Asks JetStream, or publishes to a stream, and gives the answer; bytes go as they are."""
+        body = payload if isinstance(payload, bytes) else b"" if payload is None else json.dumps(payload).encode()
+        verb, sizes = "PUB", str(len(body))
+        if headers:
+            head = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+            body = head.encode() + body
+            verb, sizes = "HPUB", f"{len(head)} {len(body)}"
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
             file = sock.makefile("rb")
             assert file.readline().startswith(b"INFO ")
-            sock.sendall(b'CONNECT {"verbose":false}\r\nSUB _INBOX.test 1\r\n'
-                         + f"PUB {subject} _INBOX.test {len(body)}\r\n".encode() + body + b"\r\n")
+            sock.sendall(b'CONNECT {"verbose":false,"headers":true}\r\nSUB _INBOX.test 1\r\n'
+                         + f"{verb} {subject} _INBOX.test {sizes}\r\n".encode() + body + b"\r\n")
             while line := file.readline():
                 if line.startswith(b"MSG "):
                     return json.loads(file.read(int(line.split()[-1])))

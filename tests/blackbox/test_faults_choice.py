@@ -91,7 +91,7 @@ def test_F17_held_back_everywhere_is_503_and_comes_back(run):
     for model in list(models)[:COUNT]:
         answer = weir.ask({"a": {"status": 529}}, model=model)
         if answer.seen():
-            expect.refused(answer, 502)
+            expect.refused(answer, 503)
             continue
         held += 1
         expect.refused(answer, 503)

@@ -101,7 +101,7 @@ def test_F07_a_connection_closed_while_idle_is_not_used(run):
 def test_F09_nothing_left_to_try_is_503_at_once(run):
     weir = run("ab")
     cool = {"status": 503, "headers": [["retry-after", "60"]]}
-    expect.refused(weir.ask({"a": cool, "b": cool}), 502)
+    expect.refused(weir.ask({"a": cool, "b": cool}), 503)
     answer = weir.ask()
     error = expect.refused(answer, 503)
     assert error["availability"]["affected_providers"] == ["A", "B"]

@@ -3,17 +3,23 @@
 import csv
 import io
 import json
+import os
+import pty
+import shutil
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
+from pathlib import Path
 
 from load import Load
+from sinks import drained, load, needs_postgres, postgres, same, server  # noqa: F401
 from weir import Weir, binary
 
 
-def weir_says(*arguments: object, input: str | None = None) -> subprocess.CompletedProcess:
+def weir_says(*arguments: object, input: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess:
     command = [binary(), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, input=input)
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, input=input, cwd=cwd)
 
 
 def served(run) -> Weir:
@@ -54,6 +60,7 @@ def test_rows_and_metrics_agree_to_the_last_token(run):
     done = weir_says("reconcile", "--conf", weir.conf, "--metrics", "-", input=metrics)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(weir.ledger.rows())} rows, 0 of them only in the spool, 0 differ" in done.stdout
+    assert "sums of epoch 1, the one that runs, 0 differ" in done.stdout
     cost = next(line for line in metrics.splitlines() if line.startswith("weir_cost_picodollars_total{"))
     wrong = metrics.replace(cost, cost + "0")
     done = weir_says("reconcile", "--conf", weir.conf, "--metrics", "-", input=wrong)
@@ -85,6 +92,171 @@ def test_a_providers_export_is_compared_by_day_and_model(run, tmp_path):
     assert done.returncode == 0 and f"export: {3 * len(sums)} sums, 0 differ" in done.stdout, done.stdout + done.stderr
     done = compared(7)
     assert done.returncode == 1 and done.stdout.count("exported (+7)") == len(sums), done.stdout
+
+
+def test_an_export_that_cannot_differ_is_no_agreement(run, tmp_path):
+    weir = served(run)
+    export = tmp_path / "export.csv"
+    export.write_text("date,model,requests\n")
+    done = weir_says("reconcile", "--conf", weir.conf, "--usage", export, "--provider", "a")
+    assert done.returncode == 1 and done.stdout == "", done.stdout
+    assert done.stderr == f"weir: {export}: it has no line but its header: there is nothing to compare\n"
+    export.write_text("date,model,requests\n2026-11-20,m,0\n")
+    done = weir_says("reconcile", "--conf", weir.conf, "--usage", export, "--provider", "A")
+    assert done.returncode == 1 and done.stderr.startswith("weir: the ledger has no row of a provider A, but of these: a")
+    missing = tmp_path / "missing.csv"
+    done = weir_says("reconcile", "--conf", weir.conf, "--usage", missing, "--provider", "a")
+    assert done.returncode == 1 and done.stderr.startswith(f"weir: {missing}: No such file")
+
+
+def test_reports_need_no_secret_and_say_where_the_state_is_missing(run, tmp_path):
+    weir = served(run)
+    conf = tmp_path / "reports"
+    shutil.copytree(weir.conf, conf)
+    providers = conf / "providers.toml"
+    providers.write_text(providers.read_text().replace("[[provider]]", "[[provider]]\ncredential = { credential = \"none\" }"))
+    settings = conf / "weir.toml"
+    settings.write_text("\n".join(line for line in settings.read_text().splitlines() if "state_directory" not in line))
+    (conf / "keys.toml").unlink()
+    state = weir.ledger.path.parent
+    rows = len(weir.ledger.rows())
+    for command in (["usage"], ["ledger", "verify"], ["ledger", "export"], ["reconcile"]):
+        done = weir_says(*command, "--conf", conf, cwd=tmp_path)
+        assert done.returncode == 1 and "name it with --state DIR" in done.stderr, (command, done.stderr)
+        for place in (["--conf", conf, "--state", state], ["--state", state]):
+            done = weir_says(*command, *place, cwd=tmp_path)
+            assert done.returncode == 0 and str(rows) in done.stdout + str(done.stdout.count("\n")), (command, done.stderr)
+    done = weir_says("reconcile", "--ledger", weir.ledger.path)
+    assert done.returncode == 1 and "name it with --state DIR, or --conf DIR" in done.stderr
+
+
+def test_errors_name_what_they_are_of(run, tmp_path):
+    weir = served(run)
+    missing = tmp_path / "missing"
+    done = weir_says("reconcile", "--conf", weir.conf, "--metrics", missing)
+    assert done.returncode == 1 and done.stderr.startswith(f"weir: {missing}: No such file"), done.stderr
+    done = weir_says("reconcile", "--conf", weir.conf, "--metrics", "-", input="<html>")
+    assert done.returncode == 1 and done.stderr.startswith("weir: -: there is no metric of Weir's in it"), done.stderr
+    done = weir_says("usage", "--ledger", missing)
+    assert done.stderr == f"weir: {missing}: there is no ledger here; `weir run` begins one when it starts\n"
+    with open("/dev/full", "w") as full:
+        for command in (["usage"], ["ledger", "verify"], ["ledger", "export"], ["reconcile"]):
+            done = subprocess.run([binary(), *command, "--conf", weir.conf], stdout=full, stderr=subprocess.PIPE, text=True)
+            assert done.returncode == 1 and done.stderr.startswith("weir: standard output: No space"), (command, done.stderr)
+
+
+def test_one_row_that_cannot_be_read_is_named_and_the_others_are_not_kept_back(run):
+    weir = served(run)
+    rows = len(weir.ledger.rows())
+    with sqlite3.connect(weir.ledger.path) as base:
+        base.execute("update attempt set source = 'hearsay' where seq = 2")
+    done = weir_says("ledger", "verify", "--conf", weir.conf)
+    assert done.returncode == 1 and f"sqlite {rows} rows, 1 wrong" in done.stdout
+    assert "/1/2: column source holds what no row has there" in done.stdout
+    done = weir_says("ledger", "export", "--conf", weir.conf)
+    assert done.returncode == 1 and done.stdout.count("\n") == rows - 1
+    assert "/1/2: column source holds" in done.stderr and "1 rows cannot be read and are not printed" in done.stderr
+
+
+def test_usage_and_reconcile_count_what_waits_in_the_spool(run):
+    weir = served(run)
+    stored = len(weir.ledger.rows())
+    with closing(sqlite3.connect(weir.ledger.path, isolation_level=None)) as base:
+        # The sink cannot write, so that rows stay in the spool; readers can.
+        base.execute("begin immediate")
+        for _ in range(7):
+            weir.ask(stream=False)
+        weir.settles(7, "spool_rows")
+        done = weir_says("usage", "--conf", weir.conf, "--by", "workspace", "--json")
+        (total,) = json.loads(done.stdout)
+        assert total["attempts"] > stored and done.returncode == 0
+        waiting = total["attempts"] - stored
+        assert done.stderr == f"weir: {waiting} attempts are counted that wait in the spool and are not in the database yet\n"
+        done = weir_says("reconcile", "--conf", weir.conf)
+        assert f"{total['attempts']} rows, {waiting} of them only in the spool, 0 differ" in done.stdout, done.stdout
+        base.execute("rollback")
+    assert len(weir.ledger.wait(total["attempts"])) == total["attempts"]
+    done = weir_says("usage", "--conf", weir.conf, "--by", "workspace", "--json")
+    assert json.loads(done.stdout) == [total] and done.stderr == ""
+
+
+def test_reconcile_goes_through_every_epoch(run):
+    weir = served(run)
+    first = len(weir.ledger.rows())
+    for _ in range(2):
+        weir.stop()
+        weir.launch()
+    weir.ask(stream=False)
+    rows = len(weir.ledger.wait(first + 1))
+    done = weir_says("reconcile", "--conf", weir.conf, "--metrics", "-", input=weir.get_admin("/metrics"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"epochs 1 to 1: {first} rows of 1 epochs, in the sink alone" in done.stdout
+    assert f"epoch 3: {rows - first} rows, 0 of them" in done.stdout and "sums of epoch 3, the one" in done.stdout
+
+
+@needs_postgres
+def test_reports_of_postgresql_say_what_those_of_sqlite_say(run, postgres, tmp_path):
+    url = tmp_path / "url"
+    url.write_text(postgres.url)
+    url.chmod(0o400)
+    weir = run("ab", settings={"ledger": {"postgres": {"file": str(url)}}})
+    load(weir, 1.0)
+    drained(weir)
+    rows = same(weir, postgres)
+    here, there = ["--conf", weir.conf], ["--conf", weir.conf, "--postgres"]
+    exported = weir_says("ledger", "export", *here).stdout
+    assert exported.count("\n") == rows and weir_says("ledger", "export", *there).stdout == exported
+    for by in ("key", "workspace", "model", "provider", "day"):
+        one, other = (weir_says("usage", *place, "--by", by, "--csv") for place in (here, there))
+        assert one.stdout == other.stdout and one.stdout.count("\n") > 1 and other.stderr == "", other.stderr
+    done = weir_says("ledger", "verify", *there)
+    assert done.returncode == 0 and f"postgres {rows} rows, 0 wrong, 1 price versions" in done.stdout, done.stdout
+    done = weir_says("reconcile", *there, "--metrics", "-", input=weir.get_admin("/metrics"))
+    assert done.returncode == 0 and f"{rows} rows, 0 of them only in the spool" in done.stdout, done.stdout
+    export = tmp_path / "export.csv"
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    export.write_text(f"date,requests,input_tokens\n{day},1,1\n")
+    one, other = (weir_says("reconcile", *place, "--usage", export, "--provider", "a") for place in (here, there))
+    assert one.stdout == other.stdout and "exported" in one.stdout, other.stderr
+
+    postgres.stop()
+    for _ in range(5):
+        weir.ask(stream=False)
+    count = len(weir.ledger.wait(rows + 5))
+    done = weir_says("usage", *there)
+    assert done.returncode == 1 and done.stderr.startswith("weir: the PostgreSQL ledger: error connecting"), done.stderr
+    weir.kill()
+    postgres.start()
+    # What waits for PostgreSQL is counted beside it.
+    usage = weir_says("usage", *there, "--by", "workspace", "--json")
+    assert json.loads(usage.stdout) == json.loads(weir_says("usage", *here, "--by", "workspace", "--json").stdout)
+    assert usage.stderr.startswith(f"weir: {count - rows} attempts are counted that wait"), usage.stderr
+    done = weir_says("reconcile", *there)
+    assert done.returncode == 0 and f"{count} rows, {count - rows} of them only in the spool" in done.stdout, done.stdout
+    postgres.ask("update weir.attempt set cost_pico = cost_pico + 1 where seq = 2; "
+                 "update weir.attempt set outcome = 'odd' where seq = 3; delete from weir.attempt where seq = 4")
+    done = weir_says("ledger", "verify", *there)
+    assert done.returncode == 1 and f"postgres {rows - 1} rows, 2 wrong" in done.stdout, done.stdout
+    postgres.ask("update weir.meta set value = 99")
+    done = weir_says("usage", "--postgres", url)
+    assert done.returncode == 1 and "schema 99, this version knows" in done.stderr, done.stderr
+    postgres.ask("drop schema weir cascade")
+    done = weir_says("usage", "--postgres", url)
+    assert done.returncode == 1 and "this is no ledger of Weir's" in done.stderr, done.stderr
+
+
+def test_progress_is_drawn_on_a_terminal_only(run):
+    weir = served(run)
+    for command in (["usage"], ["reconcile"], ["ledger", "verify"]):
+        ours, its = pty.openpty()
+        command = [binary(), *command, "--conf", weir.conf]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its) as process:
+            process.communicate(timeout=20)
+        os.close(its)
+        drawn = os.read(ours, 1 << 16)
+        os.close(ours)
+        assert b"adding up" in drawn or b"rows, " in drawn, (command, drawn)
+        assert subprocess.run(command, capture_output=True, timeout=20).stderr == b""
 
 
 def test_usage_says_the_same_in_every_form(run):

@@ -1,6 +1,7 @@
 """Records through NATS JetStream into PostgreSQL, while either end stops, dies or forgets to answer."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -192,6 +193,41 @@ def test_F69_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(s
     laid = [json.loads(line) for line in (tmp_path / "dead-letter-postgres.jsonl").read_text().splitlines()]
     assert [line["message"] for line in laid] == ['{"node": "nobody\'s"}'] and "node" in laid[0]["refused"]
     assert postgres.count() == 11
+
+
+@pytest.mark.parametrize("newer", ["column", "word", "price"])
+def test_what_a_newer_version_wrote_ends_the_drain_and_stays_in_the_stream(start, nats, drain, postgres, tmp_path, newer):
+    weir = start()
+    weir.ask()
+    drained(weir)
+    subject = "weir.ledger.attempt.later"
+    if newer == "price":
+        subject, text = "weir.ledger.price", "dream=5 input=1"
+        sent = nats.request(subject, text.encode(), {"Nats-Msg-Id": hashlib.sha256(text.encode()).hexdigest()})
+    else:
+        message = nats.request("$JS.API.STREAM.MSG.GET.weir", {"last_by_subj": "weir.ledger.attempt.>"})["message"]
+        row = json.loads(base64.b64decode(message["data"])) | {"seq": 1_000}
+        sent = nats.request(subject, row | ({"mood": "good"} if newer == "column" else {"outcome": "enlightened"}))
+    held = nats.messages()
+    process = drain()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and f"{subject} holds what a newer version wrote" in err, err
+    assert nats.messages() == held and not list(tmp_path.glob("dead-letter-*")), "nothing is acknowledged or laid aside"
+    nats.request("$JS.API.STREAM.MSG.DELETE.weir", {"seq": sent["seq"]})
+    emptied(drain)
+    assert postgres.count() == 1, "the rest comes again"
+
+
+def test_a_mistyped_stream_is_not_made(start, nats, drain):
+    start()
+    deadline = time.monotonic() + 20
+    while not nats.request("$JS.API.STREAM.NAMES").get("streams"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process = drain("--stream", "wier")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "the servers have no stream wier: they have weir\n" in err, err
+    assert nats.request("$JS.API.STREAM.NAMES")["streams"] == ["weir"]
 
 
 def us(text: str) -> int:

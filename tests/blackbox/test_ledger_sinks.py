@@ -15,9 +15,14 @@ from relay import Relay
 from postgres import Postgres
 from sinks import drained, load, needs_postgres, postgres, same, server  # noqa: F401
 from upstream import certificates
-from weir import Weir
+from weir import Weir, binary
 
 REPLAYS = int(os.environ.get("WEIR_REPLAYS", "5"))
+
+
+def says(*words: object) -> subprocess.CompletedProcess:
+    """What the command says."""
+    return subprocess.run([binary(), *map(str, words)], capture_output=True, text=True, timeout=20)
 
 
 @pytest.fixture
@@ -154,6 +159,13 @@ def test_F69_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres, sq
     laid = (weir.directory / "state/dead-letter-postgres.jsonl").read_text().splitlines()
     assert [json.loads(line)["app"] for line in laid] == ["poison"] * 3
     assert all(said in json.loads(line)["refused"] for line in laid)
+    done = says("usage", "--conf", weir.conf, "--postgres", "--by", "workspace", "--json")
+    assert json.loads(done.stdout)[0]["attempts"] == 14, "what was laid aside was served all the same"
+    assert done.stderr.startswith("weir: 3 attempts are counted that the database refused"), done.stderr
+    done = says("reconcile", "--conf", weir.conf, "--postgres")
+    assert done.returncode == 1 and "0 are gone from the sink, 3 are dead letters" in done.stdout, done.stdout + done.stderr
+    done = says("reconcile", "--conf", weir.conf)
+    assert done.returncode == 0 and "14 rows" in done.stdout, "the other database has them"
     postgres.ask("drop function if exists mine cascade")
 
 
@@ -196,6 +208,20 @@ def test_F69_a_server_that_takes_no_writes_lays_nothing_aside(start, postgres):
     postgres.start()
     drained(weir)
     assert same(weir, postgres) == 4 and weir.metric("dead_letters_total") == 0
+
+
+@needs_postgres
+def test_reports_tell_of_rows_that_the_databases_encoding_lacks(start, postgres):
+    postgres.ask("drop database if exists latin")
+    postgres.ask("create database latin encoding 'LATIN1' template template0 lc_collate 'C' lc_ctype 'C'")
+    weir = start(postgres.url.replace("///postgres", "///latin"))
+    for user in ("plain", "日本", "plain"):
+        weir.ask(path="/v1/chat/completions", user=user)
+    drained(weir)
+    assert weir.metric("dead_letters_total") == 1
+    done = says("usage", "--conf", weir.conf, "--postgres", "--by", "workspace", "--json")
+    assert json.loads(done.stdout)[0]["attempts"] == 2
+    assert done.stderr.startswith("weir: 1 rows or files of spool and dead letters cannot be counted"), done.stderr
 
 
 @needs_postgres

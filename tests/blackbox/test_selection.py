@@ -1,6 +1,7 @@
 """Provider selection through the real binary: what the request says, and what live state does to it."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def test_a_tier_serves_who_asks_for_it_and_is_told_so(run):
         assert answer.rows(1)[0]["tier"] == "priority"
     answer = weir.ask({"a": {"status": 500}}, service_tier="priority")
     assert where(answer) == "b"
-    assert sent(answer, "b")["service_tier"] == "priority", "b has no tiers: the word passes"
+    assert "service_tier" not in sent(answer, "b"), "b is priced for none, and billing follows what is served"
+    assert sent(weir.ask(service_tier="on_demand"), "b")["service_tier"] == "on_demand", "a provider's own word"
     assert where(weir.ask(provider={"only": ["a/priority"]})) == "a", "its slug opts in"
     assert where(weir.ask(model="test/m:nitro")) in "ab"
 
@@ -163,6 +165,40 @@ def test_a_refusal_tells_who_is_concerned_and_what_failed_before(run):
     assert 40 <= error["availability"].pop("retry_after") <= 50
     assert error["availability"] == wanted
     assert later.seen() == []
+
+
+def test_all_that_is_overloaded_is_503_and_one_failure_is_not_told_twice(run):
+    weir = run("ab")
+    answer = weir.ask({"a": {"status": 503}, "b": {"status": 529}})
+    error = expect.refused(answer, 503)
+    assert error["availability"]["code"] == "temporarily_unavailable"
+    assert error["availability"]["affected_providers"] == ["A", "B"]
+    assert int(answer.headers["retry-after"]) >= 1
+    assert error["metadata"]["previous_errors"] == [{"provider": "A", "code": "provider_overloaded", "status": 503}]
+
+
+def test_a_keyless_endpoint_that_wants_a_key_gives_way(run):
+    weir = run("ab", a={"extra": {"keyless": True}})
+    for _ in range(3):
+        answer = weir.ask({"a": {"status": 401}}, provider={"order": ["a"]})
+        assert where(answer) == "b"
+        assert len(answer.seen("a")) <= 1
+    assert where(weir.ask({"a": {"status": 401}})) == "b"
+    said = explained(weir, json.dumps({"model": "test/m", "messages": []}).encode())[1]
+    assert "excluded  a: cooling" in said or "demoted by outage" in said, said
+
+
+def test_a_model_is_asked_where_it_answers(run):
+    weir = run({"test/m": "a", "test/e": "b"})
+    models = weir.conf / "models.toml"
+    embeds = 'slug = "test/e"\noutput_modalities = ["embeddings"]'
+    models.write_text(models.read_text().replace('slug = "test/e"', embeds))
+    weir.process.send_signal(signal.SIGHUP)
+    weir.settles(1, "reload_total", result="applied")
+    error = expect.refused(weir.ask(model="test/e"), 400)
+    assert error["availability"]["code"] == "wrong_endpoint"
+    assert error["message"] == "test/e is not served by this endpoint. Send it to embeddings"
+    assert where(weir.ask(model="test/m")) == "a"
 
 
 def test_variants_name_the_model_they_stand_on(run):

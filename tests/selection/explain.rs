@@ -28,7 +28,7 @@ const MODELS: &str = r#"
 [[model]]
 slug = "author/model"
 context_length = 8192
-aliases = ["~author/model-latest"]
+aliases = ["~author/model-latest", "one"]
 endpoint = [
   { provider = "near", model = "m", price = { input = "3", output = "6" }, supported_parameters = ["tools", "response_format"] },
   { provider = "far", model = "m", price = { input = "1", output = "2" } },
@@ -96,6 +96,11 @@ no_fallbacks = true
 "#;
 
 const RULES: &str = r#"
+[[rule]]
+name = "old-name"
+when = { model = "author/old" }
+rename = "author/model"
+
 [[rule]]
 name = "not-for-the-narrow"
 when = { model = "author/model", key = "barred" }
@@ -250,6 +255,49 @@ fn no_variant_slips_past_a_rule_and_a_router_goes_around_it() {
     let (code, text) = as_barred("weir/auto");
     assert_eq!((code, text.matches("model     ").count()), (Some(0), 1), "{text}");
     assert!(text.starts_with("model     author/other, asked for as weir/auto\n"), "{text}");
+}
+
+#[test]
+fn no_other_name_of_a_model_slips_past_its_rules() {
+    for name in ["author/model", "~author/model-latest", "one", "author/old"] {
+        let (code, text) = explain(&["--key", "barred"], &ask(name, ""));
+        assert_eq!((code, &*text), (Some(1), "refused   403 Not this one.\n"), "{name}");
+    }
+}
+
+#[test]
+fn a_model_is_planned_once_by_however_many_names() {
+    let models = |members: &str| explain(&[], &ask("one", members)).1.matches("model     ").count();
+    assert_eq!(models(r#","models":["author/model","~author/model-latest"]"#), 1);
+    assert_eq!(models(r#","models":["author/model:floor","author/other"]"#), 3);
+}
+
+#[test]
+fn a_preset_stands_unless_the_request_has_an_object_of_its_own_and_there_is_one() {
+    let members = r#","provider":null"#;
+    assert_eq!(ranks(&[], "author/model@preset/cheap", members), ["far"], "null is none");
+    for models in [
+        r#"["@preset/cheap","@preset/private"]"#,
+        r#"["author/other@preset/cheap","author/model@preset/none"]"#,
+    ] {
+        let body = format!("{{\"messages\":[],\"models\":{models}}}");
+        let (code, text) = explain(&[], &body);
+        assert_eq!(code, Some(1));
+        assert!(
+            text.starts_with("refused   400 A request can have one preset, not both"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_tier_that_was_not_asked_for_is_no_reason_of_a_refusal() {
+    let (_, text) =
+        explain(&[], &ask("author/model", r#","provider":{"max_price":{"prompt":0.6}}"#));
+    assert!(
+        text.contains("refused   404 No endpoints found within the given max_price.\n"),
+        "{text}"
+    );
 }
 
 #[test]

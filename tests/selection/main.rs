@@ -137,7 +137,7 @@ impl<'a> World<'a> {
         self.reasons(&made, expect);
         if let Some(refused) = &expect.refused {
             let mut funnel = Funnel::default();
-            funnel.add(&"author/model".into(), &question.needs, &made, &candidates);
+            funnel.add("author/model", &question.needs, &made, &candidates);
             assert_eq!(self.order(&made), [] as [&str; 0]);
             refused.check(&nothing_left(&funnel));
         }

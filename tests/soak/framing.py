@@ -46,11 +46,15 @@ TARGETS = {TARGET, "/v1/completions", "/v1/embeddings"}
 GOOD = [vector for vector in BASE if vector.fate == SERVED]
 
 
+BODIES = ("{2}", "{B}", "{C}", "{c}")
+"""What a text does not begin with: behind a head that lacks its own, it would be that one's."""
+
+
 def mutated(chance: random.Random) -> str:
     """A changed vector that begins with its own request: what is hidden behind one is so."""
     while True:
         text = changed(chance)
-        if text.strip("\r\n \t") and not text.lstrip("\r\n").startswith("{2}"):
+        if text.strip("\r\n \t") and not text.lstrip("\r\n").startswith(BODIES):
             return text
 
 

@@ -140,6 +140,7 @@ fn every_property_is_compared_and_written_as_in_configuration() {
     const PROVIDER: &str = "slug = \"north\"\n";
     const MODEL: &str = "slug = \"acme/big\"\n";
     const ENDPOINT: &str = "model = \"b\", ";
+    const FAST: &str = "model = \"f\", ";
     let cases = [
         (PROVIDER, "name = \"North\"", "name north -> North"),
         (PROVIDER, "http = \"h1\"", "http either -> h1"),
@@ -178,7 +179,7 @@ fn every_property_is_compared_and_written_as_in_configuration() {
         (ENDPOINT, "quantization = \"fp8\"", "quantization none -> fp8"),
         (ENDPOINT, "context_length = 4096", "context_length 2000 -> 4096"),
         (ENDPOINT, "max_completion_tokens = 4096", "max_completion_tokens none -> 4096"),
-        (ENDPOINT, "tier = \"flex\"", "tier none -> flex"),
+        (FAST, "tier = \"flex\"", "tier none -> flex"),
         (ENDPOINT, "declares = [\"usage\"]", "declares none -> usage"),
         (ENDPOINT, "timeouts = { idle = \"1500ms\" }", "timeouts.idle 60s -> 1500ms"),
         (
@@ -189,7 +190,7 @@ fn every_property_is_compared_and_written_as_in_configuration() {
     ];
     let old = catalog(PROVIDERS, MODELS);
     for (anchor, key, wanted) in cases {
-        let between = if anchor == ENDPOINT { ", " } else { "\n" };
+        let between = if anchor.ends_with(", ") { ", " } else { "\n" };
         let put = |text: &str| text.replace(anchor, &format!("{anchor}{key}{between}"));
         let said = lines(&old, &catalog(&put(PROVIDERS), &put(MODELS)));
         let end = format!(": {wanted}");

@@ -7,6 +7,7 @@ mod json_lines;
 pub(super) mod nats;
 pub(super) mod poison;
 mod postgres;
+pub(super) mod reader;
 #[cfg(test)]
 mod refused_tests;
 pub(super) mod sqlite;

@@ -10,13 +10,16 @@
 use super::{Batch, Position, Receipt, Sink, SinkError, columns};
 use crate::ledger::record::RecordKey;
 use async_nats::HeaderMap;
-use async_nats::jetstream::context::{Context, PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{
+    Context, GetStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
+};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
 };
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event};
+use futures::TryStreamExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::error::Error;
@@ -196,9 +199,37 @@ pub(in crate::ledger) async fn stream(context: &Context, name: &str) -> Result<S
         num_replicas: 1,
         ..Config::default()
     };
-    let stream = context.get_or_create_stream(wanted).await.map_err(said)?;
-    match unfit(&stream.cached_info().config) {
-        Some(why) => Err(SinkError::Nats(format!("stream {name} {why}"))),
+    fitting(context.get_or_create_stream(wanted).await.map_err(said)?)
+}
+
+/// The stream, where there is one.
+pub(in crate::ledger) async fn existing(
+    context: &Context,
+    name: &str,
+) -> Result<Option<Stream>, SinkError> {
+    match context.get_stream(name).await {
+        Ok(stream) => fitting(stream).map(Some),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(answer)
+                if answer.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            GetStreamErrorKind::InvalidStreamName | GetStreamErrorKind::EmptyName => Ok(None),
+            _ => Err(said(error)),
+        },
+    }
+}
+
+/// The names of the streams that there are.
+pub(in crate::ledger) async fn names(context: &Context) -> Result<Vec<String>, SinkError> {
+    context.stream_names().try_collect().await.map_err(said)
+}
+
+fn fitting(stream: Stream) -> Result<Stream, SinkError> {
+    let config = &stream.cached_info().config;
+    match unfit(config) {
+        Some(why) => Err(SinkError::Nats(format!("stream {} {why}", config.name))),
         None => Ok(stream),
     }
 }

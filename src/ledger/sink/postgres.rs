@@ -37,6 +37,11 @@ const MIGRATIONS: [&str; 3] = [
     include_str!("postgres_2.sql"),
     include_str!("postgres_3.sql"),
 ];
+pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
+
+/// Makes the table that [`copy`] fills, which each transaction finds empty.
+pub(super) const FRESH: &str = "CREATE TEMP TABLE fresh (LIKE weir.attempt) ON COMMIT DELETE ROWS;
+     ALTER TABLE fresh ADD COLUMN ordinal bigint";
 
 pub(super) struct Postgres {
     runtime: Runtime,
@@ -48,21 +53,27 @@ pub(super) struct Postgres {
 impl Postgres {
     /// Connects and brings the schema up to date.
     pub(super) fn open(url: &SecretString) -> Result<Self, SinkError> {
-        let mut config: Config = url.expose_secret().parse()?;
-        config.connect_timeout(CONNECT).application_name("weir");
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let connecting = async {
-            let client = match config.get_ssl_mode() {
-                SslMode::Require => serving(config.connect(tls()?).await?),
-                _ => serving(config.connect(NoTls).await?),
-            };
-            prepare(&client).await?;
-            Ok::<_, SinkError>(client)
-        };
-        let limited = async { tokio::time::timeout(BATCH, connecting).await };
-        let client = runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
+        let (runtime, client) = connect(url)?;
+        let limited = async { tokio::time::timeout(BATCH, prepare(&client)).await };
+        runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
         Ok(Self { runtime, client, months: BTreeSet::new() })
     }
+}
+
+/// A client, and the runtime in which it is served.
+pub(super) fn connect(url: &SecretString) -> Result<(Runtime, Client), SinkError> {
+    let mut config: Config = url.expose_secret().parse()?;
+    config.connect_timeout(CONNECT).application_name("weir");
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let connecting = async {
+        Ok::<_, SinkError>(match config.get_ssl_mode() {
+            SslMode::Require => serving(config.connect(tls()?).await?),
+            _ => serving(config.connect(NoTls).await?),
+        })
+    };
+    let limited = async { tokio::time::timeout(BATCH, connecting).await };
+    let client = runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
+    Ok((runtime, client))
 }
 
 /// A client whose connection is served. That ends with the client; its error is what the client's next
@@ -96,13 +107,7 @@ async fn prepare(client: &Client) -> Result<(), SinkError> {
         ))
         .await?;
     migrate(client).await?;
-    client
-        .batch_execute(
-            "CREATE TEMP TABLE fresh (LIKE weir.attempt) ON COMMIT DELETE ROWS;
-             ALTER TABLE fresh ADD COLUMN ordinal bigint",
-        )
-        .await?;
-    Ok(())
+    Ok(client.batch_execute(FRESH).await?)
 }
 
 /// One node at a time: the lock goes with the transaction.
@@ -115,7 +120,7 @@ async fn migrate(client: &Client) -> Result<(), SinkError> {
                  CREATE TABLE IF NOT EXISTS weir.meta (name text PRIMARY KEY, value bigint NOT NULL)",
             )
             .await?;
-        let known = MIGRATIONS.len() as i64;
+        let known = SCHEMA;
         let row =
             client.query_opt("SELECT value FROM weir.meta WHERE name = 'schema'", &[]).await?;
         let found: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
@@ -247,12 +252,8 @@ async fn rows(transaction: &Transaction<'_>, rows: &[Record]) -> Result<Receipt,
     if rows.is_empty() {
         return Ok(Receipt::default());
     }
+    copy(transaction, rows).await?;
     let names = quoted(|name| format!("\"{name}\""));
-    let sql = format!("COPY fresh (ordinal, {names}) FROM STDIN");
-    let copy = transaction.copy_in::<_, Bytes>(sql.as_str()).await?;
-    futures::pin_mut!(copy);
-    copy.send(text(rows)).await?;
-    copy.as_mut().finish().await?;
     let same = quoted(|name| format!("a.\"{name}\" IS NOT DISTINCT FROM f.\"{name}\""));
     let same = same.replace(',', " AND ");
     // Rows of one key may differ in their end, and so in month: the primary key alone does not tell. The
@@ -281,6 +282,17 @@ async fn rows(transaction: &Transaction<'_>, rows: &[Record]) -> Result<Receipt,
     let conflicts = number(1)?;
     let duplicates = (count - moved).saturating_sub(conflicts);
     Ok(Receipt { inserted: moved, duplicates, conflicts })
+}
+
+/// Copies rows into the table `fresh`.
+pub(super) async fn copy(transaction: &Transaction<'_>, rows: &[Record]) -> Result<(), SinkError> {
+    let names = quoted(|name| format!("\"{name}\""));
+    let sql = format!("COPY fresh (ordinal, {names}) FROM STDIN");
+    let copy = transaction.copy_in::<_, Bytes>(sql.as_str()).await?;
+    futures::pin_mut!(copy);
+    copy.send(text(rows)).await?;
+    copy.as_mut().finish().await?;
+    Ok(())
 }
 
 fn quoted(each: impl Fn(&str) -> String) -> String {

@@ -11,7 +11,6 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
     params,
 };
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +35,7 @@ const TOGETHER: usize = 16;
 /// Each brings the database from the version of its index to the next; append only.
 const MIGRATIONS: [&str; 3] =
     [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 pub(in crate::ledger) struct Sqlite {
     connection: Connection,
@@ -85,7 +85,7 @@ fn settle_log(connection: &Connection) -> Result<(), SinkError> {
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), SinkError> {
-    let known = MIGRATIONS.len() as i64;
+    let known = SCHEMA;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
@@ -110,7 +110,15 @@ fn migrate(connection: &mut Connection) -> Result<(), SinkError> {
 
 impl Sink for Sqlite {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
-        cursor(&self.connection, node)
+        let found = self.connection.query_row(
+            "SELECT epoch, segment, offset, rows FROM cursor WHERE node = ?1",
+            [&node[..]],
+            |row| {
+                let (epoch, segment) = (row.get(0)?, row.get(1)?);
+                Ok(Position { epoch, segment, offset: row.get(2)?, rows: row.get(3)? })
+            },
+        );
+        Ok(found.optional()?)
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
@@ -181,18 +189,6 @@ impl Sink for Sqlite {
     }
 }
 
-fn cursor(connection: &Connection, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
-    let found = connection.query_row(
-        "SELECT epoch, segment, offset, rows FROM cursor WHERE node = ?1",
-        [&node[..]],
-        |row| {
-            let (epoch, segment) = (row.get(0)?, row.get(1)?);
-            Ok(Position { epoch, segment, offset: row.get(2)?, rows: row.get(3)? })
-        },
-    );
-    Ok(found.optional()?)
-}
-
 /// Inserts rows, as many with each statement as it takes.
 fn insert<'a>(
     transaction: &Transaction<'_>,
@@ -235,16 +231,20 @@ fn others(transaction: &Transaction<'_>, rows: &[&Record], select: &str) -> Resu
     Ok(count)
 }
 
-/// Reads a row whose columns are [`NAMES`].
-fn stored_row(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let cell = |at| match row.get_ref(at).ok()? {
+/// What a column of a row holds, if any row has that.
+pub(super) fn cell<'a>(row: &'a Row<'_>, at: usize) -> Option<Cell<'a>> {
+    match row.get_ref(at).ok()? {
         ValueRef::Null => Some(Cell::Null),
         ValueRef::Integer(value) => Some(Cell::Int(value.into())),
         ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Cell::Text),
         ValueRef::Blob(bytes) => Some(Cell::Blob(bytes)),
         ValueRef::Real(_) => None,
-    };
-    stored::read(&cell).map_err(|unreadable| {
+    }
+}
+
+/// Reads a row whose columns are [`NAMES`].
+fn stored_row(row: &Row<'_>) -> rusqlite::Result<Record> {
+    stored::read(&|at| cell(row, at)).map_err(|unreadable| {
         let (at, of) = (unreadable.0, rusqlite::types::Type::Null);
         rusqlite::Error::FromSqlConversionFailure(at, of, unreadable.into())
     })
@@ -277,41 +277,6 @@ impl Reader {
             .0
             .prepare_cached("SELECT 1 FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3")?;
         Ok(statement.exists(params![&key.node[..], key.epoch as i64, key.seq as i64])?)
-    }
-
-    /// How far the spool of a node has been delivered.
-    pub(in crate::ledger) fn cursor(&self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
-        cursor(&self.0, node)
-    }
-
-    pub(in crate::ledger) fn count(&self) -> Result<u64, SinkError> {
-        Ok(self.0.query_row("SELECT count(*) FROM attempt", [], |row| row.get(0))?)
-    }
-
-    /// Every row in order of its key.
-    pub(in crate::ledger) fn each(&self, mut take: impl FnMut(Record)) -> Result<(), SinkError> {
-        let names = NAMES.join(",");
-        let mut statement =
-            self.0.prepare(&format!("SELECT {names} FROM attempt ORDER BY node, epoch, seq"))?;
-        for row in statement.query_map([], stored_row)? {
-            take(row?);
-        }
-        Ok(())
-    }
-
-    /// Every price version, by hash.
-    pub(in crate::ledger) fn prices(&self) -> Result<HashMap<[u8; 32], String>, SinkError> {
-        let mut statement = self.0.prepare("SELECT hash, text FROM price")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// What SQLite finds wrong with the file.
-    pub(in crate::ledger) fn check(&self) -> Result<Vec<String>, SinkError> {
-        let mut statement = self.0.prepare("PRAGMA integrity_check")?;
-        let rows = statement.query_map([], |row| row.get(0))?;
-        let said: Vec<String> = rows.collect::<Result<_, _>>()?;
-        Ok(said.into_iter().filter(|line| line != "ok").collect())
     }
 
     /// All attempts of a generation, in order.
@@ -390,8 +355,9 @@ mod tests {
         let inserted = (rows.len() - known.len()) as u64;
         let duplicates = (known.len() - 2 + 1) as u64;
         assert_eq!(receipt, Receipt { inserted, duplicates, conflicts: 3 });
-        let mut found = Vec::new();
-        Reader::open(&path).unwrap().each(|row| found.push(row)).unwrap();
+        let stored =
+            |row: &Record| Reader::open(&path).unwrap().generation(&row.intent.generation_id);
+        let found: Vec<_> = rows.iter().flat_map(|row| stored(row).unwrap()).collect();
         assert_eq!(found, rows, "the first of a key stays");
     }
 

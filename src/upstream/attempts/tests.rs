@@ -120,7 +120,9 @@ fn the_verdict_tells_what_all_tries_had_in_common() {
         ConnectTimeout, Credential, FirstContentTimeout, IdleTimeout, RateLimited, ServerError,
     };
     type Case = (&'static [(Outcome, u16)], u16, ErrorType);
-    let cases: [Case; 7] = [
+    let cases: [Case; 9] = [
+        (&[(ServerError, 503), (ServerError, 529)], 503, ErrorType::ProviderOverloaded),
+        (&[(ServerError, 503), (RateLimited, 429)], 503, ErrorType::ProviderOverloaded),
         (&[(RateLimited, 429), (RateLimited, 429)], 429, ErrorType::RateLimitExceeded),
         (&[(RateLimited, 429), (ServerError, 500)], 502, ErrorType::ProviderUnavailable),
         (&[(FirstContentTimeout, 0), (IdleTimeout, 200)], 504, ErrorType::Timeout),
@@ -161,7 +163,7 @@ fn a_spent_budget_ends_the_request_and_is_asked_for_retries_only() {
     assert_eq!(attempts.next(|| false), None);
     assert!(attempts.starved());
     assert_eq!(attempts.next(yes), None, "the end is final");
-    assert_eq!(attempts.verdict("P").status, 502);
+    assert_eq!(attempts.verdict("P").status, 503);
 }
 
 #[test]
@@ -219,6 +221,17 @@ fn another_address_or_credential_is_tried_at_the_same_endpoint_but_not_for_ever(
         attempts.stay();
     }
     assert_eq!(tried, [3, 3, 3, 4, 4, 4]);
+
+    for (order, expected) in [(vec![3, 4], vec![3, 3, 4]), (vec![3], vec![3, 3, 3])] {
+        let mut attempts = Attempts::new(vec![order]);
+        let mut tried = Vec::new();
+        while let Some(choice) = attempts.next(yes) {
+            tried.push(choice.candidate);
+            attempts.failed(Outcome::Credential, 401, None);
+            attempts.stay();
+        }
+        assert_eq!(tried, expected, "refused credentials leave a try to the next endpoint");
+    }
 
     let mut attempts = Attempts::new(vec![vec![3, 4]]);
     attempts.next(yes).unwrap();
