@@ -3,22 +3,22 @@
 //! They read what the flusher wrote, so a backlog takes no memory. Rows and cursor are one
 //! transaction; a segment is removed only after the transactions of all sinks that cover its end.
 
+mod opening;
+mod pace;
+
 use super::depth::add;
-use super::reading::{self, Opened, Reading, Resume, Seen, Step};
+use super::reading::{self, Reading, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
+use opening::{Next, Standing, open_first};
+use pace::Pace;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Pause once the spool is read to its end: rows are collected meanwhile, one commit for all. From the
-/// first to the second, doubling while rows keep coming: a commit costs as much as many rows.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 const PAUSE_DRAINING: Duration = Duration::from_millis(2);
-/// Pause after an error of the sink: from the first to the second, doubling.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Longest look for damage of a sink at start, in which its rows wait; requests do not.
 const EXAMINED: Duration = Duration::from_secs(5);
 
@@ -51,17 +51,8 @@ pub(super) struct Deliverer {
     reading: Option<Box<Reading>>,
     /// What of the segment being read has been counted: after an error it is read again.
     counted: Seen,
-    /// Where the sink stood when it was first asked.
-    resumed: Option<Option<Position>>,
-    /// How many of the node's rows the sink has, or has been found to miss.
-    accounted: Option<u64>,
-    /// Consecutive failed steps.
-    failed: u32,
-    /// What the last of them said.
-    said: String,
-    pause: Duration,
-    /// Rows were delivered since the last pause.
-    busy: bool,
+    standing: Standing,
+    pace: Pace,
 }
 
 impl Deliverer {
@@ -74,12 +65,8 @@ impl Deliverer {
             examined: false,
             reading: None,
             counted: Seen::default(),
-            resumed: None,
-            accounted: None,
-            failed: 0,
-            said: String::new(),
-            pause: PAUSE.0,
-            busy: false,
+            standing: Standing::default(),
+            pace: Pace::new(),
         }
     }
 
@@ -96,7 +83,7 @@ impl Deliverer {
                     self.accepted();
                     match stop {
                         _ if more => continue,
-                        Stop::Run => self.collecting(),
+                        Stop::Run => self.pace.collecting(),
                         _ if self.shared.segments.first(self.own).is_none() => return,
                         _ => PAUSE_DRAINING,
                     }
@@ -107,15 +94,8 @@ impl Deliverer {
         }
     }
 
-    /// How long to wait for more rows.
-    fn collecting(&mut self) -> Duration {
-        let longer = (self.pause * 2).min(PAUSE.1);
-        self.pause = if std::mem::take(&mut self.busy) { longer } else { PAUSE.0 };
-        self.pause
-    }
-
     fn accepted(&mut self) {
-        if std::mem::take(&mut self.failed) > 0 {
+        if self.pace.accepted() {
             tracing::info!(sink = self.target.name(), "the sink accepts rows again");
             self.waiting_since(0);
             self.refuses(0);
@@ -134,24 +114,20 @@ impl Deliverer {
         }
     }
 
-    /// Notes a failure and says how long to wait: not as long as other nodes that saw it too.
+    /// Notes a failure and says how long to wait.
     fn refused(&mut self, error: &StepError) -> Duration {
         add(&self.shared.counters.sink_errors, 1);
         self.refuses(1);
         if let Some(oldest) = self.shared.counters.oldest_us.get(self.own) {
             let _ = oldest.compare_exchange(0, now_us(), Relaxed, Relaxed);
         }
-        let said = error.to_string();
-        if self.failed == 0 || self.said != said {
-            let sink = self.target.name();
-            let remedy = error.remedy();
+        let (news, pause) = self.pace.refused(error.to_string());
+        if news {
+            let (sink, remedy) = (self.target.name(), error.remedy());
             tracing::error!(sink, %error, remedy, "the sink does not accept rows: they stay in the spool");
         }
-        self.said = said;
-        let pause = BACKOFF.0.saturating_mul(1 << self.failed.min(10)).min(BACKOFF.1);
-        self.failed = self.failed.saturating_add(1);
         (self.sink, self.reading) = (None, None);
-        pause.mul_f64(rand::random_range(0.5..1.0))
+        pause
     }
 
     /// Adds the rows that earlier epochs left to the gauge of what is pending, and makes the newest
@@ -179,30 +155,9 @@ impl Deliverer {
         }
         let reading = match &mut self.reading {
             Some(reading) => reading,
-            empty => match open_first(&self.shared, self.own, sink.as_mut())? {
-                Next::Reading(mut reading, cursor) => {
-                    let resumed = *self.resumed.get_or_insert_with(|| {
-                        let others = self.shared.map.header().delivered.load(Relaxed);
-                        if cursor.is_none() && others > 0 {
-                            let sink = self.target.name();
-                            tracing::warn!(
-                                sink,
-                                rows = others,
-                                "a new sink: earlier rows are not in it"
-                            );
-                        }
-                        self.accounted = Some(cursor.map_or(others, |cursor| cursor.rows));
-                        cursor
-                    });
-                    let accounted = self.accounted;
-                    reading.resume(Resume { cursor, resumed, accounted });
-                    empty.insert(reading)
-                }
-                Next::Foreign => return Ok(true),
-                Next::Newer => {
-                    self.accounted = None;
-                    return Ok(true);
-                }
+            empty => match open_first(&self.shared, self.own, sink.as_mut(), &mut self.standing)? {
+                Next::Reading(reading) => empty.insert(reading),
+                Next::Another => return Ok(true),
                 Next::Nothing => return Ok(false),
             },
         };
@@ -224,7 +179,7 @@ impl Deliverer {
         }
         let Some(reading) = self.reading.take() else { return Ok(true) };
         self.counted = Seen::default();
-        self.accounted = self.accounted.max(Some(reading.rows()));
+        self.standing.passed(reading.rows());
         let damaged = reading.damaged(self.shared.segments.after(id));
         if self.shared.segments.retire(id, self.own, damaged)? {
             self.shared.map.header().delivered.fetch_max(reading.rows(), Relaxed);
@@ -274,7 +229,7 @@ impl Deliverer {
             Ok(())
         })?;
         self.waiting_since(0);
-        self.busy = true;
+        self.pace.delivered();
         let counters = &self.shared.counters;
         if let Some(flushed) = counters.flushed.get(self.own) {
             add(flushed, receipt.inserted);
@@ -286,33 +241,5 @@ impl Deliverer {
             tracing::error!(sink, rows, "the sink has other rows under the same keys");
         }
         Ok(())
-    }
-}
-
-enum Next {
-    /// And how far the sink had come.
-    Reading(Box<Reading>, Option<Position>),
-    Foreign,
-    Newer,
-    Nothing,
-}
-
-/// Opens the oldest segment behind the sink's cursor.
-fn open_first(shared: &Shared, own: usize, sink: &mut dyn Sink) -> Result<Next, StepError> {
-    let Some((id, segment)) = shared.segments.first(own) else { return Ok(Next::Nothing) };
-    let node = shared.writer.node;
-    match Reading::open(id, segment.clone(), node)? {
-        Opened::Ready(reading) => Ok(Next::Reading(reading, sink.cursor(node)?)),
-        Opened::Foreign => {
-            tracing::error!(file = %segment.path.display(), "this spool segment is another node's");
-            shared.segments.retire(id, own, true)?;
-            Ok(Next::Foreign)
-        }
-        Opened::Newer(version) => {
-            let file = segment.path.display();
-            tracing::error!(%file, version, "a newer version must deliver this spool segment");
-            shared.segments.forget(id);
-            Ok(Next::Newer)
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Reading one spool segment: sound rows in order, damage counted and stepped over.
 
+mod whole;
+
 use super::codec::Reader;
 use super::names::Known;
 use super::record::Record;
@@ -7,7 +9,6 @@ use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
 use super::segments::Segment;
 use super::sink::Position;
-use crate::bounds::SINK_BATCH;
 use crate::price::PriceVersion;
 use std::cmp::Ordering;
 use std::fs::File;
@@ -16,6 +17,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use whole::rows_before;
+
+pub(super) use whole::{each_batch, rows_after};
 
 /// What opening a segment found.
 pub(super) enum Opened {
@@ -285,50 +289,6 @@ impl Reading {
             epoch == self.id.0 || rows_before(&next).is_some_and(|rows| rows > self.rows())
         });
         self.damaged || (self.tail && self.ended) || (cut && !self.ended)
-    }
-}
-
-/// Shows every sound row of these segments, in batches.
-pub(super) fn each_batch(
-    segments: impl IntoIterator<Item = ((u64, u64), Arc<Segment>)>,
-    node: [u8; 16],
-    mut take: impl FnMut(&[Record]),
-) {
-    for (id, segment) in segments {
-        let Ok(Opened::Ready(mut reading)) = Reading::open(id, segment, node) else { continue };
-        while reading.fill().is_ok() && !reading.at_end() {
-            let step = reading.step(SINK_BATCH);
-            take(&step.rows);
-            reading.reuse(step);
-        }
-    }
-}
-
-/// How many rows the node had spooled before a segment, as far as its start is sound.
-fn rows_before(segment: &Segment) -> Option<u64> {
-    let mut head = [0; HEADER_BYTES + 32];
-    let length = File::open(&segment.path).ok()?.read_at(&mut head, 0).ok()?;
-    start(&mut Scan::new(head.get(..length)?, HEADER_BYTES, 0))
-}
-
-/// How many it had spooled at the segment's end.
-pub(super) fn rows_after(segment: &Segment, node: [u8; 16]) -> Option<u64> {
-    let bytes = std::fs::read(&segment.path).ok()?;
-    match Header::decode(&bytes) {
-        Ok(header) if header.node != node => return None,
-        Err(BadHeader::Newer(_)) => return None,
-        Ok(_) | Err(BadHeader::Damaged) => {}
-    }
-    let mut scan = Scan::new(&bytes, HEADER_BYTES, 0);
-    let first = start(&mut scan)?;
-    scan.by_ref().for_each(drop);
-    first.checked_add(scan.index().into())
-}
-
-fn start(scan: &mut Scan<'_>) -> Option<u64> {
-    match scan.next()? {
-        Piece::Frame { kind: segment::START, payload, .. } => Reader(payload).varint(),
-        _ => None,
     }
 }
 

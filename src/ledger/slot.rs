@@ -4,16 +4,21 @@
 //! that was never dispatched leaves nothing. A process may be killed between any two stores, so
 //! whatever takes several stores is written aside first and then switched to by one store.
 
+mod image;
+mod text;
+
 use super::codec::{Fixed, Put, Reader};
 use super::intent;
 use super::map::words;
 use super::record::Intent;
 use crate::bounds::{INTENT_BYTES, PRICE_BYTES};
-use crate::meter::{CLASSES, Delivered, Estimator};
-use crate::price::Policy;
+use crate::meter::{CLASSES, Delivered};
 use crate::usage::{KINDS, Usage};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use text::{Text, load_bytes, store_bytes};
+
+pub(super) use image::{Basis, Identity, Image};
 
 pub(super) const FREE: u64 = 0;
 pub(super) const CLAIMED: u64 = 1;
@@ -74,100 +79,6 @@ impl Default for Told {
 /// Most bytes of price and intent.
 const TOLD_BYTES: usize = PRICE_BYTES + INTENT_BYTES;
 const PRICE_SHIFT: u32 = 48;
-
-/// A short text: its length is stored last, so that a half-written text reads as none.
-#[repr(C)]
-struct Text<const WORDS: usize> {
-    len: AtomicU64,
-    words: [AtomicU64; WORDS],
-}
-
-impl<const WORDS: usize> Default for Text<WORDS> {
-    fn default() -> Self {
-        Self { len: AtomicU64::default(), words: std::array::from_fn(|_| AtomicU64::default()) }
-    }
-}
-
-impl<const WORDS: usize> Text<WORDS> {
-    fn store(&self, text: &str) {
-        let kept = text.get(..text.floor_char_boundary(WORDS * 8)).unwrap_or_default();
-        self.len.store(0, Release);
-        store_bytes(&self.words, kept.as_bytes());
-        self.len.store(kept.len() as u64, Release);
-    }
-
-    fn load(&self) -> String {
-        let mut bytes = Vec::new();
-        load_bytes(&self.words, self.len.load(Acquire), &mut bytes);
-        String::from_utf8(bytes).unwrap_or_default()
-    }
-}
-
-fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
-    for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
-        let mut value = [0; 8];
-        if let Some(room) = value.get_mut(..chunk.len()) {
-            room.copy_from_slice(chunk);
-        }
-        word.store(u64::from_le_bytes(value), Relaxed);
-    }
-}
-
-fn load_bytes(words: &[AtomicU64], len: u64, out: &mut Vec<u8>) {
-    let len = usize::try_from(len).unwrap_or(0).min(words.len() * 8);
-    out.extend(words.iter().take(len.div_ceil(8)).flat_map(|w| w.load(Relaxed).to_le_bytes()));
-    out.truncate(len);
-}
-
-/// What identifies a slot's attempt and when it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) epoch: u64,
-    pub(super) seq: u64,
-    pub(super) started_us: u64,
-}
-
-/// By what an attempt will be settled, as it stood when it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Basis {
-    pub(super) policy: Policy,
-    pub(super) estimator: Estimator,
-}
-
-impl Basis {
-    fn code(self) -> u64 {
-        self.policy as u64 | self.estimator.code() << 8
-    }
-
-    fn from_code(code: u64) -> Option<Self> {
-        let policy = Policy::from_code(code & 0xff)?;
-        Some(Self { policy, estimator: Estimator::from_code(code >> 8)? })
-    }
-}
-
-/// All that a slot says, copied out of it.
-#[derive(Debug, Clone)]
-pub(super) struct Image {
-    pub(super) state: u64,
-    pub(super) identity: Identity,
-    pub(super) ended_us: u64,
-    pub(super) duration_us: u64,
-    pub(super) first_content_us: Option<u64>,
-    pub(super) status: u16,
-    pub(super) outcome: u8,
-    pub(super) finish: u8,
-    pub(super) flags: u32,
-    pub(super) committed: bool,
-    pub(super) reported: Option<Usage>,
-    pub(super) delivered: Delivered,
-    pub(super) native_finish: String,
-    pub(super) upstream_id: String,
-    /// As [`intent::put`] wrote it.
-    pub(super) intent: Vec<u8>,
-    /// Text of the price version.
-    pub(super) price: String,
-    pub(super) basis: Basis,
-}
 
 impl Slot {
     /// Words of a slot before what is told.

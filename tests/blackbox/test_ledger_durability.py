@@ -139,7 +139,7 @@ def test_F71_rows_wait_for_a_database_that_cannot_be_written(run, read_only):
     weir = run("a", settings={"ledger": {"sqlite": str(place / "ledger.sqlite")}})
     weir.ledger.path = place / "ledger.sqlite"
     weir.ask().rows(1)
-    weir.kill()
+    weir.stop()
     assert protect()
     weir.launch()
     assert [weir.ask().status for _ in range(3)] == [200] * 3

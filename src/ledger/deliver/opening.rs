@@ -1,0 +1,73 @@
+//! Which segment a sink needs next, and what it has of it.
+
+use super::StepError;
+use crate::ledger::reading::{Opened, Reading, Resume};
+use crate::ledger::shared::Shared;
+use crate::ledger::sink::{Position, Sink};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What a sink has of all that its node ever spooled.
+#[derive(Default)]
+pub(super) struct Standing {
+    /// Where the sink stood when it was first asked.
+    resumed: Option<Option<Position>>,
+    /// How many of the node's rows it has, or has been found to miss; `None`: that is not known.
+    accounted: Option<u64>,
+}
+
+impl Standing {
+    /// Where a segment is resumed by a sink that stands at `cursor` now.
+    fn resume(&mut self, shared: &Shared, own: usize, cursor: Option<Position>) -> Resume {
+        let resumed = *self.resumed.get_or_insert_with(|| {
+            let rows = shared.map.header().delivered.load(Relaxed);
+            if cursor.is_none() && rows > 0 {
+                tracing::warn!(own, rows, "a sink is new to this node: earlier rows are not in it");
+            }
+            self.accounted = Some(cursor.map_or(rows, |cursor| cursor.rows));
+            cursor
+        });
+        Resume { cursor, resumed, accounted: self.accounted }
+    }
+
+    /// A segment that ends behind so many of the node's rows was read to its end.
+    pub(super) fn passed(&mut self, rows: u64) {
+        self.accounted = self.accounted.max(Some(rows));
+    }
+}
+
+pub(super) enum Next {
+    Reading(Box<Reading>),
+    /// It was set aside, or left to a newer version.
+    Another,
+    Nothing,
+}
+
+/// Opens the oldest segment that the sink still needs.
+pub(super) fn open_first(
+    shared: &Shared,
+    own: usize,
+    sink: &mut dyn Sink,
+    standing: &mut Standing,
+) -> Result<Next, StepError> {
+    let Some((id, segment)) = shared.segments.first(own) else { return Ok(Next::Nothing) };
+    let node = shared.writer.node;
+    match Reading::open(id, segment.clone(), node)? {
+        Opened::Ready(mut reading) => {
+            let cursor = sink.cursor(node)?;
+            reading.resume(standing.resume(shared, own, cursor));
+            Ok(Next::Reading(reading))
+        }
+        Opened::Foreign => {
+            tracing::error!(file = %segment.path.display(), "this spool segment is another node's");
+            shared.segments.retire(id, own, true)?;
+            Ok(Next::Another)
+        }
+        Opened::Newer(version) => {
+            let file = segment.path.display();
+            tracing::error!(%file, version, "a newer version must deliver this spool segment");
+            shared.segments.forget(id);
+            standing.accounted = None;
+            Ok(Next::Another)
+        }
+    }
+}
