@@ -54,6 +54,8 @@ impl Watch for Steps {
             0 => self.0.enable_steady_tick(TICK),
             _ => self.0.disable_steady_tick(),
         }
+        // However short the step before was.
+        self.0.force_draw();
     }
 
     fn seen(&self, more: u64) {
