@@ -1,6 +1,6 @@
 //! A database that is damaged when Weir starts, or cannot be written (F71).
 
-use super::testing::{complete, options, until};
+use super::testing::{self, complete, options, until};
 use super::{Gate, Ledger, sink};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -59,8 +59,7 @@ fn f71_a_damaged_database_is_found_before_the_first_row_and_costs_none() {
         assert_eq!((depth.rows_lost, depth.sinks_refusing), (0, 0), "{name}");
         drop(ledger);
         fs::copy(&options.sqlite, &sound).unwrap();
-        let reader = sink::sqlite::Reader::open(&options.sqlite).unwrap();
-        assert_eq!(reader.count().unwrap(), expected + 3, "{name}");
+        assert_eq!(testing::count(&options.sqlite), expected + 3, "{name}");
     }
 }
 
