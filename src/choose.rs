@@ -110,8 +110,10 @@ impl<'a> Request<'a> {
         let could_stick = |wanted: &Wanted<'_>| {
             wanted.pool.targets.iter().any(|it| rewards(&it.endpoint.price, self.now_us))
         };
-        let defaults = wanted.iter().find_map(|wanted| wanted.rules.defaults);
-        let defaults = defaults.filter(|_| preferences.sort.is_none());
+        // A sort of its own, be it by a variant, is an order that none of a rule takes the place of.
+        let unsorted =
+            wanted.iter().filter(|it| preferences.sort.is_none() && it.variants.sort.is_none());
+        let defaults = unsorted.filter_map(|it| it.rules.defaults).next();
         let across = preferences.across_models || defaults.is_some_and(|by| by.across_models);
         let ordered =
             !preferences.order.is_empty() || defaults.is_some_and(|by| !by.order.is_empty());

@@ -1,6 +1,6 @@
 //! A database that is damaged when Weir starts, or cannot be written (F71).
 
-use super::testing::{self, complete, options, until};
+use super::testing::{complete, count, options, until};
 use super::{Gate, Ledger, sink};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -59,7 +59,7 @@ fn f71_a_damaged_database_is_found_before_the_first_row_and_costs_none() {
         assert_eq!((depth.rows_lost, depth.sinks_refusing), (0, 0), "{name}");
         drop(ledger);
         fs::copy(&options.sqlite, &sound).unwrap();
-        assert_eq!(testing::count(&options.sqlite), expected + 3, "{name}");
+        assert_eq!(count(&options.sqlite), expected + 3, "{name}");
     }
 }
 

@@ -127,6 +127,11 @@ when = { tag = "batch" }
 defaults = { sort = "price" }
 
 [[rule]]
+name = "across-by-price"
+when = { cel = "max_tokens == 79" }
+defaults = { sort = { by = "price", partition = "none" } }
+
+[[rule]]
 name = "near-unless-told"
 when = { cel = "max_tokens == 78" }
 defaults = { order = ["near", "far"] }
@@ -243,6 +248,9 @@ fn a_default_order_gives_way_to_the_sort_of_a_request() {
     let sorted = r#","max_tokens":78,"provider":{"sort":"price"}"#;
     assert_eq!(ranks(&[], "author/model", sorted), ["far", "near"]);
     assert_eq!(ranks(&[], "author/model:floor", r#","max_tokens":78"#)[0], "far/flex");
+    let members = r#","max_tokens":79,"models":["author/other"]"#;
+    assert!(ranks(&[], "author/model", members)[0].contains('@'), "across models");
+    assert!(!ranks(&[], "author/model:nitro", r#","max_tokens":79"#)[0].contains('@'));
 }
 
 #[test]
