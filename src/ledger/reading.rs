@@ -170,7 +170,9 @@ impl Reading {
         let Some(cursor) = cursor else { return all };
         match self.id.cmp(&(cursor.epoch, cursor.segment)) {
             Ordering::Less => 0,
-            Ordering::Equal if self.started => rows.end.saturating_sub(rows.start.max(cursor.rows)),
+            Ordering::Equal if self.started && cursor.rows > 0 => {
+                rows.end.saturating_sub(rows.start.max(cursor.rows))
+            }
             Ordering::Equal if end <= cursor.offset => 0,
             Ordering::Equal | Ordering::Greater => all,
         }

@@ -142,6 +142,7 @@ def test_F71_rows_wait_for_a_database_that_cannot_be_written(run, read_only):
     weir.stop()
     assert protect()
     weir.launch()
+    weir.ledger.path = place / "ledger.sqlite"
     assert [weir.ask().status for _ in range(3)] == [200] * 3
     weir.settles(3, "spool_rows")
     weir.settles(1, "sinks_refusing")

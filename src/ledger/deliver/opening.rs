@@ -23,7 +23,10 @@ impl Standing {
             if cursor.is_none() && rows > 0 {
                 tracing::warn!(own, rows, "a sink is new to this node: earlier rows are not in it");
             }
-            self.accounted = Some(cursor.map_or(rows, |cursor| cursor.rows));
+            self.accounted = cursor.map_or(Some(rows), |cursor| {
+                // One that an earlier version wrote does not tell.
+                (cursor.rows > 0).then_some(cursor.rows)
+            });
             cursor
         });
         Resume { cursor, resumed, accounted: self.accounted }

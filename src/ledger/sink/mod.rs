@@ -59,7 +59,7 @@ impl Target {
 }
 
 /// Everything up to here has been delivered: `offset` bytes of a segment of an epoch, and so many `rows` of
-/// all that the node ever spooled.
+/// all that the node ever spooled; 0 where an earlier version wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) epoch: u64,
