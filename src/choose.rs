@@ -63,6 +63,8 @@ pub struct Planned<'a> {
     sole: bool,
     /// A router stands for it.
     routed: bool,
+    /// The rules that matched, where it is only explained.
+    rules: Vec<&'a str>,
 }
 
 /// A model to plan for.
@@ -169,7 +171,8 @@ impl<'a> Request<'a> {
         question.ask.pinned = pin.only.as_deref().unwrap_or_default();
         let plan = selection::plan(&candidates, &question, seed);
         let (needs, sole) = (question.needs, question.is_sole());
-        Planned { asked, pool, seed, plan, candidates, needs, sole, routed: *routed }
+        let rules = rules.matched.clone();
+        Planned { asked, pool, seed, plan, candidates, needs, sole, routed: *routed, rules }
     }
 }
 

@@ -102,14 +102,16 @@ impl Request<'_> {
     }
 }
 
-/// One model: what it was asked for as, what each step left, and who is out.
+/// One model: what it was asked for as, by which rules, what each step left, and who is out.
 fn steps(planned: &Planned<'_>) -> String {
     let slug = &*planned.pool.model.slug;
     let mut text = format!("model     {slug}");
     if planned.asked != slug {
         text.push_str(&format!(", asked for as {}", planned.asked));
     }
-    text.push_str(&format!("\nseed      {}\n", planned.seed));
+    text.push('\n');
+    text.extend(planned.rules.iter().map(|rule| format!("rule      {rule}\n")));
+    text.push_str(&format!("seed      {}\n", planned.seed));
     for (step, left) in planned.steps() {
         text.push_str(&format!("step      {step}: {left} left\n"));
     }

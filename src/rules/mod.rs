@@ -59,12 +59,15 @@ pub struct Decision<'a> {
     pub prefer: &'a [Arc<str>],
     /// Wishes for a request that has none of its own.
     pub defaults: Option<&'a ProviderPreferences>,
+    /// The rules that matched, where a request is only explained.
+    pub matched: Vec<&'a str>,
 }
 
 impl Default for Decision<'_> {
     fn default() -> Self {
         let constraint = Cow::Borrowed(&OPEN);
-        Self { rename: None, constraint, pin: None, prefer: &[], defaults: None }
+        let (rename, pin, defaults, matched) = (None, None, None, Vec::new());
+        Self { rename, constraint, pin, prefer: &[], defaults, matched }
     }
 }
 
@@ -136,7 +139,11 @@ impl Rules {
         for rule in rules {
             let (name, slug) = decision.rename.map_or((facts.model, facts.slug), |to| (to, to));
             if rule.holds([name, slug], facts)? {
-                rule.hits.fetch_add(u64::from(!facts.dry), Relaxed);
+                if facts.dry {
+                    decision.matched.push(&rule.name);
+                } else {
+                    rule.hits.fetch_add(1, Relaxed);
+                }
                 decision.follow(&rule.action)?;
             }
         }
@@ -202,6 +209,11 @@ impl<'a> Decision<'a> {
         self.pin = self.pin.or(other.pin);
         self.prefer = if self.prefer.is_empty() { other.prefer } else { self.prefer };
         self.defaults = self.defaults.or(other.defaults);
+        for name in &other.matched {
+            if !self.matched.contains(name) {
+                self.matched.push(name);
+            }
+        }
         self
     }
 

@@ -315,6 +315,9 @@ fn rules_prefer_pin_and_give_defaults() {
         let ranks = text.lines().filter(|line| line.starts_with("rank "));
         ranks.map(|line| line[10..].to_owned()).collect::<Vec<_>>()
     };
+    let (_, text) = explain(&["--key", "batch"], &ask("author/model", r#","max_tokens":78"#));
+    let said = "model     author/model\nrule      batch-by-price\nrule      near-unless-told\nseed      1\n";
+    assert!(text.starts_with(said), "{text}");
     for seed in ["1", "2", "3", "4", "5"] {
         let preferred = ranks(&["--seed", seed], r#","max_tokens":77"#);
         assert!(preferred[0].starts_with("near: ") && preferred.len() == 2, "{preferred:?}");
