@@ -75,11 +75,13 @@ impl<'a> Request<'a> {
             [] => Err(self.unknown(asked)),
             added if !added.iter().any(served) => Err(self.wrong_endpoint(asked)),
             _ => {
-                let added = wanted.split_off(before);
-                for it in added.into_iter().filter(served) {
+                let mut at = before;
+                while let Some(it) = wanted.get(at) {
                     // By another name it is the same.
-                    if !wanted.iter().any(|had| had.is_as(&it)) {
-                        wanted.push(it);
+                    if served(it) && !wanted.iter().take(at).any(|had| had.is_as(it)) {
+                        at += 1;
+                    } else {
+                        wanted.remove(at);
                     }
                 }
                 Ok(())

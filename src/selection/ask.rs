@@ -107,19 +107,17 @@ impl<'a> Question<'a> {
         Self { constraints, ask: Ask::default(), needs: Needs::default(), now_us: 0 }
     }
 
-    /// The same question, but for the normal tier where no endpoint serves the one asked for (contract 3.8).
-    pub(super) fn in_tier_of(&self, candidates: &[Candidate<'_>]) -> Self {
-        let Service::Tier(asked) = self.ask.service else { return *self };
+    /// The same question for the normal tier, where no endpoint serves the one asked for (contract 3.8).
+    pub(super) fn in_normal_tier(&self, candidates: &[Candidate<'_>]) -> Option<Self> {
+        let Service::Tier(asked) = self.ask.service else { return None };
         let serves = |Candidate { endpoint, .. }: &Candidate<'_>| match endpoint.tier {
             Some(own) if is_awake(endpoint) => {
                 own == asked || (asked, own) == (Tier::Ultrafast, Tier::Priority)
             }
             _ => false,
         };
-        match candidates.iter().any(serves) {
-            true => *self,
-            false => Self { ask: Ask { service: Service::Default, ..self.ask }, ..*self },
-        }
+        let ask = Ask { service: Service::Default, ..self.ask };
+        (!candidates.iter().any(serves)).then_some(Self { ask, ..*self })
     }
 
     /// Whether only the first of the plan may be tried. Where the request itself forbids fallbacks, an

@@ -72,7 +72,8 @@ impl Plan {
 /// or sort is kept as asked, and needs no draw.
 #[must_use]
 pub fn plan(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) -> Plan {
-    let question = &question.in_tier_of(candidates);
+    let normal = question.in_normal_tier(candidates);
+    let question = normal.as_ref().unwrap_or(question);
     let mut plan = filter::filter(candidates, question, seed);
     plan.drawn = order::arrange(&mut plan.ranked, candidates, question, SplitMix64::new(seed));
     if question.is_sole() {

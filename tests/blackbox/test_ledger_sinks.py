@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,13 @@ def test_F68_a_lost_acknowledgement_is_delivered_again_and_changes_nothing(start
         shutil.rmtree(place)
 
 
+FIRST = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+NEXT = (FIRST + timedelta(days=32)).replace(day=1)
+MONTH = f"attempt_{FIRST:%Y_%m}"
+ATTACH = (f"alter table weir.attempt attach partition weir.{MONTH} for values"
+          f" from ({int(FIRST.timestamp()) * 1_000_000}) to ({int(NEXT.timestamp()) * 1_000_000})")
+
+
 def trigger(body: str, when: str = "before") -> str:
     """A trigger of the operator's on every row."""
     return (f"create or replace function mine() returns trigger language plpgsql as $$ begin {body} return new; end $$;"
@@ -175,7 +183,8 @@ def test_F69_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres, sq
     ("alter table weir.attempt rename to elsewhere", "alter table weir.elsewhere rename to attempt", "rights on schema weir"),
     ("alter table weir.attempt rename column app to app2", "alter table weir.attempt rename column app2 to app", "42703"),
     (trigger("insert into nowhere values (1);"), "drop function mine cascade", "42P01"),
-], ids=["frozen", "no table", "no column", "trigger's table"])
+    (f"alter table weir.attempt detach partition weir.{MONTH}", ATTACH, "attach the table of the month"),
+], ids=["frozen", "no table", "no column", "trigger's table", "partition taken away"])
 def test_F69_a_fault_of_the_whole_server_lays_nothing_aside(start, postgres, sql, back, said):
     weir = start(postgres.url)
     weir.ask()

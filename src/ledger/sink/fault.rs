@@ -5,6 +5,7 @@
 
 use super::SinkError;
 use rusqlite::ErrorCode;
+use tokio_postgres::error::SqlState;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -21,6 +22,8 @@ const WRITABLE: &str = "let Weir's user write the file and its directory, on a f
                         for writing";
 const ROOM: &str = "make room on the disk";
 const LOCKED: &str = "find out which other process keeps the database locked";
+const PARTITION: &str =
+    "attach the table of the month to weir.attempt again, or give it another name";
 const SCHEMA: &str = "give the tables back what was changed about them";
 
 /// SQLite's result codes. What is not here is the sink's fault.
@@ -76,6 +79,13 @@ impl SinkError {
                 let code = error.sqlite_error_code();
                 let known = SQLITE.iter().find(|(known, _)| Some(*known) == code);
                 known.map_or(Sink("look at the file"), |(_, fault)| *fault)
+            }
+            // A check has a name; without one a partition is missing, which no row can help.
+            Self::Postgres(error)
+                if error.code() == Some(&SqlState::CHECK_VIOLATION)
+                    && error.as_db_error().is_some_and(|told| told.constraint().is_none()) =>
+            {
+                Sink(PARTITION)
             }
             Self::Postgres(error) => match error.code() {
                 Some(state) => of_state(state.code()),
