@@ -27,7 +27,7 @@ pub enum Target {
     Sqlite(PathBuf),
     /// Files `attempts-000001.jsonl` and on in this directory, each ended once it has as many bytes.
     JsonLines { directory: PathBuf, rotate_bytes: u64 },
-    /// A connection string, `postgresql://...` or `host=... user=...`.
+    /// A connection string, `postgresql://...`.
     Postgres(SecretString),
     /// A JetStream stream of the servers at these comma-separated addresses, `nats://...`.
     Nats { urls: SecretString, stream: String },
