@@ -258,10 +258,9 @@ impl<'a> Planned<'a> {
     /// Whether what is preferred of an endpoint was asked for, and none of these has it.
     fn lacks(&self) -> bool {
         let first = self.plan.ranked.first().and_then(|score| self.candidates.get(score.index));
-        let preferred =
-            Parameters::PREFERRED.into_iter().filter(|it| self.needs.parameters.has(*it));
-        first
-            .is_some_and(|first| preferred.into_iter().any(|it| !first.endpoint.parameters.has(it)))
+        let mut wishes =
+            Parameters::PREFERRED.into_iter().filter(|wish| self.needs.parameters.has(*wish));
+        first.is_some_and(|first| wishes.any(|wish| !first.endpoint.parameters.has(wish)))
     }
 
     fn fill(&self, funnel: &mut Funnel) {

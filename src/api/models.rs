@@ -38,7 +38,7 @@ impl<'a> Offer<'a> {
 
     /// With every endpoint whose provider is not dormant.
     pub(super) fn whole(entry: &'a Entry, now_us: u64) -> Option<Self> {
-        let serving = entry.shown.endpoints.iter().filter(|endpoint| serves(endpoint));
+        let serving = entry.shown.endpoints.iter().filter(|endpoint| endpoint.provider.is_awake());
         Self::of(entry, serving.collect(), now_us)
     }
 
@@ -119,11 +119,6 @@ pub(super) fn architecture(model: &Model) -> Map<String, Value> {
         ("instruct_type", Value::Null),
     ];
     fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
-}
-
-/// Whether the endpoint's provider is not dormant.
-fn serves(endpoint: &Endpoint) -> bool {
-    endpoint.provider.keyless || !endpoint.provider.credentials.is_empty()
 }
 
 #[cfg(test)]

@@ -140,6 +140,14 @@ pub struct Provider {
     pub about: About,
 }
 
+impl Provider {
+    /// Whether it can be called at all: it is not dormant.
+    #[must_use]
+    pub fn is_awake(&self) -> bool {
+        self.keyless || !self.credentials.is_empty()
+    }
+}
+
 /// What callers may want to know of a provider (contract 1.9).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct About {

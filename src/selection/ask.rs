@@ -1,7 +1,6 @@
 //! What one request wishes and needs. Unlike a constraint it is never merged: there is one.
 
 use super::constraint::names;
-use super::filter::is_awake;
 use super::{Candidate, Facts, Layers};
 use crate::catalog::{Endpoint, Modalities, Parameters, Tier};
 use std::sync::Arc;
@@ -111,7 +110,7 @@ impl<'a> Question<'a> {
     pub(super) fn in_normal_tier(&self, candidates: &[Candidate<'_>]) -> Option<Self> {
         let Service::Tier(asked) = self.ask.service else { return None };
         let serves = |Candidate { endpoint, .. }: &Candidate<'_>| match endpoint.tier {
-            Some(own) if is_awake(endpoint) => {
+            Some(own) if endpoint.provider.is_awake() => {
                 own == asked || (asked, own) == (Tier::Ultrafast, Tier::Priority)
             }
             _ => false,

@@ -29,11 +29,6 @@ pub(super) fn filter(candidates: &[Candidate<'_>], question: &Question<'_>, seed
     plan
 }
 
-/// Whether the provider can be called at all.
-pub(super) fn is_awake(endpoint: &Endpoint) -> bool {
-    endpoint.provider.keyless || !endpoint.provider.credentials.is_empty()
-}
-
 /// What all layers of policy come to, seen once for all endpoints.
 struct Policy<'a> {
     layers: Layers<'a>,
@@ -70,7 +65,7 @@ impl<'a> Policy<'a> {
     /// Why this endpoint may not be used, if it may not. Nothing live can change the answer.
     fn forbids(&self, endpoint: &Endpoint, question: &Question<'_>) -> Option<Exclusion> {
         let (layers, order) = (self.layers, question.ask.order);
-        if !is_awake(endpoint) {
+        if !endpoint.provider.is_awake() {
             return Some(Exclusion::Dormant);
         }
         // Without fallbacks an asked order is the whole list (contract 2.3, `allow_fallbacks`).

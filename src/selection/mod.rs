@@ -47,8 +47,8 @@ pub struct Plan {
     /// Those to try, first choice first, each with what it was ranked by.
     pub ranked: Vec<Score>,
     pub excluded: Vec<(usize, Exclusion)>,
-    /// Among how many the first was drawn; 0 where the order is as it was asked.
-    drawn: usize,
+    /// The first was drawn among its class.
+    drawn: bool,
 }
 
 impl Plan {
@@ -60,8 +60,9 @@ impl Plan {
     /// The chance that each of the first had in the draw, what is in flight aside; nothing without one.
     #[must_use]
     pub fn chances(&self) -> Vec<f64> {
-        let drawn = self.ranked.get(..self.drawn).unwrap_or_default();
-        draw::chances(drawn.iter().map(|score| score.price))
+        let first = self.ranked.first().filter(|_| self.drawn).map(|score| score.class);
+        let class = self.ranked.iter().take_while(|score| Some(score.class) == first);
+        draw::chances(class.map(|score| score.price))
     }
 }
 
@@ -77,6 +78,7 @@ pub fn plan(candidates: &[Candidate<'_>], question: &Question<'_>, seed: u64) ->
     let mut plan = filter::filter(candidates, question, seed);
     plan.drawn = order::arrange(&mut plan.ranked, candidates, question, SplitMix64::new(seed));
     if question.is_sole() {
+        plan.drawn = false;
         let unused = plan.ranked.drain(1.min(plan.ranked.len())..);
         plan.excluded.extend(unused.map(|score| (score.index, Exclusion::NoFallbacks)));
     }

@@ -86,13 +86,13 @@ impl Score {
 }
 
 /// Sorts `ranked` in place: asked ones as asked, then by tier, stickiness, demotion and preference, each by
-/// what `sort` says or by price; and without an asked order or sort draws the first. Returns among how many.
+/// what `sort` says or by price; and without an asked order or sort draws the first: whether it did is returned.
 pub(super) fn arrange(
     ranked: &mut [Score],
     candidates: &[Candidate<'_>],
     question: &Question<'_>,
     mut random: SplitMix64,
-) -> usize {
+) -> bool {
     let balances = question.ask.order.is_empty() && question.ask.sort().is_none();
     for score in ranked.iter_mut() {
         if let Some(candidate) = candidates.get(score.index) {
@@ -106,7 +106,10 @@ pub(super) fn arrange(
     }
     // Stable, so equal ones stay as drawn.
     ranked.sort_by_key(Score::key);
-    if balances { draw_first(ranked, &mut random) } else { 0 }
+    if balances {
+        draw_first(ranked, &mut random);
+    }
+    balances
 }
 
 /// Fills in all of a score but its tier.
@@ -147,13 +150,12 @@ pub(super) const fn throughput(facts: &Facts) -> u32 {
 }
 
 /// Moves one of the leading class to the front, drawn by price; of equal prices the one of two with
-/// less in flight (power of two choices), so that replicas share work. Returns the size of the class.
-fn draw_first(ranked: &mut [Score], random: &mut SplitMix64) -> usize {
-    let Some(class) = ranked.first().map(|score| score.class) else { return 0 };
+/// less in flight (power of two choices), so that replicas share work.
+fn draw_first(ranked: &mut [Score], random: &mut SplitMix64) {
+    let Some(class) = ranked.first().map(|score| score.class) else { return };
     let front = ranked.iter().take_while(|score| score.class == class);
     let drawn = by_price(front.clone().map(|score| score.price), random);
-    let Some(Score { price, in_flight, .. }) = ranked.get(drawn).copied() else { return 0 };
-    let size = front.clone().count();
+    let Some(Score { price, in_flight, .. }) = ranked.get(drawn).copied() else { return };
     // The class is sorted by price, so equal ones stand together.
     let first = front.clone().take_while(|score| score.price != price).count();
     let count = front.filter(|score| score.price == price).count();
@@ -168,7 +170,6 @@ fn draw_first(ranked: &mut [Score], random: &mut SplitMix64) -> usize {
     if let Some(head) = ranked.get_mut(..=chosen) {
         head.rotate_right(1);
     }
-    size
 }
 
 fn shuffle(ranked: &mut [Score], random: &mut SplitMix64) {
