@@ -1,7 +1,7 @@
 //! Slots that a power cut or a hand has damaged (F64).
 
 use super::testing::{self, dispatched, options};
-use super::{Found, Ledger, OpenError, Options, Target, saved};
+use super::{Found, Ledger, OpenError, Options, Target, losses, saved};
 use crate::meter::Tally;
 use crate::usage::{Kind, Usage};
 use std::fs;
@@ -23,6 +23,9 @@ fn a_torn_slot_is_counted_as_lost() {
     fs::write(&slots, bytes).unwrap();
     let again = Ledger::open(options(crashed.path())).unwrap();
     assert_eq!((again.depth().recovered, again.depth().rows_lost), (1, 1));
+    let noted = losses::read(&crashed.path().join("state")).unwrap();
+    let places: Vec<_> = noted.iter().map(|loss| (loss.sink.as_str(), loss.offset)).collect();
+    assert_eq!(places, [(losses::SLOTS, 1)]);
 }
 
 /// The state directory as a power cut leaves it: the mapped slots are those of `then`.

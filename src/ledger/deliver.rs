@@ -7,6 +7,7 @@ mod opening;
 mod pace;
 
 use super::depth::add;
+use super::losses::{self, Loss};
 use super::reading::{self, Reading, Seen, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
@@ -51,6 +52,8 @@ pub(super) struct Deliverer {
     reading: Option<Box<Reading>>,
     /// What of the segment being read has been counted: after an error it is read again.
     counted: Seen,
+    /// The furthest loss that was noted: epoch, segment and offset.
+    noted: (u64, u64, u64),
     standing: Standing,
     pace: Pace,
 }
@@ -65,6 +68,7 @@ impl Deliverer {
             examined: false,
             reading: None,
             counted: Seen::default(),
+            noted: (0, 0, 0),
             standing: Standing::default(),
             pace: Pace::new(),
         }
@@ -166,6 +170,7 @@ impl Deliverer {
         let after = reading.position();
         let (id, at_end, seen) = (reading.id(), reading.at_end(), reading.seen());
         // A loss is told once: the cursor goes behind it.
+        self.note(id, &step.losses)?;
         if !step.rows.is_empty() || !step.prices.is_empty() || step.lost > 0 {
             self.deliver(&step, after)?;
         }
@@ -185,6 +190,20 @@ impl Deliverer {
             self.shared.map.header().delivered.fetch_max(reading.rows(), Relaxed);
         }
         Ok(true)
+    }
+
+    /// Notes losses before the cursor goes behind them.
+    fn note(&mut self, id: (u64, u64), losses: &[(u64, u64)]) -> Result<(), SinkError> {
+        let place = |offset| (id.0, id.1, offset);
+        let fresh = losses.iter().filter(|(offset, _)| place(*offset) > self.noted);
+        let name = self.target.name();
+        let fresh: Vec<_> =
+            fresh.map(|(offset, rows)| Loss::found(name, id, *offset, *rows)).collect();
+        losses::put(&self.shared.options.directory, &fresh)?;
+        if let Some(last) = fresh.last() {
+            self.noted = place(last.offset);
+        }
+        Ok(())
     }
 
     fn count(&mut self, (epoch, segment): (u64, u64), seen: Seen) {

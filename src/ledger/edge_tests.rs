@@ -7,7 +7,7 @@ use super::shared::{Shared, Stop};
 use super::sink::sqlite::Sqlite;
 use super::sink::{Batch, Sink};
 use super::testing::{self, complete, options, until};
-use super::{Claim, Depth, Ledger, Options, Target, flush, recover, saved};
+use super::{Claim, Depth, Ledger, Options, Target, flush, losses, recover, saved};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
@@ -107,6 +107,12 @@ fn recovered(place: &Path) -> (u64, Depth) {
     (testing::count(&options.sqlite), ledger.depth())
 }
 
+/// How many rows are noted as lost, now and before.
+fn noted(place: &Path) -> u64 {
+    let losses = losses::read(&place.join("state")).unwrap();
+    losses.iter().map(|loss| loss.rows).sum()
+}
+
 /// Starts on a copy of a backlog, of which so many rows were delivered before some segments were removed.
 fn without(
     backlog: &Path,
@@ -120,6 +126,7 @@ fn without(
     }
     let (rows, depth) = recovered(place.path());
     assert_eq!(recovered(place.path()).1.rows_lost, 0, "it is not counted again");
+    assert_eq!(noted(place.path()), depth.rows_lost);
     (rows, depth.rows_lost)
 }
 
@@ -199,6 +206,7 @@ fn f65_whatever_becomes_of_a_backlog_rows_and_losses_are_all_there_was() {
         }
         let (rows, depth) = recovered(place.path());
         assert_eq!(rows + depth.rows_lost, ALL, "seed {seed}: {depth:?}");
+        assert_eq!(noted(place.path()), depth.rows_lost, "seed {seed}");
         lost += depth.rows_lost;
     }
     println!("seeds from {first} on: {lost} rows lost, each of them counted");

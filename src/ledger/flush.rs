@@ -5,6 +5,7 @@
 //! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing.
 
 use super::depth::{Gate, add};
+use super::losses::{self, Loss};
 use super::prices::{Priced, Prices};
 use super::saved::Saver;
 use super::settle::settle;
@@ -28,6 +29,8 @@ pub(super) struct Flusher {
     prices: Prices,
     /// Slots of `batch`.
     indices: Vec<u32>,
+    /// Sealed slots that say nothing sound, until their loss is noted.
+    damaged: Vec<u32>,
     /// Slots whose records are appended and not yet synced.
     appended: Vec<u32>,
     /// When the oldest row that is not synced may have been sealed.
@@ -47,6 +50,7 @@ impl Flusher {
             batch: vec![],
             prices: Prices::default(),
             indices: vec![],
+            damaged: vec![],
             appended: vec![],
             unsynced: None,
             last_round: now,
@@ -105,6 +109,7 @@ impl Flusher {
             self.save_slots()?;
         }
         appended?;
+        self.note_damaged()?;
         self.spool.turn()?;
         let limit = self.shared.options.spool_bytes / 20 * 19;
         let full = self.shared.segments.pending_bytes() >= limit;
@@ -125,13 +130,22 @@ impl Flusher {
                     self.batch.push(row);
                     self.indices.push(index);
                 }
-                None => {
-                    tracing::error!(index, "a sealed slot was damaged: its attempt is lost");
-                    add(&self.shared.counters.lost, 1);
-                    self.shared.release(index);
-                }
+                None => self.damaged.push(index),
             }
         }
+    }
+
+    /// Gives damaged slots up, once what they held is noted as lost.
+    fn note_damaged(&mut self) -> io::Result<()> {
+        let slots = self.damaged.iter().filter_map(|index| self.shared.slot(*index));
+        let lost: Vec<_> = slots.map(Loss::of_slot).collect();
+        losses::put(self.shared.directory.path(), &lost)?;
+        for index in self.damaged.drain(..) {
+            tracing::error!(index, "a sealed slot was damaged: its attempt is lost");
+            add(&self.shared.counters.lost, 1);
+            self.shared.release(index);
+        }
+        Ok(())
     }
 
     /// Appends the batch, or leaves its slots sealed. `since`: no row of it was sealed before.

@@ -33,6 +33,8 @@ mod full_tests;
 mod index_list;
 mod intent;
 pub mod invoice;
+#[allow(dead_code, reason = "`read` is for reports")]
+mod losses;
 mod map;
 mod names;
 mod prices;

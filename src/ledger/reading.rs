@@ -83,8 +83,19 @@ pub(super) struct Step {
     pub(super) skipped: u64,
     /// Rows lost to damage.
     pub(super) lost: u64,
+    /// Behind which offset of the segment, and how many.
+    pub(super) losses: Vec<(u64, u64)>,
     /// Bytes of a torn tail.
     pub(super) torn: u64,
+}
+
+impl Step {
+    fn lose(&mut self, offset: u64, rows: u64) {
+        if rows > 0 {
+            self.lost += rows;
+            self.losses.push((offset, rows));
+        }
+    }
 }
 
 impl Reading {
@@ -216,7 +227,8 @@ impl Reading {
                 }
                 Piece::Frame { kind, payload, .. } => self.frame(kind, payload, &mut step),
                 Piece::Lost { .. } => {
-                    step.lost += self.beyond(self.from.resumed, rows, self.offset());
+                    let (offset, resumed) = (self.offset(), self.from.resumed);
+                    step.lose(offset, self.beyond(resumed, rows, offset));
                     self.damaged = true;
                 }
                 Piece::Tail { bytes } => {
@@ -245,7 +257,10 @@ impl Reading {
             // Delivered since.
             Some(_) if self.beyond(cursor, number, end) == 0 => step.skipped += 1,
             Some(record) => step.rows.push(record),
-            None => (step.lost, self.damaged) = (step.lost + 1, true),
+            None => {
+                step.lose(end, 1);
+                self.damaged = true;
+            }
         }
     }
 
@@ -259,7 +274,7 @@ impl Reading {
             segment::START => match Reader(payload).varint() {
                 Some(first) => {
                     let accounted = self.from.accounted.unwrap_or(first);
-                    step.lost += first.saturating_sub(accounted);
+                    step.lose(self.offset(), first.saturating_sub(accounted));
                     (self.first, self.started) = (first, true);
                 }
                 None => self.damaged = true,

@@ -2,6 +2,7 @@
 
 use super::depth::add;
 use super::directory::{Directory, Writer, quarantine, sync_directory};
+use super::losses::{self, Loss};
 use super::map::{Map, SLOT_BYTES};
 use super::prices::{Priced, Prices};
 use super::reading;
@@ -31,7 +32,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSLOT");
 struct Found {
     rows: Vec<Priced>,
     cut: u64,
-    lost: u64,
+    lost: Vec<Loss>,
 }
 
 /// Begins an epoch: recovers the slots into its first segment, then readies the slot file.
@@ -73,6 +74,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
         spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
     }
     spool.sync().map_err(&appending)?;
+    losses::put(&place, &found.lost).map_err(OpenError::io("note losses in", &place))?;
     let map = ready(&path, old, options.slots, (writer, spool.spooled()))?;
     let shared = Shared::new(directory, options, writer, map, segments);
     report(&shared, &found);
@@ -84,10 +86,10 @@ fn report(shared: &Shared, found: &Found) {
     add(&shared.counters.appended, rows);
     add(&shared.counters.recovered, rows);
     add(&shared.counters.crash_recovered, found.cut);
-    add(&shared.counters.lost, found.lost);
+    let (cut, lost) = (found.cut, found.lost.len() as u64);
+    add(&shared.counters.lost, lost);
     shared.recent.lock().add_all(found.rows.iter().map(|(record, _)| record));
-    if rows + found.lost > 0 {
-        let (cut, lost) = (found.cut, found.lost);
+    if rows + lost > 0 {
         tracing::warn!(rows, cut, lost, "attempts of an earlier run were recovered");
     }
 }
@@ -178,7 +180,7 @@ fn slots(used: Vec<&Slot>, alive_us: u64, writer: Writer) -> Found {
         let row = slot.image().and_then(|image| settle(writer.node, &image, &mut prices));
         match row {
             Some(row) => found.rows.push(row),
-            None => found.lost += 1,
+            None => found.lost.push(Loss::of_slot(slot)),
         }
     }
     found
