@@ -171,22 +171,19 @@ impl Sink for Postgres {
         done
     }
 
-    fn works(&mut self) -> Result<bool, SinkError> {
+    fn works(&mut self, like: &Record) -> Result<bool, SinkError> {
         let Self { runtime, client, .. } = self;
-        let limited = async { tokio::time::timeout(BATCH, try_copy(client)).await };
+        let limited = async { tokio::time::timeout(BATCH, try_copy(client, like)).await };
         works(runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH)).flatten())
     }
 }
 
-/// Inserts the newest row once more under a key that nobody has, and takes it back.
-async fn try_copy(client: &mut Client) -> Result<u64, SinkError> {
+/// Inserts the newest row once more, under a key that nobody has, and takes it back.
+async fn try_copy(client: &mut Client, like: &Record) -> Result<u64, SinkError> {
     let names = quoted(|name| format!("\"{name}\""));
-    let copied = quoted(|name| match name {
-        "node" => "decode(repeat('00', 16), 'hex')".to_owned(),
-        "epoch" | "seq" => "0".to_owned(),
-        name => format!("\"{name}\""),
-    });
+    let copied = columns::copied("decode(repeat('00', 16), 'hex')", like).join(",");
     let transaction = client.transaction().await?;
+    partition(&transaction, month(like)).await?;
     let sql = format!(
         "INSERT INTO weir.attempt ({names}) SELECT {copied} FROM (SELECT * FROM weir.attempt
          ORDER BY node DESC, epoch DESC, seq DESC LIMIT 1) newest"

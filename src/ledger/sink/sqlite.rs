@@ -170,15 +170,10 @@ impl Sink for Sqlite {
         }
     }
 
-    fn works(&mut self) -> Result<bool, SinkError> {
+    fn works(&mut self, like: &Record) -> Result<bool, SinkError> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let copied = NAMES.map(|name| match name {
-            "node" => "zeroblob(16)",
-            "epoch" | "seq" => "0",
-            name => name,
-        });
-        let (names, copied) = (NAMES.join(","), copied.join(","));
+        let (names, copied) = (NAMES.join(","), columns::copied("zeroblob(16)", like).join(","));
         let tried = transaction.execute(
             &format!(
                 "INSERT INTO attempt ({names}) SELECT {copied} FROM attempt ORDER BY rowid DESC LIMIT 1"
