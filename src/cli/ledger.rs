@@ -1,6 +1,6 @@
 //! `weir ledger`: is it whole, and what is in it.
 
-use super::place::{Place, blame};
+use super::place::{Place, blame, spool_lines};
 use super::progress::Steps;
 use super::{redeliver, say};
 use crate::ledger::review::{self, Books, Form, ReviewError};
@@ -75,23 +75,13 @@ fn export(books: &Books, form: Form, out: &mut impl Write) -> Result<bool, Revie
 
 fn verify(books: &Books, out: &mut impl Write) -> Result<bool, ReviewError> {
     let steps = Steps::new();
-    let spool = books.state.as_deref().map(|state| review::spooled(state, &steps)).transpose()?;
+    let spool = review::spooled(books, &steps)?;
     let found = review::check(books, &steps)?;
     drop(steps);
-    let sound = spool.as_ref().is_none_or(|spool| spool.lost + spool.missing + spool.foreign == 0);
+    let sound = spool.as_ref().is_none_or(|spool| spool.wrong() == 0);
     let print = |out: &mut dyn Write| {
-        if let Some(spool) = spool {
-            writeln!(
-                out,
-                "spool  {} segments, {} missing, {} rows, {} lost, {} torn bytes, {} segments of others",
-                spool.segments,
-                spool.missing,
-                spool.rows,
-                spool.lost,
-                spool.torn_bytes,
-                spool.foreign
-            )?;
-        }
+        let mut lines = spool.iter().flat_map(spool_lines);
+        lines.try_for_each(|line| writeln!(out, "{line}"))?;
         writeln!(
             out,
             "{} {} rows, {} wrong, {} price versions, {} quarantined",

@@ -3,7 +3,7 @@
 use super::{failed, say};
 use crate::config::{self, DATABASE, LedgerPlace, STATE};
 use crate::ledger::Base;
-use crate::ledger::review::{Beside, Books, ReviewError};
+use crate::ledger::review::{Beside, Books, ReviewError, Spooled};
 use crate::server::StartError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -96,16 +96,51 @@ pub(super) fn unwritten(error: &std::io::Error) -> ExitCode {
 
 /// Says which of the attempts that were counted the database lacks.
 pub(super) fn tell(beside: &Beside) {
-    let Beside { waiting, dead, unreadable, .. } = *beside;
+    let Beside { waiting, dead, sealed, unreadable, .. } = *beside;
     let notes = [
         (waiting, "attempts are counted that wait in the spool and are not in the database yet"),
         (dead, "attempts are counted that the database refused: they are in the dead letters"),
+        (sealed, "attempts are counted that have ended and are in the slot file alone"),
         (
             unreadable,
-            "rows or files of spool and dead letters cannot be counted: see `weir ledger verify`",
+            "rows or files of spool and dead letters cannot be counted: see `weir reconcile`",
         ),
     ];
     for (count, note) in notes.iter().filter(|(count, _)| *count > 0) {
         say(&format!("{count} {note}"));
     }
+}
+
+/// What a spool has, a line for each thing that is to be said.
+pub(super) fn spool_lines(spool: &Spooled) -> Vec<String> {
+    let Spooled { segments, rows, lost, passed, slots, missing, torn_bytes, foreign, .. } = spool;
+    let mut lines = vec![format!(
+        "spool  {segments} segments, {missing} missing, {rows} rows, {lost} lost, {torn_bytes} torn bytes, \
+         {foreign} segments of others"
+    )];
+    let Spooled { newer, newer_rows, .. } = spool;
+    let notes = [
+        (
+            *newer,
+            format!(
+                "{newer} segments, of {newer_rows} rows, are a newer version's: start that once"
+            ),
+        ),
+        (
+            passed + slots,
+            format!(
+                "{passed} rows were lost earlier, and {slots} attempts of damaged slots: losses.jsonl in the \
+             state directory says when"
+            ),
+        ),
+        (
+            u64::from(spool.endless),
+            "there is no sound slot file: nothing tells how many rows the spool should \
+                                    have"
+                .to_owned(),
+        ),
+    ];
+    let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+    lines.extend(notes.map(|(_, note)| format!("  {note}")));
+    lines
 }

@@ -1,5 +1,6 @@
 //! How far something long has come, drawn on a terminal only.
 
+use super::say;
 use crate::ledger::review::Watch;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
@@ -60,5 +61,9 @@ impl Watch for Steps {
 
     fn seen(&self, more: u64) {
         self.0.inc(more);
+    }
+
+    fn odd(&self, what: &str) {
+        self.suspend(|| say(what));
     }
 }

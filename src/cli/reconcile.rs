@@ -1,11 +1,11 @@
 //! `weir reconcile`: spool, sink and metrics of the running process against each other, and a provider's
 //! own export against the ledger.
 
-use super::place::{Place, blame, tell, unwritten};
+use super::place::{Place, blame, spool_lines, tell, unwritten};
 use super::progress::Steps;
 use super::{failed, say};
 use crate::ledger::invoice::{self, InvoiceError};
-use crate::ledger::review::{self, Beside, Books, Compared, Epoch, Spooled, Sums};
+use crate::ledger::review::{self, Balance, Beside, Books, Compared, Epoch, Told};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,8 +19,11 @@ pub(super) struct Args {
     /// The operators' /metrics, saved a moment ago; "-" reads standard input
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+    /// The database is not to have every row: it was added later, or older rows were deleted from it
+    #[arg(long)]
+    partial: bool,
     /// A provider's export of what was used, as CSV: compares it with the ledger and nothing else
-    #[arg(long, value_name = "FILE", requires = "provider", conflicts_with = "metrics")]
+    #[arg(long, value_name = "FILE", requires = "provider", conflicts_with_all = ["metrics", "partial"])]
     usage: Option<PathBuf>,
     /// The provider whose export it is
     #[arg(long, value_name = "SLUG", requires = "usage")]
@@ -45,7 +48,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let compared = match (&args.usage, &args.provider) {
         (Some(export), Some(provider)) => invoiced(&books, export, provider, &args.column),
         _ if books.state.is_none() => Err(args.place.stateless()),
-        _ => compare(&books, args.metrics.as_deref()),
+        _ => compare(&books, args),
     };
     match compared {
         Ok(0) => ExitCode::SUCCESS,
@@ -88,34 +91,65 @@ fn invoiced(
     Ok(differences.len() as u64)
 }
 
-/// Spool, sink and metrics against each other; how many things differ.
-fn compare(books: &Books, metrics: Option<&Path>) -> Result<u64, ExitCode> {
-    let told = metrics.map(told).transpose()?;
+/// Spool, sink and metrics against each other; how many things are wrong.
+fn compare(books: &Books, args: &Args) -> Result<u64, ExitCode> {
+    let told = args.metrics.as_deref().map(told).transpose()?;
     let found = review::compare(books, &Steps::new()).map_err(|error| blame(books, &error))?;
     let (mut lines, mut wrong) = epochs(&found);
-    if let Some(told) = told {
-        let differences = differences(&found.sums, &told);
-        for ((model, provider, kind), rows, metrics) in &differences {
-            lines.push(format!(
-                "  {kind} of {model} at {provider}: {rows} in rows, {metrics} in metrics"
-            ));
-        }
-        lines.push(format!(
-            "metrics: {} sums of epoch {}, the one that runs, {} differ",
-            told.len(),
-            found.newest,
-            differences.len()
-        ));
-        wrong += differences.len() as u64;
+    wrong += found.spool.wrong();
+    if found.spool.wrong() > 0 {
+        lines.extend(spool_lines(&found.spool));
+    }
+    if let Some(why) = &found.damage {
+        lines.push(format!("sink: damaged {why}; nothing behind that is counted or compared"));
+        wrong += 1;
+    } else {
+        wrong += balance(&found, args.partial, &mut lines);
+        wrong += told.map_or(0, |told| metrics(&found, &told, &mut lines));
     }
     print(&lines)?;
     Ok(wrong)
 }
 
+/// Says what became of the rows that the sink has come past, unless it has them all. How many are gone, beyond
+/// those that the epochs tell.
+fn balance(found: &Compared, partial: bool, lines: &mut Vec<String>) -> u64 {
+    let Some(balance) = found.balance.filter(|balance| !partial && balance.gone() > 0) else {
+        return 0;
+    };
+    let Balance { delivered, stored, dead, lost } = balance;
+    lines.push(format!(
+        "sink: {delivered} rows were delivered, {stored} are in the database, {dead} are dead letters, {lost} were \
+         lost before: {} are gone from it (--partial: older ones were deleted on purpose)",
+        balance.gone()
+    ));
+    let told: u64 = found.epochs.values().map(|epoch| epoch.beside.gone).sum();
+    balance.gone().saturating_sub(told)
+}
+
+/// Says what metrics tell otherwise than rows; how many things are wrong.
+fn metrics(found: &Compared, told: &Told, lines: &mut Vec<String>) -> u64 {
+    let differences = differences(&found.sums, &told.sums);
+    for ((model, provider, kind), rows, metrics) in &differences {
+        lines.push(format!(
+            "  {kind} of {model} at {provider}: {rows} in rows, {metrics} in metrics"
+        ));
+    }
+    lines.extend(
+        told.alarms.iter().map(|(count, what)| format!("  {count} {what}, say the metrics")),
+    );
+    lines.push(format!(
+        "metrics: {} sums of epoch {}, the one that runs, {} differ",
+        told.sums.len(),
+        found.newest,
+        differences.len()
+    ));
+    (differences.len() + told.alarms.len()) as u64
+}
+
 /// A line for each epoch that there is something to say of, and how many things are wrong.
 fn epochs(found: &Compared) -> (Vec<String>, u64) {
-    let Spooled { lost, missing, foreign, .. } = found.spool;
-    let (mut lines, mut wrong) = (Vec::new(), lost + missing + foreign);
+    let (mut lines, mut wrong) = (Vec::new(), 0);
     let alone = |(number, epoch): &(&u64, &Epoch)| {
         **number != found.newest && epoch.differing == 0 && epoch.beside == Beside::default()
     };
@@ -137,11 +171,6 @@ fn epochs(found: &Compared) -> (Vec<String>, u64) {
         ));
         wrong += epoch.differing + gone + dead;
     }
-    if lost + missing + foreign > 0 {
-        lines.push(format!(
-            "spool: {lost} rows lost, {missing} segments missing, {foreign} of others"
-        ));
-    }
     (lines, wrong)
 }
 
@@ -150,17 +179,14 @@ fn print(lines: &[String]) -> Result<(), ExitCode> {
     lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| unwritten(&error))
 }
 
-/// The sums of a page of metrics.
-fn told(path: &Path) -> Result<Sums, ExitCode> {
+/// What a page of metrics tells.
+fn told(path: &Path) -> Result<Told, ExitCode> {
     let text = match path == Path::new("-") {
         true => io::read_to_string(io::stdin()),
         false => std::fs::read_to_string(path),
     };
     let text = text.map_err(|error| failed(path, &error))?;
-    if !text.lines().any(|line| line.starts_with("weir_")) {
-        return Err(failed(path, &"there is no metric of Weir's in it"));
-    }
-    Ok(review::metrics_sums(&text))
+    review::told(&text).ok_or_else(|| failed(path, &"there is no metric of Weir's in it"))
 }
 
 /// What two places say differently, absence being zero.

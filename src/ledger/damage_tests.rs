@@ -6,7 +6,7 @@ use super::segment::{HEADER_BYTES, Header, VERSION};
 use super::segments::Segments;
 use super::spool::Spool;
 use super::testing::{self, ESTIMATOR, options, price, terms};
-use super::{Claim, Durability, Found, Gate, Ledger, Options};
+use super::{Base, Claim, Durability, Found, Gate, Ledger, Options};
 use super::{flush, reading, recover, review, saved, sink};
 use crate::bounds::SEGMENT_BYTES;
 use crate::usage::{Kind, Usage};
@@ -104,7 +104,10 @@ fn segments_turn_and_are_delivered_in_order() {
             gone += read(&all[2].1.path, all[2].1.extent().0 as usize).0.len();
             fs::remove_file(&all[2].1.path).unwrap();
         }
-        let seen = review::spooled(&state, &()).unwrap();
+        let sqlite = options(left.place.path()).sqlite;
+        sink::sqlite::Sqlite::open(&sqlite).unwrap();
+        let books = review::Books { base: Base::Sqlite(sqlite), state: Some(state) };
+        let seen = review::spooled(&books, &()).unwrap().unwrap();
         let missing = u64::from(remove_the_third);
         assert_eq!((seen.lost, seen.missing), (gone as u64, missing), "seen from outside");
         let (rows, depth) = left.recovered();

@@ -57,13 +57,24 @@ impl Map {
     /// # Errors
     /// The file is shorter than that, or cannot be mapped.
     pub(super) fn new(file: &File, count: usize) -> io::Result<Self> {
+        let raw = Self::options(file, count)?.map_raw(file)?;
+        Ok(Self { raw, file: file.try_clone()?, count })
+    }
+
+    /// The same for looking at: nothing may be stored in it.
+    pub(super) fn look(file: &File, count: usize) -> io::Result<Self> {
+        let raw = Self::options(file, count)?.map_raw_read_only(file)?;
+        Ok(Self { raw, file: file.try_clone()?, count })
+    }
+
+    fn options(file: &File, count: usize) -> io::Result<MmapOptions> {
         let bytes = Self::file_bytes(count);
         if file.metadata()?.len() < bytes {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "slot file is too short"));
         }
-        let length = usize::try_from(bytes).map_err(io::Error::other)?;
-        let raw = MmapOptions::new().len(length).map_raw(file)?;
-        Ok(Self { raw, file: file.try_clone()?, count })
+        let mut options = MmapOptions::new();
+        options.len(usize::try_from(bytes).map_err(io::Error::other)?);
+        Ok(options)
     }
 
     /// The file behind it.
@@ -104,7 +115,7 @@ mod tests {
     fn a_map_shows_what_another_map_of_the_file_stored() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(Map::file_bytes(3)).unwrap();
-        let (one, two) = (Map::new(&file, 3).unwrap(), Map::new(&file, 3).unwrap());
+        let (one, two) = (Map::new(&file, 3).unwrap(), Map::look(&file, 3).unwrap());
         one.header().magic.store(7, Relaxed);
         one.slots()[2].seq.store(9, Relaxed);
         assert_eq!(two.header().magic.load(Relaxed), 7);

@@ -8,7 +8,8 @@ use super::prices::{Priced, Prices};
 use super::reading;
 use super::record::{RecordKey, flag};
 use super::saved::{self, furthest, residence};
-use super::segments::Segments;
+use super::segment::ROW_BYTES_MAX;
+use super::segments::{Segment, Segments};
 use super::settle::settle;
 use super::shared::Shared;
 use super::sink::sqlite::Reader;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// `WEIRSLOT` in the byte order of the file.
-const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSLOT");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSLOT");
 
 /// What slots of earlier epochs came to.
 #[derive(Default)]
@@ -66,10 +67,22 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let rows = synced.max(there.unwrap_or(0));
     let mut spool =
         Spool::begin(&place, writer, segments.clone(), size, rows).map_err(&appending)?;
-    let found = match &old {
-        Some(map) if resides(map) => slots(furthest(map.slots(), &[]), last_alive(map), writer),
-        _ => after_a_cut(old.as_ref(), &options, (writer, &segments)),
+    let (mut found, last) = match &old {
+        Some(map) if resides(map) => {
+            let found = slots(furthest(map.slots(), &[]), last_alive(map), writer);
+            // A slot is freed with the first sync behind its row: these would be the last of the spool.
+            let last = segments.last(found.rows.len() * ROW_BYTES_MAX);
+            (found, last)
+        }
+        // Nobody knows which pages of the map were written when, so an attempt may long have its row.
+        map => {
+            let saved = saved::load(&options.directory, writer.node);
+            let mapped = map.as_ref().map(Map::slots).unwrap_or_default();
+            let alive = map.as_ref().map_or(0, last_alive);
+            (slots(furthest(mapped, &saved), alive, writer), segments.all())
+        }
     };
+    found.leave_out(writer.node, last, &options.sqlite).map_err(&appending)?;
     for batch in found.rows.chunks(SINK_BATCH) {
         spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
     }
@@ -142,31 +155,35 @@ fn last_alive(map: &Map) -> u64 {
     map.header().alive_us.load(Relaxed)
 }
 
-/// What is left of the slots where the host may have lost power. Nobody knows which pages of the map
-/// were written when, so an attempt may long have its row: what spool or database has is left out.
-fn after_a_cut(
-    map: Option<&Map>,
-    options: &Options,
-    (writer, segments): (Writer, &Segments),
-) -> Found {
-    let saved = saved::load(&options.directory, writer.node);
-    let mapped = map.map(Map::slots).unwrap_or_default();
-    let mut found = slots(furthest(mapped, &saved), map.map_or(0, last_alive), writer);
-    let mut open: HashSet<RecordKey> = found.rows.iter().map(|(record, _)| record.key).collect();
-    if !open.is_empty() {
-        reading::each_batch(segments.all(), writer.node, |rows| {
+impl Found {
+    /// Leaves out attempts that have their row: in these segments, which are made durable in place of their
+    /// slots, or in the database. So that a row is spooled once, and its number tells it.
+    fn leave_out(
+        &mut self,
+        node: [u8; 16],
+        segments: Vec<((u64, u64), Arc<Segment>)>,
+        sqlite: &Path,
+    ) -> io::Result<()> {
+        let mut open: HashSet<RecordKey> = self.rows.iter().map(|(row, _)| row.key).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        for (_, segment) in &segments {
+            File::open(&segment.path)?.sync_data()?;
+        }
+        reading::each_batch(segments, node, |rows| {
             for row in rows {
                 open.remove(&row.key);
             }
         });
+        if let Ok(reader) = Reader::open(sqlite) {
+            open.retain(|key| !reader.has(key).unwrap_or(false));
+        }
+        self.rows.retain(|(row, _)| open.contains(&row.key));
+        let cut = |(row, _): &&Priced| row.outcome == Outcome::CrashRecovered;
+        self.cut = self.rows.iter().filter(cut).count() as u64;
+        Ok(())
     }
-    if let Ok(reader) = Reader::open(&options.sqlite) {
-        open.retain(|key| !reader.has(key).unwrap_or(false));
-    }
-    found.rows.retain(|(record, _)| open.contains(&record.key));
-    let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
-    found.cut = found.rows.iter().filter(cut).count() as u64;
-    found
 }
 
 /// Settles slots that hold an attempt. They keep saying the same until they are freed, so that a

@@ -91,6 +91,18 @@ impl Segments {
         self.all.lock().iter().map(|(id, segment)| (*id, segment.clone())).collect()
     }
 
+    /// The newest segments, which have at least so many bytes together.
+    pub(super) fn last(&self, bytes: usize) -> Vec<((u64, u64), Arc<Segment>)> {
+        let mut wanted = bytes as u64;
+        let newest = self.all().into_iter().rev();
+        let last = newest.take_while(|(_, segment)| {
+            let more = wanted > 0;
+            wanted = wanted.saturating_sub(segment.bytes.load(Relaxed));
+            more
+        });
+        last.collect()
+    }
+
     /// The newest segment, and its epoch.
     pub(super) fn newest(&self) -> Option<(u64, Arc<Segment>)> {
         self.all.lock().last_key_value().map(|((epoch, _), segment)| (*epoch, segment.clone()))

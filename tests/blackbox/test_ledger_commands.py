@@ -268,3 +268,57 @@ def test_usage_says_the_same_in_every_form(run):
     ]
     assert sum(row["attempts"] for row in rows) == len(weir.ledger.rows())
     assert sum(row["completion"] for row in rows) == sum(row["output"] for row in weir.ledger.rows())
+
+
+def test_F65_what_is_gone_of_spool_or_database_is_told_before_and_after_the_next_start(run):
+    weir = served(run)
+    stored = len(weir.ledger.rows())
+    state = weir.ledger.path.parent
+    with closing(sqlite3.connect(weir.ledger.path, isolation_level=None)) as base:
+        # The sink cannot write, so that rows stay in the spool.
+        base.execute("begin immediate")
+        for _ in range(7):
+            weir.ask(stream=False)
+        weir.settles(7, "spool_rows")
+        waiting = int(weir.metric("spool_rows"))
+        weir.kill()
+        base.execute("rollback")
+    for segment in state.glob("spool-*.log"):
+        segment.unlink()
+    for _ in range(2):
+        for command in (["reconcile"], ["ledger", "verify"]):
+            done = weir_says(*command, "--conf", weir.conf)
+            assert done.returncode == 1 and f"0 rows, {waiting} lost" in done.stdout, done.stdout + done.stderr
+    weir.launch()
+    weir.ask(stream=False)
+    rows = len(weir.ledger.wait(stored + 1))
+    for command in (["reconcile"], ["ledger", "verify"]):
+        done = weir_says(*command, "--conf", weir.conf)
+        assert done.returncode == 1 and "0 lost" in done.stdout and f"  {waiting} rows were lost earlier" in done.stdout, done.stdout
+    done = weir_says("reconcile", "--conf", weir.conf, "--metrics", "-", input=weir.get_admin("/metrics"))
+    assert f"  {waiting} rows lost, say the metrics" in done.stdout
+    assert "are gone from it" not in done.stdout, done.stdout
+    (state / "losses.jsonl").unlink()
+    with sqlite3.connect(weir.ledger.path) as base:
+        base.execute("delete from attempt where epoch = 1 and seq <= 5")
+    done = weir_says("reconcile", "--conf", weir.conf)
+    gone = rows - len(weir.ledger.rows())
+    assert done.returncode == 1 and f"0 were lost before: {waiting + gone} are gone from it" in done.stdout, done.stdout
+    done = weir_says("reconcile", "--conf", weir.conf, "--partial")
+    assert done.returncode == 0, done.stdout + done.stderr
+    # What was lost stays told, and is no alarm of the next start.
+    weir.stop()
+    weir.launch()
+
+
+def test_no_row_is_gone_or_lost_after_kills_under_load(run):
+    weir = run("ab")
+    for seed in range(4):
+        with Load(weir, seed):
+            time.sleep(0.4)
+            weir.kill()
+        weir.launch()
+    drained(weir)
+    for command in (["reconcile"], ["ledger", "verify"]):
+        done = weir_says(*command, "--conf", weir.conf)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,14 +1,10 @@
-//! Spool, database and metrics of one node against each other.
+//! Spool and database of one node against each other, epoch by epoch.
 
-use super::spool::Spooled;
-use super::{Beside, Books, ReviewError, Watch, Whole, writer};
-use crate::ledger::sink::reader::{ReadError, Words, number};
-use crate::price::Pico;
+use super::spool::{Spooled, noted};
+use super::{Beside, Books, ReviewError, Sums, Watch, Whole, writer};
+use crate::ledger::sink::reader::{self, ReadError, Words, number};
 use crate::usage::Kind;
 use std::collections::BTreeMap;
-
-/// What one place says was consumed: by model, provider and kind, cost under the kind "cost".
-pub type Sums = BTreeMap<(String, String, &'static str), Pico>;
 
 /// What a node's database and state directory have.
 #[derive(Debug)]
@@ -19,6 +15,29 @@ pub struct Compared {
     pub newest: u64,
     pub sums: Sums,
     pub spool: Spooled,
+    /// `None`: the sink has nothing of this node yet, or an earlier version moved its cursor last.
+    pub balance: Option<Balance>,
+    /// Where reading the database ended, and why: what is behind is not counted.
+    pub damage: Option<String>,
+}
+
+/// What became of the rows that a sink has come past.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Balance {
+    /// All of the node, as the cursor counts them.
+    pub delivered: u64,
+    pub stored: u64,
+    pub dead: u64,
+    /// Lost before they came to the sink, or left in segments of a newer version.
+    pub lost: u64,
+}
+
+impl Balance {
+    /// Rows that the sink has had and has not.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.delivered.saturating_sub(self.stored + self.dead + self.lost)
+    }
 }
 
 /// One start of one node.
@@ -49,30 +68,67 @@ pub fn compare(books: &Books, watch: &dyn Watch) -> Result<Compared, ReviewError
     let writer = writer(state)?;
     let mut whole = Whole::open(books, true, watch)?;
     let node = hex::encode(writer.node);
+    let cursor = reader::cursor(whole.reader.as_mut(), writer.node)?;
     let mut epochs = BTreeMap::from([(writer.epoch, Epoch::default())]);
-    for (epoch, stored) in stored(&mut whole, &node)? {
-        epochs.entry(epoch).or_insert_with(Epoch::default).stored = stored;
+    let (stored, damage) = stored(&mut whole, writer.node)?;
+    for (epoch, rows) in &stored {
+        epochs.entry(*epoch).or_insert_with(Epoch::default).stored = *rows;
     }
-    for (epoch, differing) in whole.differing()? {
-        epochs.entry(epoch).or_insert_with(Epoch::default).differing = differing;
+    let (mut dead, mut sums) = (whole.unfit(), Sums::new());
+    if damage.is_none() {
+        for (epoch, differing) in whole.differing()? {
+            epochs.entry(epoch).or_insert_with(Epoch::default).differing = differing;
+        }
+        for (epoch, beside) in whole.settle()? {
+            epochs.entry(epoch).or_insert_with(Epoch::default).beside = beside;
+            dead += beside.dead;
+        }
+        sums = self::sums(&mut whole, &node, writer.epoch)?;
     }
-    for (epoch, beside) in whole.settle()? {
-        epochs.entry(epoch).or_insert_with(Epoch::default).beside = beside;
-    }
-    let sums = sums(&mut whole, &node, writer.epoch)?;
-    Ok(Compared { epochs, newest: writer.epoch, sums, spool: whole.into_spool() })
+    let spool = whole.into_spool();
+    let (passed, _) = noted(state, books.base.name(), cursor)?;
+    let balance = cursor.filter(|cursor| cursor.rows > 0).map(|cursor| Balance {
+        delivered: cursor.rows,
+        stored: stored.values().sum(),
+        dead,
+        lost: passed + spool.newer_passed,
+    });
+    Ok(Compared { epochs, newest: writer.epoch, sums, spool, balance, damage })
 }
 
-/// Rows of a node in the database, by epoch.
-fn stored(whole: &mut Whole, node: &str) -> Result<Vec<(u64, u64)>, ReadError> {
+/// Rows of a node in the database, by epoch. Each is looked at where it lies, not in an index: of a damaged
+/// database what can be read is counted, and it is said where that ends.
+fn stored(
+    whole: &mut Whole,
+    node: [u8; 16],
+) -> Result<(BTreeMap<u64, u64>, Option<String>), ReadError> {
     let Words { attempt, bytes, .. } = whole.reader.words();
     let sql = format!(
-        "SELECT CAST(epoch AS text), CAST(count(*) AS text) FROM {attempt} WHERE node = {}
-         GROUP BY epoch",
+        "SELECT CAST(epoch AS text), CAST(count(*) AS text), CAST(max(flags) AS text) FROM {attempt}
+         WHERE node = {} GROUP BY epoch",
         bytes("$1")
     );
-    let rows = whole.reader.ask(&sql, &[node])?;
-    rows.iter().map(|row| Ok((number(row, 0)?, number(row, 1)?))).collect()
+    match whole.reader.ask(&sql, &[&hex::encode(node)]) {
+        Ok(rows) => {
+            let each = rows.iter().map(|row| Ok((number(row, 0)?, number(row, 1)?)));
+            return Ok((each.collect::<Result<_, ReadError>>()?, None));
+        }
+        Err(ReadError::Damaged(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let (mut found, mut read) = (BTreeMap::new(), 0u64);
+    let end = whole.reader.each(&mut |row| {
+        read += 1;
+        if let Some(row) = row.ok().filter(|row| row.key.node == node) {
+            *found.entry(row.key.epoch).or_default() += 1;
+        }
+        true
+    });
+    match end {
+        Err(ReadError::Damaged(why)) => Ok((found, Some(format!("behind row {read}: {why}")))),
+        Err(error) => Err(error),
+        Ok(()) => Ok((found, Some("its index is damaged".to_owned()))),
+    }
 }
 
 /// What an epoch of a node consumed, wherever its rows are.
@@ -99,34 +155,4 @@ fn sums(whole: &mut Whole, node: &str, epoch: u64) -> Result<Sums, ReadError> {
         }
     }
     Ok(found)
-}
-
-/// The same sums as Prometheus metrics tell them.
-#[must_use]
-pub fn metrics_sums(text: &str) -> Sums {
-    let mut sums = Sums::new();
-    for line in text.lines() {
-        let Some((series, value)) = line.rsplit_once(' ') else { continue };
-        let Some((family, labels)) = series.split_once('{') else { continue };
-        let label = |name: &str| {
-            let (_, rest) = labels.split_once(&format!("{name}=\""))?;
-            rest.split_once('"').map(|(value, _)| value.to_owned())
-        };
-        let kind = match family {
-            "weir_cost_picodollars_total" => Some("cost"),
-            "weir_tokens_total" => label("kind").and_then(|kind| {
-                Kind::ALL.iter().map(|(_, known)| *known).find(|known| *known == kind)
-            }),
-            _ => None,
-        };
-        let (Some(kind), Some(model), Some(provider)) = (kind, label("model"), label("provider"))
-        else {
-            continue;
-        };
-        let Ok(count) = value.parse::<Pico>() else { continue };
-        if count != 0 {
-            sums.insert((model, provider, kind), count);
-        }
-    }
-    sums
 }

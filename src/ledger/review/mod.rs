@@ -4,14 +4,19 @@
 
 mod epochs;
 mod export;
+#[cfg(test)]
+mod loss_tests;
+mod metrics;
+mod slots;
 mod spool;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod whole;
 
-pub use epochs::{Compared, Epoch, Sums, compare, metrics_sums};
+pub use epochs::{Balance, Compared, Epoch, compare};
 pub use export::{Form, export};
+pub use metrics::{Sums, Told, told};
 pub use spool::{Spooled, spooled};
 pub use verify::{Checked, check};
 pub use whole::Beside;
@@ -52,15 +57,18 @@ pub enum ReviewError {
     Out(io::Error),
 }
 
-/// Hears how far a long report has come.
+/// Hears how far a long report has come, and what it passes over.
 pub trait Watch {
     /// A step begins: what it goes through, and how many of them; 0 where nobody knows.
     fn begin(&self, what: &'static str, of: u64);
     fn seen(&self, more: u64);
+    /// Something cannot be counted: where it is, and why.
+    fn odd(&self, what: &str);
 }
 
 /// Nobody waits.
 impl Watch for () {
     fn begin(&self, _: &'static str, _: u64) {}
     fn seen(&self, _: u64) {}
+    fn odd(&self, _: &str) {}
 }

@@ -1,86 +1,232 @@
-//! What is in the spool's segments, delivered or not.
+//! What is in the spool's segments, delivered or not, and what should be there and is not.
 
-use super::{ReviewError, Watch, writer};
+use super::slots::{self, Held};
+use super::{Books, ReviewError, Watch, writer};
 use crate::bounds::SINK_BATCH;
-use crate::ledger::reading::{Opened, Reading, Resume};
+use crate::ledger::losses;
+use crate::ledger::reading::{Opened, Reading, Resume, Step};
 use crate::ledger::record::Record;
-use crate::ledger::segments::Segments;
+use crate::ledger::segments::{Segment, Segments};
+use crate::ledger::sink::Position;
+use crate::ledger::sink::reader::{self, ReadError, Reader};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// What a state directory has of its node's rows for one sink.
 #[derive(Debug, Default)]
 pub struct Spooled {
     pub segments: u64,
     pub rows: u64,
-    /// Rows lost to damage, and to what is gone between two segments.
+    /// Rows that the sink lacks by its cursor and that are not in the spool: of damaged frames, of segments
+    /// that are gone, and of the end that the slot file knows to be written.
     pub lost: u64,
+    /// Rows that were lost and that delivery has passed, as `losses.jsonl` remembers.
+    pub passed: u64,
+    /// Attempts that were lost with damaged slots, as the same file remembers.
+    pub slots: u64,
     /// Segments that are gone though older ones are there.
     pub missing: u64,
     /// Bytes behind the last whole frame.
     pub torn_bytes: u64,
-    /// Segments of another node or a newer version.
+    /// Segments of another node.
     pub foreign: u64,
+    /// Segments that a newer version wrote, and how many rows these are, as far as what is around them says.
+    pub newer: u64,
+    pub newer_rows: u64,
+    /// Rows in these that the cursor has gone past.
+    pub(super) newer_passed: u64,
+    /// There is no sound slot file to say how many rows the spool should have.
+    pub endless: bool,
+    /// What the slot file has of attempts whose rows are not in the spool yet.
+    pub(super) held: Held,
 }
 
-/// Reads every segment below a state directory.
+impl Spooled {
+    /// How many things are wrong.
+    #[must_use]
+    pub fn wrong(&self) -> u64 {
+        self.unread() + self.passed + self.slots + self.missing + u64::from(self.endless)
+    }
+
+    /// Rows and segments that should be here and cannot be read.
+    pub(super) fn unread(&self) -> u64 {
+        self.lost + self.foreign + self.newer
+    }
+}
+
+/// Goes through the spool beside a database; `None` where nobody knows its state directory.
 ///
 /// # Errors
-/// A file cannot be read.
-pub fn spooled(state: &Path, watch: &dyn Watch) -> Result<Spooled, ReviewError> {
-    each(state, None, watch, |_, _| Ok(()))
+/// A file or the database cannot be read.
+pub fn spooled(books: &Books, watch: &dyn Watch) -> Result<Option<Spooled>, ReviewError> {
+    let Some(state) = &books.state else { return Ok(None) };
+    let mut reader = books.base.open()?;
+    let place = (books, state.as_path(), writer(state)?.node);
+    walk(place, reader.as_mut(), watch, &mut |_, _, _| Ok(())).map(Some)
 }
 
-/// Reads every segment below a state directory and hands out its rows in batches, which say whether
-/// they end at or before a cursor: an epoch, a segment and an offset.
-pub(super) fn each(
-    state: &Path,
-    cursor: Option<(u64, u64, u64)>,
+/// What becomes of the rows that are found, and whether the sink has them by its cursor.
+pub(super) type Take<'a> =
+    &'a mut dyn FnMut(&mut dyn Reader, &[Record], bool) -> Result<(), ReviewError>;
+
+/// Goes through the spool of a ledger as its sink sees it, and hands out its rows in batches.
+///
+/// Weir may write and deliver meanwhile. So what should be there is asked before what is there, and how far
+/// the sink is afterwards: what was delivered and removed in between is no loss.
+///
+/// # Errors
+/// A file or the database cannot be read.
+pub(super) fn walk(
+    (books, state, node): (&Books, &Path, [u8; 16]),
+    reader: &mut dyn Reader,
     watch: &dyn Watch,
-    mut take: impl FnMut(&[Record], bool) -> Result<(), ReviewError>,
+    take: Take<'_>,
 ) -> Result<Spooled, ReviewError> {
-    let mut found = Spooled::default();
+    let held = slots::held(state, node).map_err(ReviewError::State)?;
     let segments = Segments::list(state).map_err(ReviewError::State)?.all();
-    if segments.is_empty() {
-        return Ok(found);
-    }
-    let node = writer(state)?.node;
     let bytes = segments.iter().map(|(_, segment)| segment.bytes.load(Relaxed));
     watch.begin("bytes of the spool", bytes.sum());
-    let (mut before, mut accounted) = (None, None);
+    let mut walk = Walk {
+        node,
+        reader,
+        cursor: None,
+        floor: held.as_ref().map(|held| held.delivered),
+        through: None,
+        skipped: false,
+        found: Spooled { endless: held.is_none(), ..Spooled::default() },
+    };
+    walk.ask()?;
+    let mut before = None;
     for (id, segment) in segments {
-        found.missing += gap(before.replace(id), id);
-        found.segments += 1;
-        let mut reading = match Reading::open(id, segment, node) {
+        if walk.segment(id, segment, watch, take)? {
+            walk.found.missing += gap(before.replace(id), id);
+        }
+    }
+    if let (Some(held), Some(done)) = (&held, walk.through.max(walk.floor)) {
+        walk.miss(held.spooled.saturating_sub(done), held.spooled);
+    }
+    let Walk { cursor, mut found, .. } = walk;
+    (found.passed, found.slots) = noted(state, books.base.name(), cursor)?;
+    found.held = held.unwrap_or_default();
+    Ok(found)
+}
+
+/// Rows lost to a sink that delivery has passed, and attempts lost with damaged slots. A loss is noted before
+/// the cursor goes past it.
+pub(super) fn noted(
+    state: &Path,
+    sink: &str,
+    cursor: Option<Position>,
+) -> Result<(u64, u64), ReviewError> {
+    let end = cursor.map(|cursor| (cursor.epoch, cursor.segment, cursor.offset));
+    let (mut passed, mut slots) = (0, 0);
+    for loss in losses::read(state).map_err(ReviewError::State)? {
+        let is_passed = Some((loss.epoch, loss.segment, loss.offset)) <= end;
+        match loss.sink.as_str() {
+            losses::SLOTS => slots += loss.rows,
+            name if name == sink && is_passed => passed += loss.rows,
+            _ => {}
+        }
+    }
+    Ok((passed, slots))
+}
+
+struct Walk<'a> {
+    node: [u8; 16],
+    reader: &'a mut dyn Reader,
+    cursor: Option<Position>,
+    /// How many of the node's rows the sink is done with; `None`: an earlier version did not say.
+    floor: Option<u64>,
+    /// How many the node had spooled at the end of the last segment that was read.
+    through: Option<u64>,
+    /// A newer version wrote what follows that.
+    skipped: bool,
+    found: Spooled,
+}
+
+impl Walk<'_> {
+    /// How far the sink is at this moment.
+    fn ask(&mut self) -> Result<(), ReadError> {
+        if let Some(cursor) = reader::cursor(self.reader, self.node)? {
+            self.floor = (cursor.rows > 0).then_some(cursor.rows);
+            self.cursor = Some(cursor);
+        }
+        Ok(())
+    }
+
+    /// Goes through a segment; false if it is there no more.
+    fn segment(
+        &mut self,
+        id: (u64, u64),
+        segment: Arc<Segment>,
+        watch: &dyn Watch,
+        take: Take<'_>,
+    ) -> Result<bool, ReviewError> {
+        let mut reading = match Reading::open(id, segment, self.node) {
             Ok(Opened::Ready(reading)) => reading,
-            Ok(Opened::Foreign | Opened::Newer(_)) => {
-                found.foreign += 1;
-                accounted = None;
-                continue;
+            Ok(Opened::Foreign) => {
+                self.found.foreign += 1;
+                return Ok(true);
             }
-            // Delivered and gone since it was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(Opened::Newer(_)) => {
+                self.found.newer += 1;
+                self.skipped = true;
+                return Ok(true);
+            }
+            // Delivered and removed since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.ask()?;
+                return Ok(false);
+            }
             Err(error) => return Err(ReviewError::State(error)),
         };
+        self.found.segments += 1;
         // Only of the segment in which the cursor is a batch may end on either side of it.
-        let parted = cursor.is_some_and(|(epoch, segment, _)| (epoch, segment) == id);
-        let limit = if parted { 1 } else { SINK_BATCH };
+        let parted = self.cursor.is_some_and(|cursor| (cursor.epoch, cursor.segment) == id);
+        let limit = if parted || self.skipped { 1 } else { SINK_BATCH };
+        let accounted = self.through.or(self.floor);
         reading.resume(Resume { accounted, ..Resume::default() });
         reading.fill().map_err(ReviewError::State)?;
         while !reading.at_end() {
             let start = reading.position().offset;
             let step = reading.step(limit);
-            let end = reading.position().offset;
-            watch.seen(end - start);
-            found.rows += step.rows.len() as u64;
-            found.lost += step.lost;
-            found.torn_bytes += step.torn;
-            take(&step.rows, cursor.is_some_and(|cursor| (id.0, id.1, end) <= cursor))?;
+            let end = reading.position();
+            watch.seen(end.offset - start);
+            let is_delivered = self.cursor.is_some_and(|cursor| {
+                (id.0, id.1, end.offset) <= (cursor.epoch, cursor.segment, cursor.offset)
+            });
+            self.count(&step, end.rows, is_delivered);
+            take(self.reader, &step.rows, is_delivered)?;
             reading.reuse(step);
         }
-        accounted = Some(reading.rows());
+        self.through = Some(reading.rows());
+        Ok(true)
     }
-    Ok(found)
+
+    /// Counts what a step found; behind it the node had spooled so many rows.
+    fn count(&mut self, step: &Step, behind: u64, is_delivered: bool) {
+        let rows = step.rows.len() as u64;
+        self.found.rows += rows;
+        self.found.torn_bytes += step.torn;
+        if self.skipped || !is_delivered {
+            self.miss(step.lost, behind.saturating_sub(rows));
+        }
+        self.skipped = false;
+    }
+
+    /// Counts rows, the last of which has this number, that are not to be read. What the sink has come past
+    /// is no loss to it.
+    fn miss(&mut self, rows: u64, last: u64) {
+        let ahead = self.floor.map_or(rows, |floor| rows.min(last.saturating_sub(floor)));
+        if self.skipped {
+            self.found.newer_rows += rows;
+            self.found.newer_passed += rows - ahead;
+        } else {
+            self.found.lost += ahead;
+        }
+    }
 }
 
 /// How many segments should stand between two.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn books(options: &Options) -> Books {
+pub(super) fn books(options: &Options) -> Books {
     let base = Base::Sqlite(options.sqlite.clone());
     Books { base, state: Some(options.directory.clone()) }
 }
@@ -89,7 +89,7 @@ fn damage_in_the_middle_ends_neither_report_before_it() {
     let at = memchr::memmem::find_iter(&bytes, b"chatcmpl-1").nth(250).unwrap() / 16_384 * 16_384;
     bytes[at..at + 200].fill(0xff);
     std::fs::write(&path, bytes).unwrap();
-    let books = Books { base: Base::Sqlite(path), state: None };
+    let mut books = Books { base: Base::Sqlite(path), state: None };
     let found = check(&books, &()).unwrap();
     assert!(found.rows > 0 && found.rows < 500 && found.wrong >= 1, "{found:?}");
     assert!(found.told.last().unwrap().starts_with(&format!("behind row {}: ", found.rows)));
@@ -97,6 +97,13 @@ fn damage_in_the_middle_ends_neither_report_before_it() {
     let ended = export(&books, Form::Json, &mut out, |_| (), &()).unwrap_err();
     assert!(ended.to_string().contains("damaged"), "{ended}");
     assert_eq!(String::from_utf8(out).unwrap().lines().count() as u64, found.rows);
+    // The index would say that all are there.
+    std::fs::write(place.path().join("identity"), format!("node {}\nepoch 1\n", "07".repeat(16)))
+        .unwrap();
+    books.state = Some(place.path().to_owned());
+    let compared = compare(&books, &()).unwrap();
+    assert_eq!(compared.epochs[&1].stored, found.rows);
+    assert!(compared.damage.unwrap().starts_with(&format!("behind row {}: ", found.rows)));
 }
 
 #[test]
@@ -124,15 +131,15 @@ fn a_database_that_cannot_be_read_says_what_to_do() {
     assert!(locked.starts_with("another process keeps it locked"), "{locked}");
 }
 
-/// A spool of three epochs, of which a database has a part.
-struct Left {
+/// A spool of three epochs of ten rows, of which a database has a part.
+pub(super) struct Left {
     _place: tempfile::TempDir,
-    options: Options,
-    rows: Vec<Record>,
+    pub(super) options: Options,
+    pub(super) rows: Vec<Record>,
 }
 
 impl Left {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
         let options = testing::options(place.path());
         let state = &options.directory;
@@ -177,7 +184,7 @@ fn usage_counts_what_waits_in_the_spool_or_was_laid_aside_and_everything_once() 
         let cost: i128 = left.rows.iter().map(|row| row.cost).sum();
         assert_eq!((rows.len(), rows[0].attempts, rows[0].generations), (1, 30, 10));
         assert_eq!(rows[0].cost, cost);
-        assert_eq!(beside, Beside { waiting: 15, gone: 0, dead: 1, unreadable: 1 });
+        assert_eq!(beside, Beside { waiting: 15, dead: 1, unreadable: 1, ..Beside::default() });
     }
     let alone = Books { state: None, ..books };
     assert_eq!(report::usage(&alone, By::Key, &()).unwrap().0[0].attempts, 14);
@@ -193,7 +200,7 @@ fn every_epoch_is_compared_and_gone_is_not_dead() {
     left.deliver(&stored, 2);
     dead_letter::put(&left.options.directory, "sqlite", &second[9], "it is odd").unwrap();
     let found = compare(&books(&left.options), &()).unwrap();
-    let beside = |waiting, gone, dead| Beside { waiting, gone, dead, unreadable: 0 };
+    let beside = |waiting, gone, dead| Beside { waiting, gone, dead, ..Beside::default() };
     let want = [
         (1, Epoch { stored: 9, differing: 1, beside: beside(0, 1, 0) }),
         (2, Epoch { stored: 9, differing: 0, beside: beside(0, 0, 1) }),
@@ -209,7 +216,14 @@ fn metrics_are_read_by_their_labels() {
     let text = "# HELP x y\nweir_tokens_total{kind=\"input\",model=\"m/a\",provider=\"p\"} 12\n\
                 weir_tokens_total{kind=\"output\",model=\"m/a\",provider=\"p\"} 0\n\
                 weir_cost_picodollars_total{model=\"m/a\",provider=\"p\"} 99\nweir_slots 4\n";
-    let sums = metrics_sums(text);
     let label = |kind| ("m/a".to_owned(), "p".to_owned(), kind);
-    assert_eq!(sums, Sums::from([(label("input"), 12), (label("cost"), 99)]));
+    let sums = Sums::from([(label("input"), 12), (label("cost"), 99)]);
+    let sound = Told { sums, alarms: Vec::new() };
+    assert_eq!(told(text).as_ref(), Some(&sound));
+    let zero = format!("{text}weir_ledger_lost_total 0\nweir_ledger_conflicts_total 0\n");
+    assert_eq!(told(&zero).as_ref(), Some(&sound));
+    let lost = format!("{text}weir_ledger_lost_total 7\nweir_ledger_conflicts_total 2\n");
+    let alarms: Vec<_> = told(&lost).unwrap().alarms.iter().map(|(count, _)| *count).collect();
+    assert_eq!(alarms, [7, 2]);
+    assert_eq!(told("<html>"), None);
 }

@@ -10,14 +10,25 @@ use std::path::Path;
 
 /// Rows of one key.
 const TWINS: &str = "a.node = b.node AND a.epoch = b.epoch AND a.seq = b.seq";
+/// Lines of dead letters that are named; the rest are counted.
+const NAMED: u64 = 10;
 
 /// A database with what its state directory has beside it.
 pub(in crate::ledger) struct Whole {
     pub(in crate::ledger) reader: Box<dyn Reader>,
     spool: Spooled,
+    aside: Aside,
+}
+
+/// What stands beside a database, and what cannot.
+#[derive(Default)]
+struct Aside {
+    /// Something stands there.
+    is_any: bool,
     /// Lines of dead letters that are no rows, and rows that the database cannot hold.
     strange: u64,
-    is_beside: bool,
+    /// Of these, dead letters that are rows.
+    unfit: u64,
 }
 
 /// What is counted though the database lacks it, and what cannot be counted.
@@ -29,73 +40,46 @@ pub struct Beside {
     pub gone: u64,
     /// Attempts that the sink refused for good.
     pub dead: u64,
+    /// Attempts that have ended and are in slots alone.
+    pub sealed: u64,
     /// Rows and segments of the spool, and dead letters, that cannot be read or counted.
     pub unreadable: u64,
 }
 
 impl Whole {
-    /// Opens a database and puts beside it what dead letters and spool have; of the spool all, or what
-    /// the database does not say it has.
+    /// Opens a database and puts beside it what dead letters, spool and slots have; or, for a comparison,
+    /// dead letters and spool, and of that also what the database says it has.
     ///
-    /// The spool comes first: what is delivered meanwhile is then in the database.
+    /// The spool comes first: what is delivered meanwhile is then in the database. The slots are looked at
+    /// before it and count last: what is spooled meanwhile is then in the spool.
     pub(in crate::ledger) fn open(
         books: &Books,
-        all: bool,
+        compares: bool,
         watch: &dyn Watch,
     ) -> Result<Self, ReviewError> {
-        let reader = books.base.open()?;
-        let mut whole = Self { reader, spool: Spooled::default(), strange: 0, is_beside: false };
+        let mut reader = books.base.open()?;
+        let (mut aside, mut spool) = (Aside::default(), Spooled::default());
         if let Some(state) = &books.state {
             let node = writer(state)?.node;
-            let cursor = reader::cursor(whole.reader.as_mut(), node)?;
-            whole.add_dead(state, books.base.name())?;
-            whole.spool = spool::each(state, cursor, watch, |rows, is_delivered| {
-                let standing = match is_delivered {
-                    false => Standing::Waiting,
-                    true if all => Standing::Delivered,
-                    true => return Ok(()),
-                };
-                Ok(whole.add(rows, standing)?)
-            })?;
+            aside.add_dead(reader.as_mut(), (state, books.base.name()), watch)?;
+            let place = (books, state.as_path(), node);
+            spool =
+                spool::walk(place, reader.as_mut(), watch, &mut |reader, rows, is_delivered| {
+                    let standing = match is_delivered {
+                        false => Standing::Waiting,
+                        true if compares => Standing::Delivered,
+                        true => return Ok(()),
+                    };
+                    Ok(aside.add(reader, rows, standing)?)
+                })?;
+            let sealed = std::mem::take(&mut spool.held.sealed);
+            for rows in sealed.chunks(SINK_BATCH).filter(|_| !compares) {
+                aside.add(reader.as_mut(), rows, Standing::Sealed)?;
+            }
         }
         watch.begin("adding up", 0);
-        reader::begin(whole.reader.as_mut())?;
-        Ok(whole)
-    }
-
-    fn add_dead(&mut self, state: &Path, sink: &str) -> Result<(), ReviewError> {
-        let mut dead = Vec::new();
-        for row in dead_letter::rows(state, sink).map_err(ReviewError::State)? {
-            match row.map_err(ReviewError::State)? {
-                Some(row) => dead.push(row),
-                None => self.strange += 1,
-            }
-            if dead.len() == SINK_BATCH {
-                self.add(&dead, Standing::Dead)?;
-                dead.clear();
-            }
-        }
-        Ok(self.add(&dead, Standing::Dead)?)
-    }
-
-    /// A row that the database would never take cannot stand beside it either.
-    fn add(&mut self, rows: &[Record], standing: Standing) -> Result<(), ReadError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.is_beside = true;
-        match (self.reader.add(rows, standing), rows) {
-            (Err(ReadError::Unfit(_)), [_]) => {
-                self.strange += 1;
-                Ok(())
-            }
-            (Err(ReadError::Unfit(_)), rows) => {
-                let (first, second) = rows.split_at(rows.len() / 2);
-                self.add(first, standing)?;
-                self.add(second, standing)
-            }
-            (other, _) => other,
-        }
+        reader::begin(reader.as_mut())?;
+        Ok(Self { reader, spool, aside })
     }
 
     /// What was found in the spool.
@@ -103,9 +87,14 @@ impl Whole {
         self.spool
     }
 
+    /// Dead letters that are rows, and that the database cannot hold even beside it.
+    pub(super) fn unfit(&self) -> u64 {
+        self.aside.unfit
+    }
+
     /// How many rows differ from their twins in the database, by epoch.
     pub(super) fn differing(&mut self) -> Result<Vec<(u64, u64)>, ReadError> {
-        if !self.is_beside {
+        if !self.aside.is_any {
             return Ok(Vec::new());
         }
         let Words { attempt, beside, .. } = self.reader.words();
@@ -120,7 +109,7 @@ impl Whole {
 
     /// Drops what the database has from what stands beside it; what is left, by epoch.
     pub(super) fn settle(&mut self) -> Result<Vec<(u64, Beside)>, ReadError> {
-        if !self.is_beside {
+        if !self.aside.is_any {
             return Ok(Vec::new());
         }
         let Words { attempt, beside, .. } = self.reader.words();
@@ -132,27 +121,26 @@ impl Whole {
             let standing = standing as u8;
             format!("CAST(sum(CASE standing WHEN {standing} THEN 1 ELSE 0 END) AS text)")
         };
-        let [waiting, gone, dead] =
-            [Standing::Waiting, Standing::Delivered, Standing::Dead].map(count);
-        let sql = format!(
-            "SELECT CAST(epoch AS text), {waiting}, {gone}, {dead} FROM {beside} GROUP BY epoch"
-        );
+        let counts = Standing::ALL.map(count).join(", ");
+        let sql = format!("SELECT CAST(epoch AS text), {counts} FROM {beside} GROUP BY epoch");
         let rows = self.reader.ask(&sql, &[])?;
         let each = rows.iter().map(|row| {
-            let (waiting, gone, dead) = (number(row, 1)?, number(row, 2)?, number(row, 3)?);
-            Ok((number(row, 0)?, Beside { waiting, gone, dead, unreadable: 0 }))
+            let (waiting, gone) = (number(row, 1)?, number(row, 2)?);
+            let (dead, sealed) = (number(row, 3)?, number(row, 4)?);
+            Ok((number(row, 0)?, Beside { waiting, gone, dead, sealed, unreadable: 0 }))
         });
         each.collect()
     }
 
     /// The same in all, with what cannot be read.
     pub(in crate::ledger) fn settled(&mut self) -> Result<Beside, ReadError> {
-        let unreadable = self.spool.lost + self.spool.foreign + self.strange;
+        let unreadable = self.spool.unread() + self.aside.strange;
         let none = Beside { unreadable, ..Beside::default() };
         Ok(self.settle()?.iter().fold(none, |sum, (_, more)| Beside {
             waiting: sum.waiting + more.waiting,
             gone: sum.gone + more.gone,
             dead: sum.dead + more.dead,
+            sealed: sum.sealed + more.sealed,
             unreadable,
         }))
     }
@@ -160,10 +148,66 @@ impl Whole {
     /// What a query reads from, so that it counts every attempt once; settled before.
     pub(in crate::ledger) fn table(&self) -> String {
         let Words { attempt, beside, .. } = self.reader.words();
-        if !self.is_beside {
+        if !self.aside.is_any {
             return (*attempt).to_owned();
         }
         let names = columns(str::to_owned).join(", ");
         format!("(SELECT {names} FROM {attempt} UNION ALL SELECT {names} FROM {beside}) AS whole")
+    }
+}
+
+impl Aside {
+    /// Adds the dead letters of a sink in a directory.
+    fn add_dead(
+        &mut self,
+        reader: &mut dyn Reader,
+        (directory, sink): (&Path, &str),
+        watch: &dyn Watch,
+    ) -> Result<(), ReviewError> {
+        let mut dead = Vec::new();
+        let rows = dead_letter::rows(directory, sink).map_err(ReviewError::State)?;
+        for (line, row) in (1..).zip(rows) {
+            match row.map_err(ReviewError::State)? {
+                Some(row) => dead.push(row),
+                None => {
+                    self.strange += 1;
+                    if self.strange <= NAMED {
+                        let file = dead_letter::path(directory, sink);
+                        watch.odd(&format!("{}, line {line}: this is no row", file.display()));
+                    }
+                }
+            }
+            if dead.len() == SINK_BATCH {
+                self.add(reader, &dead, Standing::Dead)?;
+                dead.clear();
+            }
+        }
+        Ok(self.add(reader, &dead, Standing::Dead)?)
+    }
+
+    /// A row that the database would never take cannot stand beside it either.
+    fn add(
+        &mut self,
+        reader: &mut dyn Reader,
+        rows: &[Record],
+        standing: Standing,
+    ) -> Result<(), ReadError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.is_any = true;
+        match (reader.add(rows, standing), rows) {
+            (Err(ReadError::Unfit(_)), [_]) => {
+                self.strange += 1;
+                self.unfit += u64::from(standing == Standing::Dead);
+                Ok(())
+            }
+            (Err(ReadError::Unfit(_)), rows) => {
+                let (first, second) = rows.split_at(rows.len() / 2);
+                self.add(reader, first, standing)?;
+                self.add(reader, second, standing)
+            }
+            (other, _) => other,
+        }
     }
 }

@@ -48,7 +48,8 @@ pub(in crate::ledger) fn rows(
     }))
 }
 
-fn path(directory: &Path, sink: &str) -> PathBuf {
+/// The file of a sink's dead letters in a directory.
+pub(in crate::ledger) fn path(directory: &Path, sink: &str) -> PathBuf {
     directory.join(format!("dead-letter-{sink}.jsonl"))
 }
 

@@ -5,9 +5,9 @@
 mod postgres;
 mod sqlite;
 
-use super::SinkError;
 use super::columns::{Cell, NAMES};
 use super::stored::{self, Unreadable};
+use super::{Position, SinkError};
 use crate::ledger::record::Record;
 use rusqlite::ErrorCode;
 use secrecy::SecretString;
@@ -73,6 +73,13 @@ pub(in crate::ledger) enum Standing {
     Delivered = 1,
     /// Among the rows that the sink refused for good.
     Dead = 2,
+    /// In a slot, ended and not known to be in the spool.
+    Sealed = 3,
+}
+
+impl Standing {
+    pub(in crate::ledger) const ALL: [Self; 4] =
+        [Self::Waiting, Self::Delivered, Self::Dead, Self::Sealed];
 }
 
 /// The last second of the year 9999: neither database has a day behind it.
@@ -118,20 +125,22 @@ pub(in crate::ledger) fn count(reader: &mut dyn Reader) -> Result<u64, ReadError
     reader.ask(&sql, &[])?.first().map_or(Ok(0), |row| number(row, 0))
 }
 
-/// Epoch, segment and offset up to which the spool of a node has been delivered.
+/// How far the spool of a node has been delivered.
 pub(in crate::ledger) fn cursor(
     reader: &mut dyn Reader,
     node: [u8; 16],
-) -> Result<Option<(u64, u64, u64)>, ReadError> {
+) -> Result<Option<Position>, ReadError> {
     let Words { schema, bytes, .. } = reader.words();
+    let places = ["epoch", "segment", "offset", "rows"];
     let sql = format!(
-        "SELECT CAST(epoch AS text), CAST(segment AS text), CAST(\"offset\" AS text)
-         FROM {schema}cursor WHERE node = {}",
+        "SELECT {} FROM {schema}cursor WHERE node = {}",
+        places.map(|name| format!("CAST(\"{name}\" AS text)")).join(", "),
         bytes("$1")
     );
     let found = reader.ask(&sql, &[&hex::encode(node)])?;
     let Some(row) = found.first() else { return Ok(None) };
-    Ok(Some((number(row, 0)?, number(row, 1)?, number(row, 2)?)))
+    let (epoch, segment) = (number(row, 0)?, number(row, 1)?);
+    Ok(Some(Position { epoch, segment, offset: number(row, 2)?, rows: number(row, 3)? }))
 }
 
 /// A row that no version's record is.
