@@ -8,8 +8,10 @@ use secrecy::SecretString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// How long an end may refuse for a reason that passes, where an end is wanted.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause after an error: from the first to the second, doubling.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -33,7 +35,7 @@ pub(super) struct Args {
     /// Directory for rows that the database refuses for good
     #[arg(long, value_name = "DIR", default_value = ".")]
     dead_letters: PathBuf,
-    /// End when nothing is left, instead of waiting for more
+    /// End when nothing is left, instead of waiting for more; or when a server has refused for a minute
     #[arg(long)]
     until_empty: bool,
 }
@@ -60,8 +62,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(code) => return code,
     };
     let (stream, dead_letters) = (args.stream.clone(), args.dead_letters.clone());
-    match Drainer::new(Route { urls, stream, to, dead_letters }) {
-        Ok(mut drainer) => drain(&mut drainer, args.until_empty),
+    let route = Route { urls, stream, to, dead_letters };
+    let aside = route.aside();
+    match Drainer::new(route) {
+        Ok(mut drainer) => drain(&mut drainer, &aside, args.until_empty),
         Err(error) => {
             say(&error.to_string());
             ExitCode::FAILURE
@@ -80,26 +84,28 @@ fn secret(file: Option<&Path>, credential: &str) -> Result<SecretString, ExitCod
     connection_string(&path).map_err(|why| super::failed(&path, &why))
 }
 
-fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
+fn drain(drainer: &mut Drainer, aside: &Path, until_empty: bool) -> ExitCode {
     let bar = progress::rows(0);
-    let (mut pause, mut drained) = (BACKOFF.0, Drained::default());
+    let (mut pause, mut drained, mut refused) = (BACKOFF.0, Drained::default(), None);
     loop {
         match drainer.step() {
             Ok(Some(now)) => {
                 if now.conflicts + now.dead > drained.conflicts + drained.dead {
                     bar.suspend(|| say(&summary(&now)));
                 }
-                (pause, drained) = (BACKOFF.0, now);
+                (pause, drained, refused) = (BACKOFF.0, now, None);
             }
             Ok(None) if until_empty => break,
-            Ok(None) => pause = BACKOFF.0,
-            Err(error) if !error.passes() => {
-                bar.finish_and_clear();
-                say(&error.to_string());
-                say(&summary(&drained));
-                return ExitCode::FAILURE;
-            }
+            Ok(None) => (pause, refused) = (BACKOFF.0, None),
             Err(error) => {
+                let since: Instant = *refused.get_or_insert_with(Instant::now);
+                if !error.passes() || (until_empty && since.elapsed() >= PATIENCE) {
+                    bar.finish_and_clear();
+                    say(&error.to_string());
+                    say(&summary(&drained));
+                    told_aside(&drained, aside);
+                    return ExitCode::FAILURE;
+                }
                 bar.suspend(|| say(&format!("{error}; trying again")));
                 std::thread::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
                 pause = (pause * 2).min(BACKOFF.1);
@@ -111,7 +117,19 @@ fn drain(drainer: &mut Drainer, until_empty: bool) -> ExitCode {
     }
     bar.finish_and_clear();
     drop(writeln!(io::stdout(), "{}", summary(&drained)));
+    told_aside(&drained, aside);
     if drained.conflicts + drained.dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says where the rows are that were laid aside.
+fn told_aside(drained: &Drained, aside: &Path) {
+    if drained.dead > 0 {
+        say(&format!(
+            "{}: what was laid aside; `weir usage --dead-letters` counts its rows, `weir ledger redeliver` offers \
+             them again",
+            aside.display()
+        ));
+    }
 }
 
 fn summary(drained: &Drained) -> String {

@@ -56,7 +56,7 @@ impl Place {
                 Base::Sqlite(state.as_deref().ok_or_else(|| self.stateless())?.join(DATABASE))
             }
         };
-        Ok(Books { base, state })
+        Ok(Books { base, state, dead_letters: None })
     }
 
     /// Says that nobody knows the state directory.

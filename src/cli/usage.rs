@@ -3,7 +3,9 @@
 use super::place::{Place, blame, tell, unwritten};
 use super::progress::Steps;
 use crate::ledger::report::{self, By};
+use crate::ledger::review::Books;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -13,6 +15,9 @@ pub(super) struct Args {
     /// What a row stands for
     #[arg(long, value_enum, default_value_t = Group::Model)]
     by: Group,
+    /// Directory of dead letters beside those of the state directory, as of `weir drain`
+    #[arg(long, value_name = "DIR")]
+    dead_letters: Option<PathBuf>,
     /// Comma-separated values instead of a table
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -44,7 +49,7 @@ impl From<Group> for By {
 
 pub(super) fn run(args: &Args) -> ExitCode {
     let books = match args.place.find() {
-        Ok(books) => books,
+        Ok(books) => Books { dead_letters: args.dead_letters.clone(), ..books },
         Err(code) => return code,
     };
     let (rows, beside) = match report::usage(&books, args.by.into(), &Steps::new()) {

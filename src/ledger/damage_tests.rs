@@ -106,7 +106,8 @@ fn segments_turn_and_are_delivered_in_order() {
         }
         let sqlite = options(left.place.path()).sqlite;
         sink::sqlite::Sqlite::open(&sqlite).unwrap();
-        let books = review::Books { base: Base::Sqlite(sqlite), state: Some(state) };
+        let books =
+            review::Books { base: Base::Sqlite(sqlite), state: Some(state), dead_letters: None };
         let seen = review::spooled(&books, &()).unwrap().unwrap();
         let missing = u64::from(remove_the_third);
         assert_eq!((seen.lost, seen.missing), (gone as u64, missing), "seen from outside");

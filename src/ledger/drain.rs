@@ -5,19 +5,20 @@
 //! at any moment, and several may run at once.
 
 use super::record::Record;
-use super::sink::columns::NAMES;
+use super::sink::columns::{self, NAMES};
 use super::sink::{Batch, Receipt, Sink, SinkError, Target, dead_letter, nats, poison, stored};
 use crate::bounds::SINK_BATCH;
 use crate::price::PriceVersion;
 use async_nats::Client;
-use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
 use async_nats::jetstream::{self, AckKind, Message};
 use futures::StreamExt;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -29,9 +30,6 @@ const COLLECT: Duration = Duration::from_millis(500);
 /// After which the server delivers again what was not acknowledged, as where a drain was killed. A batch
 /// that takes longer comes twice, which is harmless.
 const REDELIVER: Duration = Duration::from_secs(10);
-
-/// What every version's record has.
-const KEY: [&str; 3] = ["node", "epoch", "seq"];
 
 /// From where to where.
 #[derive(Debug, Clone)]
@@ -61,35 +59,65 @@ pub struct Drained {
 /// Why nothing more is moved. Nothing is lost: what was not committed stays in the stream.
 #[derive(Debug, thiserror::Error)]
 pub enum DrainError {
-    /// One end does not answer or does not take it: to be tried again.
-    #[error("{0}")]
-    Busy(SinkError),
-    /// A newer version made the tables.
-    #[error("{0}")]
-    Database(SinkError),
+    #[error("the NATS servers: {0}: {remedy}", remedy = .0.remedy())]
+    Source(SinkError),
+    #[error("the {to}: {error}: {remedy}", remedy = .error.remedy())]
+    Target { to: &'static str, error: SinkError },
+    #[error("{}: {error}: name a directory that can be written with --dead-letters", .path.display())]
+    DeadLetters { path: PathBuf, error: io::Error },
     #[error(
-        "{subject} holds what a newer version wrote ({why}): drain it with that version; it stays in the \
-         stream"
+        "{subject} holds what a newer version wrote (number {found}, this one reads {known}): drain it with \
+         that version; it stays in the stream"
     )]
-    Newer { subject: String, why: String },
+    Newer { subject: String, found: u64, known: u64 },
     #[error("the servers have no stream {name}: they have {}", listed(.known))]
     NoStream { name: String, known: Vec<String> },
 }
 
+/// Classes of SQLSTATE that no waiting helps: rights, user and password, a database or a schema that is not
+/// there, statements that do not fit the tables.
+const LASTING: [&str; 7] = ["0L", "0P", "28", "2B", "3D", "3F", "42"];
+
 impl DrainError {
-    /// Whether it helps to try again.
+    /// Whether it may help to try again.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Busy(_))
+        match self {
+            Self::Target { error: SinkError::Postgres(error), .. } => error
+                .code()
+                .is_none_or(|state| !LASTING.iter().any(|class| state.code().starts_with(class))),
+            Self::Target { error, .. } => !matches!(error, SinkError::Newer { .. }),
+            Self::Source(_) | Self::DeadLetters { .. } => true,
+            Self::Newer { .. } | Self::NoStream { .. } => false,
+        }
     }
 }
 
-impl From<SinkError> for DrainError {
-    fn from(error: SinkError) -> Self {
+impl Route {
+    fn target(&self, error: SinkError) -> DrainError {
         match error {
-            SinkError::Newer { .. } => Self::Database(error),
-            _ => Self::Busy(error),
+            // Neither server has files.
+            SinkError::File(error) => {
+                DrainError::DeadLetters { path: self.dead_letters.clone(), error }
+            }
+            error => DrainError::Target { to: self.to.title(), error },
         }
+    }
+
+    /// Whether rows can be laid aside, before there is one.
+    fn check(&self) -> Result<(), DrainError> {
+        let found = fs::read_dir(&self.dead_letters).map(drop);
+        let mode = Access::WRITE_OK | Access::EXEC_OK;
+        let writable =
+            found.and_then(|()| Ok(accessat(CWD, &self.dead_letters, mode, AtFlags::empty())?));
+        let path = || self.dead_letters.clone();
+        writable.map_err(|error| DrainError::DeadLetters { path: path(), error })
+    }
+
+    /// Where rows are laid aside.
+    #[must_use]
+    pub fn aside(&self) -> PathBuf {
+        dead_letter::path(&self.dead_letters, self.to.name())
     }
 }
 
@@ -108,9 +136,10 @@ pub struct Drainer {
 
 impl Drainer {
     /// # Errors
-    /// No thread can be started.
-    pub fn new(route: Route) -> Result<Self, SinkError> {
-        let runtime = nats::runtime()?;
+    /// No thread can be started, or nothing laid aside.
+    pub fn new(route: Route) -> Result<Self, DrainError> {
+        route.check()?;
+        let runtime = nats::runtime().map_err(DrainError::Source)?;
         Ok(Self { route, runtime, source: None, sink: None, drained: Drained::default() })
     }
 
@@ -135,18 +164,20 @@ impl Drainer {
         };
         let sink = match sink {
             Some(sink) => sink,
-            empty => empty.insert(route.to.open()?),
+            empty => empty.insert(route.to.open().map_err(|error| route.target(error))?),
         };
-        let messages = runtime.block_on(collect(consumer))?;
+        let messages = runtime.block_on(collect(consumer)).map_err(DrainError::Source)?;
         let Some(last) = messages.last() else {
-            let info = runtime.block_on(consumer.get_info()).map_err(nats::said)?;
+            let info = runtime.block_on(consumer.get_info());
+            let info = info.map_err(|error| DrainError::Source(nats::said(error)))?;
             let idle = info.num_pending == 0 && info.num_ack_pending == 0;
             return Ok((!idle).then_some(*drained));
         };
         let left = last.info().map_or(0, |info| info.pending);
         match store(route, sink.as_mut(), &messages) {
             Ok((receipt, dead)) => {
-                runtime.block_on(answer(client, &messages, AckKind::Ack))?;
+                let answered = runtime.block_on(answer(client, &messages, AckKind::Ack));
+                answered.map_err(DrainError::Source)?;
                 drained.rows += receipt.inserted;
                 drained.duplicates += receipt.duplicates;
                 drained.conflicts += receipt.conflicts;
@@ -163,10 +194,11 @@ impl Drainer {
 }
 
 async fn open(route: &Route) -> Result<(Client, PullConsumer), DrainError> {
-    let (client, _) = nats::connect(&route.urls).await?;
+    let source = DrainError::Source;
+    let (client, _) = nats::connect(&route.urls).await.map_err(source)?;
     let context = jetstream::new(client.clone());
-    let Some(stream) = nats::existing(&context, &route.stream).await? else {
-        let known = nats::names(&context).await?;
+    let Some(stream) = nats::existing(&context, &route.stream).await.map_err(source)? else {
+        let known = nats::names(&context).await.map_err(source)?;
         return Err(DrainError::NoStream { name: route.stream.clone(), known });
     };
     let wanted = Config {
@@ -177,8 +209,8 @@ async fn open(route: &Route) -> Result<(Client, PullConsumer), DrainError> {
         filter_subject: nats::records_of(&route.stream),
         ..Config::default()
     };
-    let consumer = stream.get_or_create_consumer(CONSUMER, wanted).await.map_err(nats::said)?;
-    Ok((client, consumer))
+    let consumer = stream.get_or_create_consumer(CONSUMER, wanted).await;
+    Ok((client, consumer.map_err(|error| source(nats::said(error)))?))
 }
 
 async fn collect(consumer: &PullConsumer) -> Result<Vec<Message>, SinkError> {
@@ -207,59 +239,51 @@ fn store(
     let (mut rows, mut prices, mut strange) = (Vec::new(), Vec::new(), Vec::new());
     let (directory, name) = (&route.dead_letters, route.to.name());
     for message in messages {
+        let (found, known) = (version(message), columns::VERSION);
+        if found > known {
+            return Err(DrainError::Newer { subject: message.subject.to_string(), found, known });
+        }
         match read(message) {
             Ok(Carried::Row(row)) => rows.push(*row),
             Ok(Carried::Price(price)) => prices.push(price),
-            Ok(Carried::Newer(why)) => {
-                return Err(DrainError::Newer { subject: message.subject.to_string(), why });
-            }
             Err(why) => strange.push((&message.payload, why)),
         }
     }
     for (payload, why) in &strange {
-        dead_letter::put_strange(directory, name, payload, why).map_err(SinkError::from)?;
+        dead_letter::put_strange(directory, name, payload, why)
+            .map_err(|error| route.target(error.into()))?;
     }
     let mut dead = strange.len() as u64;
     let batch = Batch { rows: &rows, prices: &prices, cursor: None };
     let receipt = poison::deliver(sink, &batch, &mut |row, why| {
         dead += 1;
         dead_letter::put(directory, name, row, why)
-    })?;
-    Ok((receipt, dead))
+    });
+    Ok((receipt.map_err(|error| route.target(error))?, dead))
+}
+
+/// The number of what wrote a message; 0 where it says none.
+fn version(message: &Message) -> u64 {
+    let header = message.headers.as_ref().and_then(|headers| headers.get(nats::VERSION));
+    header.and_then(|number| number.as_str().parse().ok()).unwrap_or(0)
 }
 
 enum Carried {
     Row(Box<Record>),
     Price(PriceVersion),
-    /// Of Weir, and not of this version; with what that does not know.
-    Newer(String),
 }
 
 /// What a message carries, or why that cannot be read.
 fn read(message: &Message) -> Result<Carried, String> {
     if message.subject.ends_with(nats::PRICE) {
         let text = std::str::from_utf8(&message.payload).map_err(|error| error.to_string())?;
-        return match PriceVersion::parse(text) {
-            Ok(price) => Ok(Carried::Price(price)),
-            // As it was sent: its number is the hash of its text.
-            Err(error) if is_whole_price(message) => Ok(Carried::Newer(error.to_string())),
-            Err(error) => Err(error.to_string()),
-        };
+        return PriceVersion::parse(text).map(Carried::Price).map_err(|error| error.to_string());
     }
     let object: Map<String, Value> =
         serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
-    let is_record = KEY.iter().all(|name| object.contains_key(*name));
-    if let Some(name) = object.keys().find(|name| is_record && !NAMES.contains(&name.as_str())) {
-        return Ok(Carried::Newer(format!("a column {name}")));
+    if let Some(name) = object.keys().find(|name| !NAMES.contains(&name.as_str())) {
+        return Err(format!("no row has a column {name}"));
     }
-    match stored::from_json(&object) {
-        Ok(row) => Ok(Carried::Row(Box::new(row))),
-        Err(error) if is_record => Ok(Carried::Newer(error.to_string())),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn is_whole_price(message: &Message) -> bool {
-    let id = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
-    id.is_some_and(|id| id.as_str() == hex::encode(Sha256::digest(&message.payload)))
+    let row = stored::from_json(&object).map_err(|error| error.to_string())?;
+    Ok(Carried::Row(Box::new(row)))
 }

@@ -1,7 +1,6 @@
 """Records through NATS JetStream into PostgreSQL, while either end stops, dies or forgets to answer."""
 
 import base64
-import hashlib
 import json
 import os
 import shutil
@@ -53,8 +52,10 @@ def drain(nats, postgres, tmp_path):
     running: list[subprocess.Popen] = []
 
     def drain(*more: str) -> subprocess.Popen:
-        command = [binary(), "drain", "--from", "nats", "--to", "postgres", "--nats", urls,
-                   "--postgres", url, "--dead-letters", tmp_path, *more]
+        places = {"--nats": urls, "--postgres": url, "--dead-letters": tmp_path}
+        if len(more) == 2:
+            places, more = places | {more[0]: more[1]}, ()
+        command = [binary(), "drain", "--from", "nats", "--to", "postgres", *sum(places.items(), ()), *more]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return running[-1]
 
@@ -186,36 +187,73 @@ def test_F69_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(s
     assert weir.metric("dead_letters_total") == 2
     laid = (weir.directory / "state/dead-letter-nats.jsonl").read_text().splitlines()
     assert all(json.loads(line)["app"].startswith("long") for line in laid)
-    nats.request("weir.ledger.attempt.stranger", {"node": "nobody's"})
+    message = nats.request("$JS.API.STREAM.MSG.GET.weir", {"last_by_subj": "weir.ledger.attempt.>"})["message"]
+    row = json.loads(base64.b64decode(message["data"]))
+    nats.update(max_msg_size=-1)
+    strange = [{"node": "nobody's"}, row | {"epoch": "x"}, row | {"seq": 1_000, "outcome": "enlightened"}, row | {"mood": "good"}]
+    for message in strange:
+        nats.request("weir.ledger.attempt.stranger", message)
+    nats.request("weir.ledger.price", b"dream=5 input=1")
     process = drain("--until-empty")
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and out == "11 rows, 0 known already, 0 known with other content, 1 laid aside\n"
-    laid = [json.loads(line) for line in (tmp_path / "dead-letter-postgres.jsonl").read_text().splitlines()]
-    assert [line["message"] for line in laid] == ['{"node": "nobody\'s"}'] and "node" in laid[0]["refused"]
+    assert process.returncode == 1 and out == "11 rows, 0 known already, 0 known with other content, 5 laid aside\n"
+    aside = tmp_path / "dead-letter-postgres.jsonl"
+    assert f"weir: {aside}: what was laid aside" in err, err
+    laid = [json.loads(line) for line in aside.read_text().splitlines()]
+    assert [json.loads(line["message"]) for line in laid[:4]] == strange
+    for line, why in zip(laid, ["node", "column epoch holds", "column outcome holds", "no row has a column mood", "price text"], strict=True):
+        assert why in line["refused"], line
     assert postgres.count() == 11
 
 
-@pytest.mark.parametrize("newer", ["column", "word", "price"])
+@pytest.mark.parametrize("newer", ["row", "price"])
 def test_what_a_newer_version_wrote_ends_the_drain_and_stays_in_the_stream(start, nats, drain, postgres, tmp_path, newer):
     weir = start()
     weir.ask()
     drained(weir)
-    subject = "weir.ledger.attempt.later"
-    if newer == "price":
-        subject, text = "weir.ledger.price", "dream=5 input=1"
-        sent = nats.request(subject, text.encode(), {"Nats-Msg-Id": hashlib.sha256(text.encode()).hexdigest()})
-    else:
-        message = nats.request("$JS.API.STREAM.MSG.GET.weir", {"last_by_subj": "weir.ledger.attempt.>"})["message"]
-        row = json.loads(base64.b64decode(message["data"])) | {"seq": 1_000}
-        sent = nats.request(subject, row | ({"mood": "good"} if newer == "column" else {"outcome": "enlightened"}))
+    message = nats.request("$JS.API.STREAM.MSG.GET.weir", {"last_by_subj": "weir.ledger.attempt.>"})["message"]
+    assert b"Weir-Version: 1\r\n" in base64.b64decode(message["hdrs"])
+    subject, text = "weir.ledger.price", b"dream=5 input=1"
+    if newer == "row":
+        subject = "weir.ledger.attempt.later"
+        text = json.dumps(json.loads(base64.b64decode(message["data"])) | {"seq": 1_000, "mood": "good"}).encode()
+    sent = nats.request(subject, text, {"Weir-Version": "2"})
     held = nats.messages()
     process = drain()
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and f"{subject} holds what a newer version wrote" in err, err
+    assert process.returncode == 1 and f"{subject} holds what a newer version wrote (number 2, this one reads 1)" in err, err
     assert nats.messages() == held and not list(tmp_path.glob("dead-letter-*")), "nothing is acknowledged or laid aside"
     nats.request("$JS.API.STREAM.MSG.DELETE.weir", {"seq": sent["seq"]})
     emptied(drain)
     assert postgres.count() == 1, "the rest comes again"
+
+
+def test_an_end_that_refuses_is_named_with_what_to_do(start, nats, drain, postgres, tmp_path):
+    weir = start()
+    weir.ask()
+    drained(weir)
+    nowhere = tmp_path / "nowhere"
+    process = drain("--dead-letters", nowhere)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and err.startswith(f"weir: {nowhere}: No such file") and "--dead-letters" in err, err
+    # What no waiting helps ends it, with and without --until-empty.
+    (tmp_path / "other.secret").write_text(postgres.url.replace("///postgres", "///missing"))
+    (tmp_path / "other.secret").chmod(0o400)
+    process = drain("--postgres", tmp_path / "other.secret")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "the PostgreSQL server: " in err and "3D000" in err, err
+    assert ": create the database that the connection string names\n" in err and "trying again" not in err, err
+    # What passes is tried again.
+    for server, name in ((postgres, "the PostgreSQL server"), (nats, "the NATS servers")):
+        server.stop()
+        process = drain("--until-empty")
+        said = process.stderr.readline()
+        assert said.startswith(f"weir: {name}: ") and "find out whether the server runs" in said, said
+        assert said.endswith("; trying again\n"), said
+        server.start()
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+    assert postgres.count() == 1
 
 
 def test_a_mistyped_stream_is_not_made(start, nats, drain):

@@ -12,7 +12,7 @@ fn stored(records: &[Record]) -> (tempfile::TempDir, Books) {
     let cursor = Position { epoch: 1, segment: 0, offset: 0, rows: 0 };
     let batch = Batch { rows: records, prices: &[], cursor: Some(([7; 16], cursor)) };
     Sqlite::open(&path).unwrap().deliver(&batch).unwrap();
-    (place, Books { base: Base::Sqlite(path), state: None })
+    (place, Books { base: Base::Sqlite(path), state: None, dead_letters: None })
 }
 
 fn totals(books: &Books, by: By) -> Vec<Row> {

@@ -34,6 +34,8 @@ pub struct Books {
     /// The state directory of the Weir that writes it, where it is known: of its spool and its dead
     /// letters.
     pub state: Option<PathBuf>,
+    /// Where else there are dead letters of the database, as those of `weir drain`.
+    pub dead_letters: Option<PathBuf>,
 }
 
 /// Who writes in a state directory.

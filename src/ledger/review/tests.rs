@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub(super) fn books(options: &Options) -> Books {
     let base = Base::Sqlite(options.sqlite.clone());
-    Books { base, state: Some(options.directory.clone()) }
+    Books { base, state: Some(options.directory.clone()), dead_letters: None }
 }
 
 /// A ledger of five attempts, all delivered.
@@ -89,7 +89,7 @@ fn damage_in_the_middle_ends_neither_report_before_it() {
     let at = memchr::memmem::find_iter(&bytes, b"chatcmpl-1").nth(250).unwrap() / 16_384 * 16_384;
     bytes[at..at + 200].fill(0xff);
     std::fs::write(&path, bytes).unwrap();
-    let mut books = Books { base: Base::Sqlite(path), state: None };
+    let mut books = Books { base: Base::Sqlite(path), state: None, dead_letters: None };
     let found = check(&books, &()).unwrap();
     assert!(found.rows > 0 && found.rows < 500 && found.wrong >= 1, "{found:?}");
     assert!(found.told.last().unwrap().starts_with(&format!("behind row {}: ", found.rows)));
@@ -110,7 +110,7 @@ fn damage_in_the_middle_ends_neither_report_before_it() {
 fn a_database_that_cannot_be_read_says_what_to_do() {
     let (place, options) = ended();
     let read = |path: &Path| {
-        let books = Books { base: Base::Sqlite(path.to_owned()), state: None };
+        let books = Books { base: Base::Sqlite(path.to_owned()), state: None, dead_letters: None };
         let said = check(&books, &()).unwrap_err().to_string();
         assert_eq!(report::usage(&books, By::Day, &()).unwrap_err().to_string(), said);
         said
@@ -188,6 +188,9 @@ fn usage_counts_what_waits_in_the_spool_or_was_laid_aside_and_everything_once() 
     }
     let alone = Books { state: None, ..books };
     assert_eq!(report::usage(&alone, By::Key, &()).unwrap().0[0].attempts, 14);
+    let dead_letters = Some(left.options.directory.clone());
+    let drained = Books { dead_letters, ..alone };
+    assert_eq!(report::usage(&drained, By::Key, &()).unwrap().0[0].attempts, 15);
 }
 
 #[test]

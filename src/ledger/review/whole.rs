@@ -59,9 +59,11 @@ impl Whole {
     ) -> Result<Self, ReviewError> {
         let mut reader = books.base.open()?;
         let (mut aside, mut spool) = (Aside::default(), Spooled::default());
+        for directory in books.state.iter().chain(&books.dead_letters) {
+            aside.add_dead(reader.as_mut(), (directory, books.base.name()), watch)?;
+        }
         if let Some(state) = &books.state {
             let node = writer(state)?.node;
-            aside.add_dead(reader.as_mut(), (state, books.base.name()), watch)?;
             let place = (books, state.as_path(), node);
             spool =
                 spool::walk(place, reader.as_mut(), watch, &mut |reader, rows, is_delivered| {

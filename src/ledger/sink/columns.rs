@@ -6,6 +6,9 @@ use crate::request::route::{Face, Operation};
 use rusqlite::{Result, Statement};
 use std::io::{self, Write};
 
+/// Number of what rows and price versions are as messages: raised with each column, word or term that is new.
+pub(in crate::ledger) const VERSION: u64 = 1;
+
 /// Columns of `attempt`; the usage kinds stand at their label.
 pub(in crate::ledger) const NAMES: [&str; 57] = [
     "node",
@@ -261,6 +264,8 @@ fn label<T: PartialEq>(table: &[(T, &'static str)], value: &T) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::record::Source;
+    use crate::outcome::Outcome;
     use crate::usage::{KINDS, Kind};
 
     #[test]
@@ -268,5 +273,12 @@ mod tests {
         let first = NAMES.iter().position(|name| *name == Kind::ALL[0].1).unwrap();
         let labels = Kind::ALL.iter().map(|(_, label)| *label).chain(["spare_1", "spare_2"]);
         assert!(labels.eq(NAMES[first..first + KINDS].iter().copied()));
+    }
+
+    #[test]
+    fn what_is_new_in_rows_has_a_new_number() {
+        let words = FACES.len() + FINISHES.len() + OPERATIONS.len();
+        let words = words + Outcome::ALL.len() + Source::ALL.len();
+        assert_eq!((VERSION, NAMES.len(), words), (1, 57, 36));
     }
 }

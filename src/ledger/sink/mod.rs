@@ -45,6 +45,16 @@ impl Target {
         }
     }
 
+    /// What those who run it call it.
+    pub(super) fn title(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite database",
+            Self::JsonLines { .. } => "JSON Lines files",
+            Self::Postgres(_) => "PostgreSQL server",
+            Self::Nats { .. } => "NATS servers",
+        }
+    }
+
     /// Opens it, bringing its schema up to date.
     pub(super) fn open(&self) -> Result<Box<dyn Sink>, SinkError> {
         Ok(match self {

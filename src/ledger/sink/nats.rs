@@ -34,6 +34,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(5);
 const BATCH: Duration = Duration::from_secs(30);
 
+/// Header with [`columns::VERSION`].
+pub(in crate::ledger) const VERSION: &str = "Weir-Version";
 /// Where price versions go, behind the stream's name.
 pub(in crate::ledger) const PRICE: &str = ".ledger.price";
 
@@ -94,7 +96,9 @@ impl Nats {
         id: &str,
         payload: Vec<u8>,
     ) -> Result<PublishAckFuture, SinkError> {
+        let version = columns::VERSION.to_string();
         let message = PublishMessage::build().payload(payload.into()).message_id(id);
+        let message = message.header(VERSION, version);
         self.context.send_publish(subject, message).await.map_err(refused)
     }
 
