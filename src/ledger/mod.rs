@@ -54,6 +54,8 @@ mod sink;
 mod slot;
 mod spool;
 #[cfg(test)]
+mod taken_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
