@@ -191,7 +191,7 @@ impl Deliverer {
         self.standing.passed(reading.rows());
         let damaged = reading.damaged(self.shared.segments.after(id));
         if self.shared.segments.retire(id, self.own, damaged)? {
-            self.shared.map.header().delivered.fetch_max(reading.rows(), Relaxed);
+            self.shared.map.header().raise_delivered(reading.rows());
         }
         Ok(true)
     }

@@ -50,9 +50,9 @@ impl Directory {
         &self.path
     }
 
-    /// Begins the next epoch and makes that durable. `seen` is what the slot file knows,
-    /// `spooled` the newest epoch of the spool: they stand in for a lost identity and keep an epoch
-    /// from being used twice.
+    /// Begins the next epoch and makes that durable. `seen` is what the slot file knows, or else the newest
+    /// sound segment; `spooled` is the newest epoch of the spool: they stand in for a lost identity and keep
+    /// an epoch from being used twice.
     pub(super) fn begin(
         &self,
         seen: Option<Writer>,

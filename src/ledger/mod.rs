@@ -30,6 +30,7 @@ mod find;
 mod flush;
 #[cfg(test)]
 mod full_tests;
+mod header;
 mod index_list;
 mod intent;
 pub mod invoice;

@@ -19,10 +19,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use whole::rows_before;
 
 pub(super) use step::{Lost, Resume, Seen, Step};
-pub(super) use whole::{each_batch, rows_after};
+pub(super) use whole::{each_batch, rows_after, rows_before, rows_in};
 
 /// What opening a segment found.
 pub(super) enum Opened {
@@ -236,6 +235,7 @@ impl Reading {
                 None => self.damaged = true,
             },
             segment::END => self.ended = true,
+            segment::START_BEFORE => {}
             _ => self.damaged = true,
         }
     }

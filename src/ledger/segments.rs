@@ -1,6 +1,6 @@
 //! The segments that exist: what their writer and the sinks' readers share of them.
 
-use super::directory::{quarantine, remove, sync_directory};
+use super::directory::{Writer, quarantine, remove, sync_directory};
 use super::segment;
 use crate::bounds::SINKS;
 use parking_lot::Mutex;
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound::{Excluded, Unbounded};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -103,6 +104,18 @@ impl Segments {
     /// The newest segment, and its epoch.
     pub(super) fn newest(&self) -> Option<(u64, Arc<Segment>)> {
         self.all.lock().last_key_value().map(|((epoch, _), segment)| (*epoch, segment.clone()))
+    }
+
+    /// Who wrote the newest segment whose header is sound.
+    pub(super) fn writer(&self) -> Option<Writer> {
+        let all = self.all.lock();
+        let header = |segment: &Arc<Segment>| {
+            let mut bytes = [0; segment::HEADER_BYTES];
+            segment.open().ok()?.read_exact_at(&mut bytes, 0).ok()?;
+            segment::Header::decode(&bytes).ok()
+        };
+        let header = all.values().rev().find_map(header)?;
+        Some(Writer { node: header.node, epoch: header.epoch })
     }
 
     /// Bytes that not every sink has confirmed.

@@ -2,10 +2,9 @@
 
 use super::StepError;
 use super::tally::Tally;
-use crate::ledger::reading::{Opened, Reading, Resume};
+use crate::ledger::reading::{Opened, Reading, Resume, rows_in};
 use crate::ledger::shared::Shared;
 use crate::ledger::sink::{Position, Sink};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What a sink has of all that its node ever spooled.
 #[derive(Default)]
@@ -20,7 +19,7 @@ impl Standing {
     /// Where a segment is resumed by a sink that stands at `cursor` now.
     fn resume(&mut self, shared: &Shared, own: usize, cursor: Option<Position>) -> Resume {
         if !std::mem::replace(&mut self.asked, true) {
-            let rows = shared.map.header().delivered.load(Relaxed);
+            let rows = shared.map.header().delivered().unwrap_or(0);
             if cursor.is_none() && rows > 0 {
                 tracing::warn!(own, rows, "a sink is new to this node: earlier rows are not in it");
             }
@@ -68,7 +67,13 @@ pub(super) fn open_first(
             Ok(Next::Another)
         }
         Opened::Foreign => {
-            tracing::error!(file = %segment.path.display(), "this spool segment is another node's");
+            let (file, rows) = (segment.path.display(), rows_in(&segment));
+            tracing::error!(
+                %file,
+                rows,
+                "this spool segment is another node's: it is set aside; to have its rows delivered, move it, \
+                 without .bad, to where it came from, or to an empty state directory, and start Weir there"
+            );
             shared.segments.retire(id, own, true)?;
             Ok(Next::Another)
         }
