@@ -2,9 +2,9 @@
 
 use super::place::{Place, blame};
 use super::progress::Steps;
-use super::say;
+use super::{redeliver, say};
 use crate::ledger::review::{self, Books, Form, ReviewError};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,8 @@ enum Command {
     Verify(Place),
     /// Print every row of the database; exit code 1 if one cannot be read
     Export(Export),
+    /// Offer the dead letters once more to the database that refused them; exit code 1 if it refuses one
+    Redeliver(redeliver::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -32,21 +34,27 @@ struct Export {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let place = match &args.command {
-        Command::Verify(place) => place,
-        Command::Export(export) => &export.place,
-    };
+    match &args.command {
+        Command::Verify(place) => report(place, |books, out| verify(books, out)),
+        Command::Export(of) => {
+            let form = if of.csv { Form::Csv } else { Form::Json };
+            report(&of.place, |books, out| export(books, form, out))
+        }
+        Command::Redeliver(args) => redeliver::run(args),
+    }
+}
+
+/// Prints a report, which says whether all is well.
+fn report(
+    place: &Place,
+    print: impl FnOnce(&Books, &mut BufWriter<StdoutLock<'_>>) -> Result<bool, ReviewError>,
+) -> ExitCode {
     let books = match place.find() {
         Ok(books) => books,
         Err(code) => return code,
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = match &args.command {
-        Command::Verify(_) => verify(&books, &mut out),
-        Command::Export(of) => {
-            export(&books, if of.csv { Form::Csv } else { Form::Json }, &mut out)
-        }
-    };
+    let result = print(&books, &mut out);
     match result.and_then(|whole| out.flush().map(|()| whole).map_err(ReviewError::Out)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -10,6 +10,7 @@ mod ledger;
 mod place;
 mod progress;
 mod reconcile;
+mod redeliver;
 mod run;
 mod usage;
 

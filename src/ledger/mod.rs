@@ -43,6 +43,7 @@ mod reading;
 mod recent;
 pub mod record;
 mod recover;
+pub mod redeliver;
 pub mod report;
 pub mod review;
 mod row;

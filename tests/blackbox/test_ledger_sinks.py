@@ -176,7 +176,15 @@ def test_F69_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres, sq
     assert done.returncode == 1 and "0 are gone from the sink, 3 are dead letters" in done.stdout, done.stdout + done.stderr
     done = says("reconcile", "--conf", weir.conf)
     assert done.returncode == 0 and "14 rows" in done.stdout, "the other database has them"
-    postgres.ask(UNTRIGGER)
+    done = says("ledger", "redeliver", "--conf", weir.conf, "--postgres")
+    assert done.returncode == 1 and ", 3 refused again" in done.stdout, done.stdout + done.stderr
+    postgres.ask(UNTRIGGER + "; alter table weir.attempt drop constraint if exists attempt_app_check")
+    for fresh, known in ((3, 0), (0, 3)):
+        done = says("ledger", "redeliver", "--conf", weir.conf, "--postgres")
+        assert done.returncode == 0 and done.stdout.startswith(f"{fresh} rows, {known} known"), done.stdout + done.stderr
+    assert same(weir, postgres) == 14
+    done = says("reconcile", "--conf", weir.conf, "--postgres")
+    assert done.returncode == 0 and "0 are dead letters" in done.stdout, done.stdout + done.stderr
 
 
 @needs_postgres
@@ -185,8 +193,10 @@ def test_F69_a_poison_row_is_laid_aside_and_the_rest_goes_on(start, postgres, sq
     ("alter table weir.attempt rename to elsewhere", "alter table weir.elsewhere rename to attempt", "rights on schema weir"),
     ("alter table weir.attempt rename column app to app2", "alter table weir.attempt rename column app2 to app", "42703"),
     (trigger("insert into nowhere values (1);"), UNTRIGGER, "42P01"),
+    ("do $$ begin execute format('alter table weir.attempt add constraint mine check (started_us <= %s)', "
+     "(select max(started_us) from weir.attempt)); end $$", "alter table weir.attempt drop constraint mine", "takes no row at all"),
     (f"alter table weir.attempt detach partition weir.{MONTH}", ATTACH, "attach the table of the month"),
-], ids=["frozen", "no table", "no column", "trigger's table", "partition taken away"])
+], ids=["frozen", "no table", "no column", "trigger's table", "no new row", "partition taken away"])
 def test_F69_a_fault_of_the_whole_server_lays_nothing_aside(start, postgres, sql, back, said):
     weir = start(postgres.url)
     weir.ask()

@@ -118,6 +118,18 @@ pub(in crate::ledger) fn cells<'a>(record: &'a Record, mut put: impl FnMut(Cell<
     put(Cell::Int((record.flags | saturated).into()));
 }
 
+/// The columns of a stored row, as SQL that selects it as `nobody`'s: under the number and time of another.
+pub(super) fn copied(nobody: &str, like: &Record) -> [String; NAMES.len()] {
+    NAMES.map(|name| match name {
+        "node" => nobody.to_owned(),
+        "epoch" => like.key.epoch.to_string(),
+        "seq" => like.key.seq.to_string(),
+        "started_us" => like.started_us.to_string(),
+        "ended_us" => like.ended_us.to_string(),
+        name => format!("\"{name}\""),
+    })
+}
+
 fn walk<'a>(record: &'a Record, put: &mut dyn FnMut(Cell<'a>)) {
     use Cell::{Bool, Counts, Int, Null, Text};
     walk_intent(record, put);

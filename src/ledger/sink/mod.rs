@@ -58,6 +58,15 @@ impl Target {
     }
 }
 
+impl From<&reader::Base> for Target {
+    fn from(base: &reader::Base) -> Self {
+        match base {
+            reader::Base::Sqlite(path) => Self::Sqlite(path.clone()),
+            reader::Base::Postgres(url) => Self::Postgres(url.clone()),
+        }
+    }
+}
+
 /// Everything up to here has been delivered: `offset` bytes of a segment of an epoch, and so many `rows` of
 /// all that the node ever spooled; 0 where an earlier version wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,9 +120,10 @@ pub(super) trait Sink: Send {
         Ok(())
     }
 
-    /// Whether it takes rows at all: it tries one like those it has, and takes it back. Asked where it has
-    /// just refused all it was given. A sink that refuses a row only for its own sake need not try.
-    fn works(&mut self) -> Result<bool, SinkError> {
+    /// Whether it takes rows of a refused one's time and number at all: it tries its newest row under those,
+    /// and takes it back. Asked where it has just refused all it was given. A sink that refuses a row only
+    /// for its own sake need not try.
+    fn works(&mut self, _like: &Record) -> Result<bool, SinkError> {
         Ok(true)
     }
 }

@@ -26,7 +26,9 @@ pub(in crate::ledger) fn deliver(
     let apart = Batch { cursor: None, ..*batch };
     let (mut taken, mut refused) = (Receipt::default(), Vec::new());
     part(sink, &apart, &mut taken, &mut refused)?;
-    if taken.inserted == 0 && !sink.works()? {
+    if let Some(newest) = refused.last().filter(|_| taken.inserted == 0)
+        && !sink.works(newest)?
+    {
         return Err(why);
     }
     for row in refused {
@@ -95,7 +97,7 @@ mod tests {
             Ok(Receipt { inserted: batch.rows.len() as u64, ..Receipt::default() })
         }
 
-        fn works(&mut self) -> Result<bool, SinkError> {
+        fn works(&mut self, _: &Record) -> Result<bool, SinkError> {
             Ok(!self.broken)
         }
     }

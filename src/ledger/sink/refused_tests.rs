@@ -1,8 +1,9 @@
 //! What an operator's own checks, triggers and faults do to rows for SQLite (F69).
 
 use super::sqlite::Sqlite;
-use super::{Batch, Position, Receipt, Sink, SinkError, poison};
+use super::{Batch, Position, Receipt, Sink, SinkError, dead_letter, poison};
 use crate::ledger::record::Record;
+use crate::ledger::redeliver::{Redelivered, redeliver};
 use crate::ledger::testing;
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ const REFUSED: [u64; 3] = [3, 4, 12];
 
 /// A database with one row, and a connection of the operator's.
 struct Base {
-    _place: tempfile::TempDir,
+    place: tempfile::TempDir,
     path: PathBuf,
     operator: Connection,
 }
@@ -23,7 +24,7 @@ impl Base {
         let path = place.path().join("ledger.db");
         drop(Sqlite::open(&path).unwrap());
         let operator = Connection::open(&path).unwrap();
-        Self { _place: place, path, operator }
+        Self { place, path, operator }
     }
 
     /// Delivers these rows around those that are refused: which were laid aside for what, and how it went.
@@ -120,6 +121,28 @@ fn f69_a_fault_of_the_whole_database_lays_nothing_aside() {
     }
 }
 
+/// What keeps every new row out though the stored ones would be taken again is no row's fault either.
+#[test]
+fn f69_a_check_that_only_new_rows_fail_lays_nothing_aside() {
+    for column in ["started_us", "ended_us", "epoch", "seq"] {
+        let base = Base::new();
+        assert!(base.deliver(&rows([21])).1.is_ok());
+        let newest = format!("SELECT max({column}) FROM attempt");
+        let newest: i64 = base.operator.query_row(&newest, [], |row| row.get(0)).unwrap();
+        let check =
+            format!("ALTER TABLE attempt ADD COLUMN mine INTEGER CHECK ({column} <= {newest})");
+        base.operator.execute_batch(&check).unwrap();
+        let mut batch = rows(41..=60);
+        for row in &mut batch {
+            row.key.epoch += 1;
+            (row.started_us, row.ended_us) =
+                (row.started_us + 60_000_000, row.ended_us + 60_000_000);
+        }
+        let (aside, receipt) = base.deliver(&batch);
+        assert!(aside.is_empty() && receipt.is_err(), "{column}: {aside:?}");
+    }
+}
+
 /// Nothing shows that others would be taken: it waits for one.
 #[test]
 fn f69_a_lone_row_of_an_empty_table_waits_for_another() {
@@ -141,4 +164,28 @@ fn f69_a_changed_row_in_the_table_is_a_conflict() {
     let (aside, receipt) = base.deliver(&rows(1..=3));
     let want = Receipt { inserted: 1, duplicates: 1, conflicts: 1 };
     assert_eq!((aside.len(), receipt.unwrap()), (0, want));
+}
+
+/// What was laid aside goes in once the operator has seen to the table, each row once.
+#[test]
+fn f69_rows_that_were_laid_aside_are_offered_again() {
+    let base = Base::new();
+    let state = base.place.path();
+    let check = "CREATE TRIGGER mine BEFORE INSERT ON attempt WHEN new.app = 'poison'
+                 BEGIN SELECT RAISE(ABORT, 'not that one'); END";
+    base.operator.execute_batch(check).unwrap();
+    assert!(base.deliver(&rows(5..=9)).1.is_ok());
+    for row in rows(REFUSED).iter().chain(&rows([5])) {
+        dead_letter::put(state, "sqlite", row, "not that one").unwrap();
+    }
+    dead_letter::put_strange(state, "sqlite", b"what is this", "it is no row").unwrap();
+    let offer = || redeliver(state, &crate::ledger::Base::Sqlite(base.path.clone()), &()).unwrap();
+    let none = Redelivered { known: 1, strange: 1, ..Redelivered::default() };
+    assert_eq!(offer(), Redelivered { refused: 3, ..none });
+    base.operator.execute_batch("DROP TRIGGER mine").unwrap();
+    assert_eq!(offer(), Redelivered { taken: 3, ..none });
+    assert_eq!(offer(), Redelivered { known: 4, ..none });
+    assert_eq!(base.count(), 8);
+    let nowhere = crate::ledger::Base::Sqlite(state.join("other.db"));
+    assert!(redeliver(state, &nowhere, &()).is_err() && !state.join("other.db").exists());
 }
