@@ -14,7 +14,7 @@ use super::spool::Spool;
 use crate::bounds::SINK_BATCH;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Pause between rounds.
@@ -167,7 +167,7 @@ impl Flusher {
 
     /// Frees the slots whose records are durable now.
     fn give_up(&mut self) {
-        self.shared.map.header().spooled.store(self.spool.spooled(), Release);
+        self.shared.map.header().set_spooled(self.spool.spooled());
         self.appended.drain(..).for_each(|index| self.shared.release(index));
         self.shared.commits.announce();
     }

@@ -30,6 +30,7 @@ mod find;
 mod flush;
 #[cfg(test)]
 mod full_tests;
+mod header;
 mod index_list;
 mod intent;
 pub mod invoice;
@@ -54,6 +55,8 @@ mod shared;
 mod sink;
 mod slot;
 mod spool;
+#[cfg(test)]
+mod taken_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

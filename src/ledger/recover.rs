@@ -1,32 +1,31 @@
 //! The start: take over what earlier epochs left, before anything new is claimed.
 
+mod file;
+
 use super::depth::add;
-use super::directory::{Directory, Writer, quarantine, sync_directory};
+use super::directory::{Directory, Writer, quarantine};
 use super::losses::{self, Loss};
-use super::map::{Map, SLOT_BYTES};
 use super::prices::{Priced, Prices};
 use super::reading;
 use super::record::{RecordKey, flag};
-use super::saved::{self, furthest, residence};
+use super::saved::{self, furthest};
 use super::segment::ROW_BYTES_MAX;
 use super::segments::{Segment, Segments};
 use super::settle::settle;
 use super::shared::Shared;
 use super::sink::sqlite::Reader;
-use super::slot::{DISPATCHED, FREE, SEALED, SLOT_VERSION, Slot};
+use super::slot::{DISPATCHED, SEALED, Slot};
 use super::spool::Spool;
-use super::{OpenError, Options};
+use super::{OpenError, Options, Target};
 use crate::bounds::{SEGMENT_BYTES, SEGMENT_BYTES_LEAST, SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
+use file::Old;
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-
-/// `WEIRSLOT` in the byte order of the file.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSLOT");
 
 /// What slots of earlier epochs came to.
 #[derive(Default)]
@@ -45,12 +44,13 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let path = place.join("slots");
     let segments =
         Segments::scan(&place, options.sinks().count()).map_err(OpenError::io("list", &place))?;
-    let old = open_old(&path)?;
+    let old = Old::open(&path)?;
     let newest = segments.newest();
     let spooled = newest.as_ref().map(|(epoch, _)| *epoch);
-    let writer = directory.begin(old.as_ref().map(writer_of), spooled)?;
+    let seen = old.as_ref().and_then(Old::writer).or_else(|| segments.writer());
+    let writer = directory.begin(seen, spooled)?;
     let old = match old {
-        Some(map) if writer_of(&map).node != writer.node => {
+        Some(old) if old.writer().is_some_and(|own| own.node != writer.node) => {
             tracing::error!(file = %path.display(), "the slot file is another node's: set aside");
             quarantine(&path).map_err(OpenError::io("set aside", &path))?;
             None
@@ -62,24 +62,32 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     // A small spool in small segments: only whole ones are given back.
     let size = (options.spool_bytes / 4).clamp(SEGMENT_BYTES_LEAST, SEGMENT_BYTES);
     // What the slot file knows to be synced and no segment has is lost with the end of the spool.
-    let synced = old.as_ref().map_or(0, |map| map.header().spooled.load(Relaxed));
+    let synced = old.as_ref().and_then(|old| old.map.header().spooled());
     let there = newest.and_then(|(_, segment)| reading::rows_after(&segment, writer.node));
-    let rows = synced.max(there.unwrap_or(0));
+    // Without either a sink may still know that there was more.
+    let known = synced.or_else(|| known_to_sinks(&options, writer));
+    let rows = known.max(there).unwrap_or(0);
+    let delivered = old.as_ref().and_then(|old| old.map.header().delivered());
+    let delivered = delivered.unwrap_or_else(|| {
+        // What was before the oldest segment was delivered, or it would be there.
+        let oldest = segments.first(0).and_then(|(_, segment)| reading::rows_before(&segment));
+        oldest.unwrap_or(if segments.is_empty() { rows } else { 0 })
+    });
     let mut spool =
         Spool::begin(&place, writer, segments.clone(), size, rows).map_err(&appending)?;
     let (mut found, last) = match &old {
-        Some(map) if resides(map) => {
-            let found = slots(furthest(map.slots(), &[]), last_alive(map), writer);
+        Some(old) if old.resides() => {
+            let found = slots(furthest(old.slots()), old.last_alive(), writer);
             // A slot is freed with the first sync behind its row: these would be the last of the spool.
             let last = segments.last(found.rows.len() * ROW_BYTES_MAX);
             (found, last)
         }
         // Nobody knows which pages of the map were written when, so an attempt may long have its row.
-        map => {
+        old => {
             let saved = saved::load(&options.directory, writer.node);
-            let mapped = map.as_ref().map(Map::slots).unwrap_or_default();
-            let alive = map.as_ref().map_or(0, last_alive);
-            (slots(furthest(mapped, &saved), alive, writer), segments.all())
+            let mapped = old.iter().flat_map(Old::slots);
+            let alive = old.as_ref().map_or(0, Old::last_alive);
+            (slots(furthest(mapped.chain(&saved)), alive, writer), segments.all())
         }
     };
     found.leave_out(writer.node, last, &options.sqlite).map_err(&appending)?;
@@ -88,7 +96,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     }
     spool.sync().map_err(&appending)?;
     losses::put(&place, &found.lost).map_err(OpenError::io("note losses in", &place))?;
-    let map = ready(&path, old, options.slots, (writer, spool.spooled()))?;
+    let map = file::ready(&path, old, options.slots, (writer, spool.spooled(), delivered))?;
     let shared = Shared::new(directory, options, writer, map, segments);
     report(&shared, &found);
     Ok((shared, spool))
@@ -107,52 +115,11 @@ fn report(shared: &Shared, found: &Found) {
     }
 }
 
-fn writer_of(map: &Map) -> Writer {
-    let [low, high] = map.header().node.each_ref().map(|word| word.load(Relaxed));
-    let node = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
-    Writer { node, epoch: map.header().epoch.load(Relaxed) }
-}
-
-/// The slot file as an earlier epoch left it.
-fn open_old(path: &Path) -> Result<Option<Map>, OpenError> {
-    let file = match File::options().read(true).write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(OpenError::io("open", path)(error)),
-    };
-    let bytes = file.metadata().map_err(OpenError::io("read", path))?.len();
-    let count = bytes.saturating_sub(Map::file_bytes(0)) / SLOT_BYTES as u64;
-    let whole = bytes >= Map::file_bytes(0) && count <= SLOTS_MAX as u64;
-    let map = if whole {
-        Some(Map::new(&file, count as usize).map_err(OpenError::io("map", path))?)
-    } else {
-        None
-    };
-    let Some(map) = map.filter(|map| map.header().magic.load(Relaxed) == MAGIC) else {
-        tracing::error!(file = %path.display(), "this is no slot file: set aside");
-        quarantine(path).map_err(OpenError::io("set aside", path))?;
-        return Ok(None);
-    };
-    let header = map.header();
-    let format = (header.version.load(Relaxed), header.slot_bytes.load(Relaxed));
-    if format != (SLOT_VERSION, SLOT_BYTES as u64) || header.count.load(Relaxed) != count {
-        return Err(OpenError::SlotFormat {
-            path: path.to_owned(),
-            found: format!("{} ({} bytes)", format.0, format.1),
-            expected: format!("{SLOT_VERSION} ({SLOT_BYTES} bytes)"),
-        });
-    }
-    Ok(Some(map))
-}
-
-/// Whether the map says what was stored last: its pages have not left memory since.
-fn resides(map: &Map) -> bool {
-    let then = map.header().residence.each_ref().map(|word| word.load(Relaxed));
-    residence(map.file()) == Some(then)
-}
-
-fn last_alive(map: &Map) -> u64 {
-    map.header().alive_us.load(Relaxed)
+/// How many rows of a node's any sink has come past; only of one that was started before.
+fn known_to_sinks(options: &Options, writer: Writer) -> Option<u64> {
+    let cursor = |target: Target| target.open().ok()?.cursor(writer.node).ok()?;
+    let sinks = options.sinks().filter(|_| writer.epoch > 1);
+    sinks.filter_map(cursor).map(|at| at.rows).max()
 }
 
 impl Found {
@@ -169,7 +136,10 @@ impl Found {
             return Ok(());
         }
         for (_, segment) in &segments {
-            File::open(&segment.path)?.sync_data()?;
+            match File::open(&segment.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => file?.sync_data()?,
+            }
         }
         reading::each_batch(segments, node, |rows| {
             for row in rows {
@@ -224,69 +194,4 @@ fn close(slot: &Slot, alive_us: u64) -> u64 {
     slot.mark(u64::from(flag::CRASH_RECOVERED));
     slot.state.store(SEALED, Release);
     outcome
-}
-
-/// The slot file for this epoch, all slots free: the old one if its size is right, else a new one.
-/// Before any is given up it says how many rows the spool has.
-fn ready(
-    path: &Path,
-    old: Option<Map>,
-    count: usize,
-    (writer, spooled): (Writer, u64),
-) -> Result<Map, OpenError> {
-    match old {
-        Some(map) if map.slots().len() == count => {
-            map.header().spooled.store(spooled, Release);
-            let used = map.slots().iter().filter(|slot| slot.state.load(Relaxed) != FREE);
-            used.for_each(|slot| slot.state.store(FREE, Relaxed));
-            stamp(&map, count, writer);
-            Ok(map)
-        }
-        old => {
-            let delivered = old.map_or(0, |map| map.header().delivered.load(Relaxed));
-            create(path, count, (writer, spooled, delivered)).map_err(OpenError::io("create", path))
-        }
-    }
-}
-
-/// Preallocates a new file beside the old one, then takes its place.
-fn create(
-    path: &Path,
-    count: usize,
-    (writer, spooled, delivered): (Writer, u64, u64),
-) -> io::Result<Map> {
-    let fresh = path.with_extension("new");
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&fresh)?;
-    let bytes = Map::file_bytes(count);
-    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::OPNOTSUPP) => {
-            io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut &file)?;
-        }
-        Err(errno) => return Err(errno.into()),
-    }
-    let map = Map::new(&file, count)?;
-    map.header().spooled.store(spooled, Relaxed);
-    map.header().delivered.store(delivered, Relaxed);
-    stamp(&map, count, writer);
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    sync_directory(path.parent().unwrap_or(path))?;
-    Ok(map)
-}
-
-fn stamp(map: &Map, count: usize, writer: Writer) {
-    let header = map.header();
-    let node = u128::from_le_bytes(writer.node);
-    let [low, high] = &header.node;
-    low.store(node as u64, Relaxed);
-    high.store((node >> 64) as u64, Relaxed);
-    header.epoch.store(writer.epoch, Relaxed);
-    header.alive_us.store(super::shared::now_us(), Relaxed);
-    let here = residence(map.file()).unwrap_or_default();
-    header.residence.iter().zip(here).for_each(|(word, value)| word.store(value, Relaxed));
-    header.slot_bytes.store(SLOT_BYTES as u64, Relaxed);
-    header.count.store(count as u64, Relaxed);
-    header.version.store(SLOT_VERSION, Relaxed);
-    header.magic.store(MAGIC, Release);
 }

@@ -2,16 +2,14 @@
 
 use super::tests::{Left, books};
 use super::*;
+use crate::ledger::directory::Writer;
 use crate::ledger::losses::{self, Loss};
-use crate::ledger::map::{Map, SLOT_BYTES};
-use crate::ledger::recover::MAGIC;
+use crate::ledger::map::Map;
 use crate::ledger::segment::{HEADER_BYTES, VERSION};
 use crate::ledger::segments::Segments;
 use crate::ledger::sink::{Batch, Position, Sink, dead_letter, sqlite::Sqlite};
-use crate::ledger::slot::SLOT_VERSION;
 use crate::ledger::{Durability, Ledger, Options, Record, testing};
 use std::fs::{self, File};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 impl Left {
@@ -28,19 +26,9 @@ impl Left {
     fn tell(&self, spooled: u64, delivered: u64) {
         let path = self.options.directory.join("slots");
         let map = Map::new(&File::options().read(true).write(true).open(path).unwrap(), 0).unwrap();
-        let header = map.header();
-        let node = u128::from_le_bytes(self.rows[0].key.node);
-        for (word, value) in [
-            (&header.magic, MAGIC),
-            (&header.version, SLOT_VERSION),
-            (&header.slot_bytes, SLOT_BYTES as u64),
-            (&header.node[0], node as u64),
-            (&header.node[1], (node >> 64) as u64),
-            (&header.spooled, spooled),
-            (&header.delivered, delivered),
-        ] {
-            word.store(value, Relaxed);
-        }
+        map.header().stamp(0, Writer { node: self.rows[0].key.node, epoch: 3 }, [0; 3]);
+        map.header().set_spooled(spooled);
+        map.header().set_delivered(delivered);
     }
 
     fn segment(&self, epoch: u64) -> PathBuf {

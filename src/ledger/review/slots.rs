@@ -1,23 +1,23 @@
 //! What the slot file of a state directory says: looked at as it is, while Weir runs or after it died.
 
 use crate::bounds::SLOTS_MAX;
+use crate::ledger::header::Format;
 use crate::ledger::map::{Map, SLOT_BYTES};
 use crate::ledger::prices::Prices;
 use crate::ledger::record::Record;
-use crate::ledger::recover::MAGIC;
 use crate::ledger::settle::settle;
-use crate::ledger::slot::{SEALED, SLOT_VERSION};
+use crate::ledger::slot::SEALED;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Acquire;
 
 /// What a slot file knows.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Rows the node has spooled and synced, and how many of these every sink had.
-    pub(super) spooled: u64,
-    pub(super) delivered: u64,
+    /// Rows the node has spooled and synced, and how many of these every sink had, where that is sound.
+    pub(super) spooled: Option<u64>,
+    pub(super) delivered: Option<u64>,
     /// Attempts that have ended; the spool may have them by now.
     pub(super) sealed: Vec<Record>,
 }
@@ -36,19 +36,15 @@ pub(super) fn held(state: &Path, node: [u8; 16]) -> io::Result<Option<Held>> {
     }
     let map = Map::look(&file, count as usize)?;
     let header = map.header();
-    let format = [&header.magic, &header.version, &header.slot_bytes, &header.count];
-    let ours = [MAGIC, SLOT_VERSION, SLOT_BYTES as u64, count];
-    let [low, high] = header.node.each_ref().map(|word| word.load(Relaxed));
-    let is_of_node = u128::from(high) << 64 | u128::from(low) == u128::from_le_bytes(node);
-    if format.map(|word| word.load(Acquire)) != ours || !is_of_node {
+    if header.format(count) != Format::Own || header.writer().node != node {
         return Ok(None);
     }
     let mut prices = Prices::default();
     let sealed = map.slots().iter().filter(|slot| slot.state.load(Acquire) == SEALED);
     let settled = sealed.filter_map(|slot| settle(node, &slot.image()?, &mut prices));
     Ok(Some(Held {
-        spooled: header.spooled.load(Acquire),
-        delivered: header.delivered.load(Acquire),
+        spooled: header.spooled(),
+        delivered: header.delivered(),
         sealed: settled.map(|(record, _)| record).collect(),
     }))
 }

@@ -9,7 +9,6 @@ use crate::ledger::record::Record;
 use crate::ledger::segments::{Segment, Segments};
 use crate::ledger::sink::Position;
 use crate::ledger::sink::reader::{self, ReadError, Reader};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -85,6 +84,7 @@ pub(super) fn walk(
     take: Take<'_>,
 ) -> Result<Spooled, ReviewError> {
     let held = slots::held(state, node).map_err(ReviewError::State)?;
+    let spooled = held.as_ref().and_then(|held| held.spooled);
     let segments = Segments::list(state).map_err(ReviewError::State)?.all();
     let bytes = segments.iter().map(|(_, segment)| segment.bytes.load(Relaxed));
     watch.begin("bytes of the spool", bytes.sum());
@@ -92,10 +92,10 @@ pub(super) fn walk(
         node,
         reader,
         cursor: None,
-        floor: held.as_ref().map(|held| held.delivered),
+        floor: held.as_ref().and_then(|held| held.delivered),
         through: None,
         skipped: false,
-        found: Spooled { endless: held.is_none(), ..Spooled::default() },
+        found: Spooled { endless: spooled.is_none(), ..Spooled::default() },
     };
     walk.ask()?;
     let mut before = None;
@@ -104,8 +104,8 @@ pub(super) fn walk(
             walk.found.missing += gap(before.replace(id), id);
         }
     }
-    if let (Some(held), Some(done)) = (&held, walk.through.max(walk.floor)) {
-        walk.miss(held.spooled.saturating_sub(done), held.spooled);
+    if let (Some(spooled), Some(done)) = (spooled, walk.through.max(walk.floor)) {
+        walk.miss(spooled.saturating_sub(done), spooled);
     }
     let Walk { cursor, mut found, .. } = walk;
     (found.passed, found.slots) = noted(state, books.base.name(), cursor)?;
@@ -176,7 +176,7 @@ impl Walk<'_> {
                 return Ok(true);
             }
             // Delivered and removed since it was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(Opened::Gone) => {
                 self.ask()?;
                 return Ok(false);
             }

@@ -10,7 +10,7 @@
 //! acknowledged had its place then, and what was not is written again.
 
 use super::{Batch, Position, Receipt, Sink, SinkError, columns};
-use crate::ledger::directory::{quarantine, replace, sync_directory};
+use crate::ledger::directory::{is_at, quarantine, remove, replace, sync_directory};
 use crate::ledger::record::{Record, RecordKey};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -79,10 +79,8 @@ impl JsonLines {
     /// # Errors
     /// The newest file is no longer in its place, or not as long as was written.
     fn check(&self, bytes: u64) -> io::Result<()> {
-        let own = self.file.metadata()?;
-        let there = fs::metadata(path(&self.directory, self.state.file)).ok();
-        let there = there.filter(|it| (it.dev(), it.ino()) == (own.dev(), own.ino()));
-        if there.is_some_and(|it| it.len() == bytes) {
+        let there = is_at(&self.file, &path(&self.directory, self.state.file));
+        if there && self.file.metadata()?.len() == bytes {
             return Ok(());
         }
         Err(io::Error::other("somebody took or changed the newest file"))
@@ -205,13 +203,6 @@ fn create(directory: &Path, number: u64) -> io::Result<File> {
     let file = File::options().create_new(true).append(true).open(path)?;
     sync_directory(directory)?;
     Ok(file)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 impl Sink for JsonLines {

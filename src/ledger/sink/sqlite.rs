@@ -3,16 +3,22 @@
 //! `synchronous = FULL`: a commit that returned survives a power cut, so the cursor may be trusted
 //! and the segment deleted. `NORMAL` may roll back (reliability 4.2, traps).
 
-use super::columns::{self, Cell, NAMES};
-use super::{Batch, Enough, Position, Receipt, Sink, SinkError, stored, works};
-use crate::ledger::record::{Record, RecordKey, flag};
-use rusqlite::types::ValueRef;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use super::columns::{self, NAMES};
+use super::{Batch, Enough, Position, Receipt, Sink, SinkError, works};
+use crate::ledger::record::{Record, flag};
+use reader::stored_row;
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
-    params,
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use std::path::Path;
 use std::time::Duration;
+
+pub(in crate::ledger) use reader::Reader;
+pub(super) use reader::cell;
 
 /// How long one statement waits for another process's lock; the deliverer retries beyond.
 const BUSY: Duration = Duration::from_millis(200);
@@ -33,8 +39,11 @@ const STEPS: i32 = 1_000;
 const TOGETHER: usize = 16;
 
 /// Each brings the database from the version of its index to the next; append only.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("sqlite/schema_1.sql"),
+    include_str!("sqlite/schema_2.sql"),
+    include_str!("sqlite/schema_3.sql"),
+];
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 pub(in crate::ledger) struct Sqlite {
@@ -226,214 +235,7 @@ fn others(transaction: &Transaction<'_>, rows: &[&Record], select: &str) -> Resu
     Ok(count)
 }
 
-/// What a column of a row holds, if any row has that.
-pub(super) fn cell<'a>(row: &'a Row<'_>, at: usize) -> Option<Cell<'a>> {
-    match row.get_ref(at).ok()? {
-        ValueRef::Null => Some(Cell::Null),
-        ValueRef::Integer(value) => Some(Cell::Int(value.into())),
-        ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Cell::Text),
-        ValueRef::Blob(bytes) => Some(Cell::Blob(bytes)),
-        ValueRef::Real(_) => None,
-    }
-}
-
-/// Reads a row whose columns are [`NAMES`].
-fn stored_row(row: &Row<'_>) -> rusqlite::Result<Record> {
-    stored::read(&|at| cell(row, at)).map_err(|unreadable| {
-        let (at, of) = (unreadable.0, rusqlite::types::Type::Null);
-        rusqlite::Error::FromSqlConversionFailure(at, of, unreadable.into())
-    })
-}
-
 /// Whether a stored row is this record; where it had to be saturated the key decides.
 fn same(stored: &Record, record: &Record) -> bool {
     stored == record || (stored.flags & flag::SATURATED != 0 && stored.key == record.key)
-}
-
-/// Reads the ledger while the sink writes it.
-pub(in crate::ledger) struct Reader(Connection);
-
-impl Reader {
-    /// Opens an existing database, read only.
-    pub(in crate::ledger) fn open(path: &Path) -> Result<Self, SinkError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        Ok(Self(connection))
-    }
-
-    pub(in crate::ledger) fn connection(&self) -> &Connection {
-        &self.0
-    }
-
-    /// Whether the ledger has the row of this key.
-    pub(in crate::ledger) fn has(&self, key: &RecordKey) -> Result<bool, SinkError> {
-        let mut statement = self
-            .0
-            .prepare_cached("SELECT 1 FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3")?;
-        Ok(statement.exists(params![&key.node[..], key.epoch as i64, key.seq as i64])?)
-    }
-
-    /// All attempts of a generation, in order.
-    pub(in crate::ledger) fn generation(&self, id: &str) -> Result<Vec<Record>, SinkError> {
-        let names = NAMES.join(",");
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {names} FROM attempt WHERE generation_id = ?1 ORDER BY attempt, epoch, seq"
-        ))?;
-        let rows = statement.query_map([id], stored_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::testing;
-    use crate::price::PriceVersion;
-    use proptest::prelude::*;
-
-    const NODE: [u8; 16] = [7; 16];
-
-    fn open() -> (tempfile::TempDir, std::path::PathBuf, Sqlite) {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("ledger.db");
-        let sqlite = Sqlite::open(&path).unwrap();
-        (place, path, sqlite)
-    }
-
-    fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
-        let version = testing::price();
-        let cursor = Position { epoch: 1, segment: 2, offset, rows: offset };
-        sqlite
-            .deliver(&Batch { rows, prices: &[(*version).clone()], cursor: Some((NODE, cursor)) })
-            .unwrap()
-    }
-
-    #[test]
-    fn rows_cursor_and_prices_are_kept_once() {
-        let (_place, path, mut sqlite) = open();
-        let rows: Vec<_> = (1..=5).map(testing::record).collect();
-        assert_eq!(sqlite.cursor(NODE).unwrap(), None);
-        let first = deliver(&mut sqlite, &rows[..3], 10);
-        assert_eq!(first, Receipt { inserted: 3, ..Receipt::default() });
-        let again = deliver(&mut sqlite, &rows, 20);
-        assert_eq!(again, Receipt { inserted: 2, duplicates: 3, conflicts: 0 });
-        assert_eq!(sqlite.cursor(NODE).unwrap().map(|cursor| cursor.offset), Some(20));
-        let mut other = rows[0].clone();
-        other.cost += 1;
-        assert_eq!(deliver(&mut sqlite, &[other], 30).conflicts, 1);
-        drop(sqlite);
-        let sqlite = Sqlite::open(&path).unwrap();
-        let count = |table| {
-            let sql = format!("SELECT count(*) FROM {table}");
-            sqlite.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
-        };
-        assert_eq!((count("attempt"), count("price"), count("cursor")), (5, 1, 1));
-        let text: String =
-            sqlite.connection.query_row("SELECT text FROM price", [], |row| row.get(0)).unwrap();
-        assert_eq!(PriceVersion::parse(&text).unwrap(), *testing::price());
-        assert_eq!(Reader::open(&path).unwrap().generation("gen-1").unwrap(), rows[..1]);
-    }
-
-    #[test]
-    fn a_long_batch_tells_fresh_rows_from_known_and_other_ones() {
-        let (_place, path, mut sqlite) = open();
-        let rows: Vec<_> = (1..=3 * TOGETHER as u64 + 5).map(testing::record).collect();
-        let known = [&rows[2..4], &rows[TOGETHER..2 * TOGETHER], &rows[rows.len() - 1..]].concat();
-        deliver(&mut sqlite, &known, 1);
-        let mut batch = rows.clone();
-        batch[3].cost += 1;
-        batch[TOGETHER].cost += 1;
-        batch.push(batch[0].clone());
-        batch.push(Record { cost: batch[0].cost + 1, ..batch[0].clone() });
-        let receipt = deliver(&mut sqlite, &batch, 2);
-        let inserted = (rows.len() - known.len()) as u64;
-        let duplicates = (known.len() - 2 + 1) as u64;
-        assert_eq!(receipt, Receipt { inserted, duplicates, conflicts: 3 });
-        let stored =
-            |row: &Record| Reader::open(&path).unwrap().generation(&row.intent.generation_id);
-        let found: Vec<_> = rows.iter().flat_map(|row| stored(row).unwrap()).collect();
-        assert_eq!(found, rows, "the first of a key stays");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn any_record_is_read_as_it_was_stored_or_says_that_it_was_saturated(
-            mut record in testing::records(),
-        ) {
-            // The key and the times of a real record are far from the limit.
-            record.key.epoch >>= 1;
-            record.key.seq >>= 1;
-            let (_place, path, mut sqlite) = open();
-            deliver(&mut sqlite, std::slice::from_ref(&record), 1);
-            let found = Reader::open(&path).unwrap().generation(&record.intent.generation_id).unwrap();
-            prop_assert_eq!(found.len(), 1);
-            if found[0] != record {
-                prop_assert!(found[0].flags & flag::SATURATED != 0);
-                prop_assert_eq!(found[0].intent.model.as_ref(), record.intent.model.as_ref());
-            }
-            prop_assert_eq!(deliver(&mut sqlite, &[record], 2).duplicates, 1);
-        }
-    }
-
-    #[test]
-    fn a_database_of_the_first_schema_is_brought_up_to_date() {
-        let (_place, path, mut sqlite) = open();
-        let mut rows: Vec<_> = (1..=2).map(testing::record).collect();
-        rows[1].outcome = crate::outcome::Outcome::Shutdown;
-        deliver(&mut sqlite, &rows, 1);
-        let back = "DROP INDEX attempt_workspace; ALTER TABLE attempt DROP COLUMN cause;
-                    ALTER TABLE cursor DROP COLUMN rows;
-                    UPDATE meta SET value = 1";
-        sqlite.connection.execute_batch(back).unwrap();
-        drop(sqlite);
-        let mut sqlite = Sqlite::open(&path).unwrap();
-        assert_eq!(deliver(&mut sqlite, &rows, 2).duplicates, 2);
-        let sql = "SELECT cause FROM attempt ORDER BY seq";
-        let mut statement = sqlite.connection.prepare(sql).unwrap();
-        let causes = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
-        let causes: Vec<_> = causes.map(Result::unwrap).collect();
-        assert_eq!(causes, [None, Some("operator".to_owned())]);
-    }
-
-    #[test]
-    fn the_migrations_blame_whom_outcomes_do() {
-        use crate::outcome::{Cause, Outcome};
-        for sql in [MIGRATIONS[1], include_str!("postgres_2.sql")] {
-            for (outcome, label) in Outcome::ALL.iter().filter(|(it, _)| it.dispatched()) {
-                let cause = outcome.cause().filter(|cause| *cause != Cause::Provider);
-                let told = cause.map(|cause| format!("'{label}' THEN '{}'", cause.as_str()));
-                let named = sql.contains(&format!("'{label}' THEN"));
-                assert!(told.map_or(!named, |told| sql.contains(&told)), "{label}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_log_is_as_long_whatever_the_pages_of_the_database() {
-        let place = tempfile::tempdir().unwrap();
-        for page in [PAGE_BYTES, 4_096] {
-            let path = place.path().join(page.to_string());
-            let own = Connection::open(&path).unwrap();
-            own.pragma_update(None, "page_size", page).unwrap();
-            own.execute_batch("CREATE TABLE mine (id)").unwrap();
-            let sqlite = Sqlite::open(&path).unwrap();
-            let read = |name| {
-                sqlite
-                    .connection
-                    .pragma_query_value(None, name, |row| row.get::<_, u32>(0))
-                    .unwrap()
-            };
-            assert_eq!((read("page_size"), read("wal_autocheckpoint")), (page, LOG_BYTES / page));
-        }
-    }
-
-    #[test]
-    fn a_newer_schema_is_refused_by_name() {
-        let (_place, path, sqlite) = open();
-        sqlite.connection.execute("UPDATE meta SET value = 99", []).unwrap();
-        assert!(matches!(Sqlite::open(&path), Err(SinkError::Newer { found: 99, known: 3 })));
-    }
 }
