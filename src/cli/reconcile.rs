@@ -4,7 +4,7 @@
 use super::place::{Place, blame, spool_lines, tell, unwritten};
 use super::progress::Steps;
 use super::{failed, say};
-use crate::ledger::invoice::{self, InvoiceError};
+use crate::ledger::invoice::{self, Export, InvoiceError};
 use crate::ledger::review::{self, Balance, Beside, Books, Compared, Epoch, Told};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -73,7 +73,7 @@ fn invoiced(
         _ => failed(export, &error),
     };
     let file = File::open(export).map_err(|error| failed(export, &error))?;
-    let theirs = invoice::exported(file, columns).map_err(wrong)?;
+    let Export { account: theirs, skipped } = invoice::exported(file, columns).map_err(wrong)?;
     let (ours, beside) =
         invoice::recorded(books, provider, &theirs, &Steps::new()).map_err(wrong)?;
     tell(&beside);
@@ -86,6 +86,9 @@ fn invoiced(
         ));
     }
     let sums = ours.len().max(theirs.len());
+    if skipped > 0 {
+        say(&format!("{skipped} lines without a day, as of totals, are passed over"));
+    }
     lines.push(format!("export: {sums} sums, {} differ", differences.len()));
     print(&lines)?;
     Ok(differences.len() as u64)
