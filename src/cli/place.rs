@@ -103,7 +103,8 @@ pub(super) fn tell(beside: &Beside) {
         (sealed, "attempts are counted that have ended and are in the slot file alone"),
         (
             unreadable,
-            "rows or files of spool and dead letters cannot be counted: see `weir reconcile`",
+            "rows or files of spool and dead letters cannot be counted: `weir ledger verify` tells those \
+             of the spool",
         ),
     ];
     for (count, note) in notes.iter().filter(|(count, _)| *count > 0) {

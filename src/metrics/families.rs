@@ -144,7 +144,7 @@ families! {
     SPOOL_IO_ERRORS: Counter "weir_spool_io_errors_total" []
         "Writes and syncs of slots or spool that failed. The process drains and exits with 1.";
     DEAD_LETTERS: Counter "weir_dead_letters_total" []
-        "Rows a sink refused for good, laid aside in dead-letter files of the state directory.";
+        "Rows laid aside since start in dead-letter files of the state directory, one for each sink that refuses a row for good.";
     LEDGER_ROWS: Counter "weir_ledger_rows_total" []
         "Rows committed to every sink since start.";
     RECOVERED: Counter "weir_recovered_attempts_total" []

@@ -83,6 +83,7 @@ def test_a_providers_export_is_compared_by_day_and_model(run, tmp_path):
     def compared(more: int) -> subprocess.CompletedProcess:
         lines = [f"{day},{model},{calls},{prompt},{tokens + more}" for (day, model), (calls, prompt, tokens) in sums.items()]
         export = tmp_path / "export.csv"
+        lines.append("Total,,,,0")
         export.write_text("\n".join(["date,model,requests,input_tokens,Tokens out", *lines]) + "\n")
         return weir_says("reconcile", "--conf", weir.conf, "--usage", export, "--provider", "a",
                          "--column", "tokens out=completion")
@@ -90,6 +91,7 @@ def test_a_providers_export_is_compared_by_day_and_model(run, tmp_path):
     assert sum(own[2] for own in sums.values()) > 0
     done = compared(0)
     assert done.returncode == 0 and f"export: {3 * len(sums)} sums, 0 differ" in done.stdout, done.stdout + done.stderr
+    assert done.stderr == "weir: 1 lines without a day, as of totals, are passed over\n"
     done = compared(7)
     assert done.returncode == 1 and done.stdout.count("exported (+7)") == len(sums), done.stdout
 
@@ -139,6 +141,8 @@ def test_errors_name_what_they_are_of(run, tmp_path):
     assert done.returncode == 1 and done.stderr.startswith("weir: -: there is no metric of Weir's in it"), done.stderr
     done = weir_says("usage", "--ledger", missing)
     assert done.stderr == f"weir: {missing}: there is no ledger here; `weir run` begins one when it starts\n"
+    done = weir_says("usage", "--ledger", tmp_path)
+    assert done.stderr == f"weir: {tmp_path}: this is no file: name the database itself with --ledger FILE\n"
     with open("/dev/full", "w") as full:
         for command in (["usage"], ["ledger", "verify"], ["ledger", "export"], ["reconcile"]):
             done = subprocess.run([binary(), *command, "--conf", weir.conf], stdout=full, stderr=subprocess.PIPE, text=True)
@@ -178,6 +182,15 @@ def test_usage_and_reconcile_count_what_waits_in_the_spool(run):
     assert len(weir.ledger.wait(total["attempts"])) == total["attempts"]
     done = weir_says("usage", "--conf", weir.conf, "--by", "workspace", "--json")
     assert json.loads(done.stdout) == [total] and done.stderr == ""
+
+
+def test_a_line_that_is_no_dead_letter_is_named_with_its_file(run):
+    weir = served(run)
+    aside = weir.ledger.path.parent / "dead-letter-sqlite.jsonl"
+    aside.write_text('{"message":"what is this"}\n')
+    for command in (["usage"], ["reconcile"]):
+        done = weir_says(*command, "--conf", weir.conf)
+        assert done.returncode == 0 and f"weir: {aside}, line 1: this is no row\n" in done.stderr, done.stderr
 
 
 def test_reconcile_goes_through_every_epoch(run):
@@ -243,6 +256,55 @@ def test_reports_of_postgresql_say_what_those_of_sqlite_say(run, postgres, tmp_p
     postgres.ask("drop schema weir cascade")
     done = weir_says("usage", "--postgres", url)
     assert done.returncode == 1 and "this is no ledger of Weir's" in done.stderr, done.stderr
+
+
+@needs_postgres
+def test_reports_need_few_rights_and_wait_for_no_lock(run, postgres, tmp_path):
+    url, readers = tmp_path / "url", tmp_path / "readers"
+    url.write_text(postgres.url)
+    readers.write_text(postgres.url.replace("user=postgres", "user=reader"))
+    for file in (url, readers):
+        file.chmod(0o400)
+    weir = run("a", settings={"ledger": {"postgres": {"file": str(url)}}})
+    weir.ask()
+    drained(weir)
+    here = ["--conf", weir.conf, "--postgres", readers]
+    postgres.ask("drop owned by reader; drop role reader" if postgres.ask("select 1 from pg_roles where rolname = 'reader'") else "select 1")
+    postgres.ask("create role reader login; alter role reader set default_transaction_read_only = on;"
+                 "revoke temporary on database postgres from public; grant usage on schema weir to reader;"
+                 "grant select on weir.meta to reader")
+    try:
+        done = weir_says("usage", *here)
+        assert done.returncode == 1 and "42501" in done.stderr, done.stderr
+        assert "grant this user USAGE on schema weir and SELECT on its tables" in done.stderr, done.stderr
+        postgres.ask("grant select on all tables in schema weir to reader")
+        done = weir_says("usage", *here, "--csv")
+        assert done.returncode == 0 and done.stdout.count("\n") == 2, done.stderr
+        done = weir_says("ledger", "verify", *here)
+        assert done.returncode == 0 and "postgres 1 rows, 0 wrong" in done.stdout, done.stderr
+        done = weir_says("reconcile", *here)
+        assert done.returncode == 1 and "GRANT TEMPORARY on the database" in done.stderr, done.stderr
+        postgres.ask("grant temporary on database postgres to reader")
+        done = weir_says("reconcile", *here)
+        assert done.returncode == 0 and "1 rows, 0 of them only in the spool" in done.stdout, done.stderr
+        holder = subprocess.Popen(["psql", "-h", postgres.home, "-U", "postgres", "-Xq", "-c",
+                                   "begin; lock weir.attempt in access exclusive mode; select pg_sleep(60)"],
+                                  stdout=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 10
+            while not postgres.ask("select 1 from pg_locks where mode = 'AccessExclusiveLock' and granted and "
+                                   "relation = 'weir.attempt'::regclass"):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            done = weir_says("usage", *here)
+            assert done.returncode == 1 and "another process keeps it locked: try again" in done.stderr, done.stderr
+        finally:
+            holder.kill()
+            holder.wait()
+            postgres.ask("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)%' "
+                         "and pid <> pg_backend_pid()")
+    finally:
+        postgres.ask("grant temporary on database postgres to public; drop owned by reader; drop role reader")
 
 
 def test_progress_is_drawn_on_a_terminal_only(run):

@@ -5,10 +5,12 @@ use super::*;
 use crate::ledger::directory::Writer;
 use crate::ledger::losses::{self, Loss};
 use crate::ledger::map::Map;
+use crate::ledger::report::{self, By};
 use crate::ledger::segment::{HEADER_BYTES, VERSION};
 use crate::ledger::segments::Segments;
 use crate::ledger::sink::{Batch, Position, Sink, dead_letter, sqlite::Sqlite};
 use crate::ledger::{Durability, Ledger, Options, Record, testing};
+use crate::outcome::Outcome;
 use std::fs::{self, File};
 use std::time::Duration;
 
@@ -246,4 +248,28 @@ fn a_row_whose_slot_was_not_freed_any_more_is_spooled_once() {
     assert_eq!((ledger.depth().duplicates, ledger.depth().recovered), (0, 0));
     let balance = compare(&books(&options), &()).unwrap().balance;
     assert_eq!(balance, Some(Balance { delivered: 3, stored: 3, dead: 0, lost: 0 }));
+}
+
+#[test]
+fn an_attempt_that_is_in_a_slot_alone_is_counted_once_before_and_after_the_next_start() {
+    let place = tempfile::tempdir().unwrap();
+    let options = testing::options(place.path());
+    let ledger = Ledger::open(options.clone()).unwrap();
+    testing::complete(&ledger, "gen-1", 1);
+    testing::until("it is delivered", || ledger.depth().rows_flushed == 1);
+    let (claim, open) =
+        (testing::dispatched(&ledger, "gen-2", 1), testing::dispatched(&ledger, "gen-3", 1));
+    // Nobody flushes any more: one attempt ends, the other does not.
+    drop(ledger);
+    claim.outcome(Outcome::Ok);
+    drop(claim);
+    let usage = || {
+        let (rows, beside) = report::usage(&books(&options), By::Day, &()).unwrap();
+        (rows.iter().map(|row| row.attempts).sum::<u64>(), beside)
+    };
+    assert_eq!(usage(), (2, Beside { sealed: 1, ..Beside::default() }));
+    drop(open);
+    let ledger = Ledger::open(options.clone()).unwrap();
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    assert_eq!(usage(), (3, Beside::default()));
 }

@@ -117,6 +117,7 @@ fn a_database_that_cannot_be_read_says_what_to_do() {
     };
     let other = place.path().join("other.db");
     assert!(read(&other).starts_with("there is no ledger here"));
+    assert!(read(place.path()).starts_with("this is no file: name the database itself"));
     rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (id)").unwrap();
     assert!(read(&other).starts_with("this is no ledger of Weir's"));
     std::fs::write(&other, "id,cost\n".repeat(1_000)).unwrap();

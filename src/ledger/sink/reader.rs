@@ -13,6 +13,7 @@ use rusqlite::ErrorCode;
 use secrecy::SecretString;
 use std::io;
 use std::path::PathBuf;
+use tokio_postgres::error::SqlState;
 
 pub(in crate::ledger) use sqlite::halves;
 
@@ -212,6 +213,16 @@ pub enum ReadError {
          $SQLITE_TMPDIR"
     )]
     Full,
+    #[error(
+        "what the database lacks needs a temporary table beside it ({0}): GRANT TEMPORARY on the database to \
+         this user, and let it be no standby; or count the database alone, by --postgres FILE without --conf \
+         and --state"
+    )]
+    NoRoomBeside(SinkError),
+    #[error("{0}: grant this user USAGE on schema weir and SELECT on its tables")]
+    Forbidden(SinkError),
+    #[error("this is no file: name the database itself with --ledger FILE")]
+    NoFile,
     #[error("the database cannot hold a row: {0}")]
     Unfit(SinkError),
     #[error(transparent)]
@@ -220,7 +231,17 @@ pub enum ReadError {
 
 impl From<SinkError> for ReadError {
     fn from(error: SinkError) -> Self {
-        let SinkError::Sqlite(inner) = &error else { return Self::Refused(error) };
+        let inner = match &error {
+            SinkError::Sqlite(inner) => inner,
+            SinkError::Postgres(inner) => {
+                return match inner.code() {
+                    Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Locked,
+                    Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(error),
+                    _ => Self::Refused(error),
+                };
+            }
+            _ => return Self::Refused(error),
+        };
         match inner.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
                 Self::Damaged(inner.to_string())

@@ -8,6 +8,7 @@ use crate::ledger::sink::columns::Cell;
 use crate::ledger::sink::postgres::{FRESH, SCHEMA, connect, copy};
 use secrecy::SecretString;
 use tokio::runtime::Runtime;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -29,6 +30,11 @@ const WORDS: Words = Words {
     },
 };
 
+/// A report may take long, and whoever waits for it ends it; but not for a lock. A
+/// role may be read-only by default: the temporary table is no write to anyone else.
+const SESSION: &str = "SET statement_timeout = 0; SET lock_timeout = '5s';
+     SET default_transaction_read_only = off; SET client_min_messages = warning";
+
 pub(super) struct Postgres {
     runtime: Runtime,
     client: Client,
@@ -40,10 +46,7 @@ impl Postgres {
     pub(super) fn open(url: &SecretString) -> Result<Self, ReadError> {
         let (runtime, client) = connect(url)?;
         let found = async {
-            // A report may take long; whoever waits for it ends it.
-            client
-                .batch_execute("SET statement_timeout = 0; SET client_min_messages = warning")
-                .await?;
+            client.batch_execute(SESSION).await?;
             let sql = "SELECT to_regclass('weir.meta') IS NOT NULL";
             if !client.query_one(sql, &[]).await?.try_get::<_, bool>(0)? {
                 return Ok(None);
@@ -56,6 +59,9 @@ impl Postgres {
         Ok(Self { runtime, client, is_beside: false })
     }
 }
+
+const BESIDE: &str = "CREATE TEMP TABLE beside (LIKE weir.attempt, standing int);
+     CREATE UNIQUE INDEX ON beside (node, epoch, seq)";
 
 /// A column of a row of `attempt`.
 fn cell(row: &Row, at: usize) -> Option<Cell<'_>> {
@@ -120,17 +126,17 @@ impl Reader for Postgres {
     fn add(&mut self, rows: &[Record], standing: Standing) -> Result<(), ReadError> {
         let Self { runtime, client, is_beside } = self;
         let names = names();
+        if !*is_beside {
+            let made = runtime.block_on(client.batch_execute(&format!("{FRESH}; {BESIDE}")));
+            made.map_err(|error| match error.code() {
+                Some(&SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::READ_ONLY_SQL_TRANSACTION) => {
+                    ReadError::NoRoomBeside(SinkError::from(error))
+                }
+                _ => error.into(),
+            })?;
+            *is_beside = true;
+        }
         let added = async {
-            if !*is_beside {
-                client.batch_execute(FRESH).await?;
-                client
-                    .batch_execute(
-                        "CREATE TEMP TABLE beside (LIKE weir.attempt, standing int);
-                         CREATE UNIQUE INDEX ON beside (node, epoch, seq)",
-                    )
-                    .await?;
-                *is_beside = true;
-            }
             let transaction = client.transaction().await?;
             copy(&transaction, rows).await?;
             let insert = format!(

@@ -36,7 +36,7 @@ pub(in crate::ledger) fn halves(terms: &str) -> [String; 2] {
 pub(super) fn open(path: &Path) -> Result<sqlite::Reader, ReadError> {
     match path.metadata() {
         Ok(found) if found.is_file() => {}
-        Ok(_) => return Err(ReadError::Stranger),
+        Ok(_) => return Err(ReadError::NoFile),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Absent),
         Err(error) => return Err(error.into()),
     }
