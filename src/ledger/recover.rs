@@ -7,9 +7,9 @@ use super::directory::{Directory, Writer, quarantine};
 use super::losses::{self, Loss};
 use super::prices::{Priced, Prices};
 use super::reading;
-use super::record::{RecordKey, flag};
+use super::record::flag;
 use super::saved::{self, furthest};
-use super::segments::Segments;
+use super::segments::{Segment, Segments};
 use super::settle::settle;
 use super::shared::Shared;
 use super::sink::sqlite::Reader;
@@ -31,6 +31,28 @@ struct Found {
     lost: Vec<Loss>,
 }
 
+impl Found {
+    /// Leaves out the rows that these segments have.
+    fn without(
+        mut self,
+        segments: impl IntoIterator<Item = ((u64, u64), Arc<Segment>)>,
+        node: [u8; 16],
+    ) -> Self {
+        let mut open: HashSet<_> = self.rows.iter().map(|(record, _)| record.key).collect();
+        if !open.is_empty() {
+            reading::each_batch(segments, node, |rows| {
+                for row in rows {
+                    open.remove(&row.key);
+                }
+            });
+        }
+        self.rows.retain(|(record, _)| open.contains(&record.key));
+        let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
+        self.cut = self.rows.iter().filter(cut).count() as u64;
+        self
+    }
+}
+
 /// Begins an epoch: recovers the slots into its first segment, then readies the slot file.
 pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, Spool), OpenError> {
     if !(1..=SLOTS_MAX).contains(&options.slots) {
@@ -42,7 +64,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
         Segments::scan(&place, options.sinks().count()).map_err(OpenError::io("list", &place))?;
     let old = Old::open(&path)?;
     let newest = segments.newest();
-    let spooled = newest.as_ref().map(|(epoch, _)| *epoch);
+    let spooled = newest.as_ref().map(|(id, _)| id.0);
     let seen = old.as_ref().and_then(Old::writer).or_else(|| segments.writer());
     let writer = directory.begin(seen, spooled)?;
     let old = match old {
@@ -59,7 +81,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let size = (options.spool_bytes / 4).clamp(SEGMENT_BYTES_LEAST, SEGMENT_BYTES);
     // What the slot file knows to be synced and no segment has is lost with the end of the spool.
     let synced = old.as_ref().and_then(|old| old.map.header().spooled());
-    let there = newest.and_then(|(_, segment)| reading::rows_after(&segment, writer.node));
+    let there = newest.as_ref().and_then(|(_, it)| reading::rows_after(it, writer.node));
     // Without either a sink may still know that there was more.
     let known = synced.or_else(|| known_to_sinks(&options, writer));
     let rows = known.max(there).unwrap_or(0);
@@ -72,16 +94,20 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let mut spool =
         Spool::begin(&place, writer, segments.clone(), size, rows).map_err(&appending)?;
     let found = match &old {
-        Some(old) if old.resides() => slots(furthest(old.slots()), old.last_alive(), writer),
+        Some(old) if old.resides() => {
+            let found = slots(furthest(old.slots()), old.last_alive(), writer);
+            found.without(segments.since(old.map.header().writer().epoch), writer.node)
+        }
         _ => after_a_cut(old.as_ref(), &options, (writer, &segments)),
     };
     for batch in found.rows.chunks(SINK_BATCH) {
-        spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
+        spool.append(batch).map_err(&appending)?;
     }
     spool.sync().map_err(&appending)?;
     losses::put(&place, &found.lost).map_err(OpenError::io("note losses in", &place))?;
     let map = file::ready(&path, old, options.slots, (writer, spool.spooled(), delivered))?;
     let shared = Shared::new(directory, options, writer, map, segments);
+    spool.publish();
     report(&shared, &found);
     Ok((shared, spool))
 }
@@ -116,21 +142,10 @@ fn after_a_cut(
     let saved = saved::load(&options.directory, writer.node);
     let mapped = old.into_iter().flat_map(Old::slots);
     let mut found = slots(furthest(mapped.chain(&saved)), old.map_or(0, Old::last_alive), writer);
-    let mut open: HashSet<RecordKey> = found.rows.iter().map(|(record, _)| record.key).collect();
-    if !open.is_empty() {
-        reading::each_batch(segments.all(), writer.node, |rows| {
-            for row in rows {
-                open.remove(&row.key);
-            }
-        });
-    }
     if let Ok(reader) = Reader::open(&options.sqlite) {
-        open.retain(|key| !reader.has(key).unwrap_or(false));
+        found.rows.retain(|(record, _)| !reader.has(&record.key).unwrap_or(false));
     }
-    found.rows.retain(|(record, _)| open.contains(&record.key));
-    let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
-    found.cut = found.rows.iter().filter(cut).count() as u64;
-    found
+    found.without(segments.all(), writer.node)
 }
 
 /// Settles slots that hold an attempt. They keep saying the same until they are freed, so that a
