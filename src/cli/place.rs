@@ -115,33 +115,32 @@ pub(super) fn tell(beside: &Beside) {
 /// What a spool has, a line for each thing that is to be said.
 pub(super) fn spool_lines(spool: &Spooled) -> Vec<String> {
     let Spooled { segments, rows, lost, passed, slots, missing, torn_bytes, foreign, .. } = spool;
-    let mut lines = vec![format!(
-        "spool  {segments} segments, {missing} missing, {rows} rows, {lost} lost, {torn_bytes} torn bytes, \
-         {foreign} segments of others"
-    )];
     let Spooled { newer, newer_rows, .. } = spool;
     let notes = [
         (
-            *newer,
+            true,
             format!(
-                "{newer} segments, of {newer_rows} rows, are a newer version's: start that once"
+                "spool  {segments} segments, {missing} missing, {rows} rows, {lost} lost, {torn_bytes} torn \
+                 bytes, {foreign} segments of others"
             ),
         ),
         (
-            passed + slots,
+            *newer > 0,
             format!(
-                "{passed} rows were lost earlier, and {slots} attempts of damaged slots: losses.jsonl in the \
-             state directory says when"
+                "  {newer} segments of {newer_rows} rows are a newer version's: start that once"
             ),
         ),
         (
-            u64::from(spool.endless),
-            "there is no sound slot file: nothing tells how many rows the spool should \
-                                    have"
-                .to_owned(),
+            passed + slots > 0,
+            format!(
+                "  {passed} rows were lost earlier, and {slots} attempts of damaged slots: losses.jsonl in \
+                 the state directory says when"
+            ),
+        ),
+        (
+            spool.endless,
+            "  no sound slot file tells how many rows the spool should have".to_owned(),
         ),
     ];
-    let notes = notes.into_iter().filter(|(count, _)| *count > 0);
-    lines.extend(notes.map(|(_, note)| format!("  {note}")));
-    lines
+    notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note).collect()
 }

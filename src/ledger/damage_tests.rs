@@ -209,6 +209,7 @@ fn a_row_takes_200_bytes_of_the_spool() {
         record.charge = record.cost;
         let before = segments.pending_bytes();
         spool.append(&[(record, price())]).unwrap();
+        spool.publish();
         sizes.push(segments.pending_bytes() - before);
     }
     sizes.sort_unstable();

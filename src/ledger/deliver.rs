@@ -213,7 +213,7 @@ impl Deliverer {
         })?;
         self.waiting_since(0);
         self.pace.delivered();
-        self.tally.delivered();
+        self.tally.delivered(after.rows);
         let counters = &self.shared.counters;
         if let Some(flushed) = counters.flushed.get(self.own) {
             add(flushed, receipt.inserted);

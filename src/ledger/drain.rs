@@ -4,6 +4,10 @@
 //! between; one that comes again is told by its primary key, however long after. So it may be killed
 //! at any moment, and several may run at once.
 
+mod error;
+
+pub use error::DrainError;
+
 use super::record::Record;
 use super::sink::columns::{self, NAMES};
 use super::sink::{Batch, Receipt, Sink, SinkError, Target, dead_letter, nats, poison, stored};
@@ -18,7 +22,6 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -56,43 +59,6 @@ pub struct Drained {
     pub left: u64,
 }
 
-/// Why nothing more is moved. Nothing is lost: what was not committed stays in the stream.
-#[derive(Debug, thiserror::Error)]
-pub enum DrainError {
-    #[error("the NATS servers: {0}: {remedy}", remedy = .0.remedy())]
-    Source(SinkError),
-    #[error("the {to}: {error}: {remedy}", remedy = .error.remedy())]
-    Target { to: &'static str, error: SinkError },
-    #[error("{}: {error}: name a directory that can be written with --dead-letters", .path.display())]
-    DeadLetters { path: PathBuf, error: io::Error },
-    #[error(
-        "{subject} holds what a newer version wrote (number {found}, this one reads {known}): drain it with \
-         that version; it stays in the stream"
-    )]
-    Newer { subject: String, found: u64, known: u64 },
-    #[error("the servers have no stream {name}: they have {}", listed(.known))]
-    NoStream { name: String, known: Vec<String> },
-}
-
-/// Classes of SQLSTATE that no waiting helps: rights, user and password, a database or a schema that is not
-/// there, statements that do not fit the tables.
-const LASTING: [&str; 7] = ["0L", "0P", "28", "2B", "3D", "3F", "42"];
-
-impl DrainError {
-    /// Whether it may help to try again.
-    #[must_use]
-    pub fn passes(&self) -> bool {
-        match self {
-            Self::Target { error: SinkError::Postgres(error), .. } => error
-                .code()
-                .is_none_or(|state| !LASTING.iter().any(|class| state.code().starts_with(class))),
-            Self::Target { error, .. } => !matches!(error, SinkError::Newer { .. }),
-            Self::Source(_) | Self::DeadLetters { .. } => true,
-            Self::Newer { .. } | Self::NoStream { .. } => false,
-        }
-    }
-}
-
 impl Route {
     fn target(&self, error: SinkError) -> DrainError {
         match error {
@@ -119,10 +85,6 @@ impl Route {
     pub fn aside(&self) -> PathBuf {
         dead_letter::path(&self.dead_letters, self.to.name())
     }
-}
-
-fn listed(known: &[String]) -> String {
-    if known.is_empty() { "none yet".to_owned() } else { known.join(", ") }
 }
 
 /// Both ends, connected when they are needed.

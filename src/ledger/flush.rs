@@ -2,7 +2,8 @@
 //!
 //! It polls instead of being woken, so that sealing costs no system call; only where durability is
 //! strict is it woken. Its only blocking calls are those of slots and spool; the sinks are other
-//! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing.
+//! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing; and only
+//! then do the sinks see the record, so that no recovery finds again what a sink has.
 
 use super::depth::{Gate, add};
 use super::losses::{self, Loss};
@@ -83,11 +84,10 @@ impl Flusher {
             }
             std::thread::park_timeout(nap);
         }
-        if self.shared.stopping() == Stop::Drain {
-            match self.spool.finish() {
-                Ok(()) => self.give_up(),
-                Err(error) => self.fail(&error),
-            }
+        if self.shared.stopping() == Stop::Drain
+            && let Err(error) = self.sync().and_then(|()| self.spool.finish())
+        {
+            self.fail(&error);
         }
     }
 
@@ -100,10 +100,9 @@ impl Flusher {
         // A row has waited at most one nap for its append: the rest is for its sync.
         let due = self.shared.options.durability.window().saturating_sub(NAP);
         let saves = self.saves();
-        if self.unsynced.is_some_and(|since| saves || since.elapsed() >= due) {
-            self.spool.sync()?;
-            self.unsynced = None;
-            self.give_up();
+        let early = saves || self.spool.turns();
+        if self.unsynced.is_some_and(|since| early || since.elapsed() >= due) {
+            self.sync()?;
         }
         if saves {
             self.save_slots()?;
@@ -165,11 +164,15 @@ impl Flusher {
         Ok(())
     }
 
-    /// Frees the slots whose records are durable now.
-    fn give_up(&mut self) {
+    /// Makes what was appended durable, frees its slots, and only then shows it to the sinks.
+    fn sync(&mut self) -> io::Result<()> {
+        self.spool.sync()?;
+        self.unsynced = None;
         self.shared.map.header().set_spooled(self.spool.spooled());
         self.appended.drain(..).for_each(|index| self.shared.release(index));
+        self.spool.publish();
         self.shared.commits.announce();
+        Ok(())
     }
 
     /// Whether slots are to be saved: as often as the mode says, and while there are any.

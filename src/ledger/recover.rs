@@ -7,9 +7,8 @@ use super::directory::{Directory, Writer, quarantine};
 use super::losses::{self, Loss};
 use super::prices::{Priced, Prices};
 use super::reading;
-use super::record::{RecordKey, flag};
+use super::record::flag;
 use super::saved::{self, furthest};
-use super::segment::ROW_BYTES_MAX;
 use super::segments::{Segment, Segments};
 use super::settle::settle;
 use super::shared::Shared;
@@ -21,9 +20,6 @@ use crate::bounds::{SEGMENT_BYTES, SEGMENT_BYTES_LEAST, SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
 use file::Old;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -33,6 +29,28 @@ struct Found {
     rows: Vec<Priced>,
     cut: u64,
     lost: Vec<Loss>,
+}
+
+impl Found {
+    /// Leaves out the rows that these segments have.
+    fn without(
+        mut self,
+        segments: impl IntoIterator<Item = ((u64, u64), Arc<Segment>)>,
+        node: [u8; 16],
+    ) -> Self {
+        let mut open: HashSet<_> = self.rows.iter().map(|(record, _)| record.key).collect();
+        if !open.is_empty() {
+            reading::each_batch(segments, node, |rows| {
+                for row in rows {
+                    open.remove(&row.key);
+                }
+            });
+        }
+        self.rows.retain(|(record, _)| open.contains(&record.key));
+        let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
+        self.cut = self.rows.iter().filter(cut).count() as u64;
+        self
+    }
 }
 
 /// Begins an epoch: recovers the slots into its first segment, then readies the slot file.
@@ -46,7 +64,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
         Segments::scan(&place, options.sinks().count()).map_err(OpenError::io("list", &place))?;
     let old = Old::open(&path)?;
     let newest = segments.newest();
-    let spooled = newest.as_ref().map(|(epoch, _)| *epoch);
+    let spooled = newest.as_ref().map(|(id, _)| id.0);
     let seen = old.as_ref().and_then(Old::writer).or_else(|| segments.writer());
     let writer = directory.begin(seen, spooled)?;
     let old = match old {
@@ -63,7 +81,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let size = (options.spool_bytes / 4).clamp(SEGMENT_BYTES_LEAST, SEGMENT_BYTES);
     // What the slot file knows to be synced and no segment has is lost with the end of the spool.
     let synced = old.as_ref().and_then(|old| old.map.header().spooled());
-    let there = newest.and_then(|(_, segment)| reading::rows_after(&segment, writer.node));
+    let there = newest.as_ref().and_then(|(_, it)| reading::rows_after(it, writer.node));
     // Without either a sink may still know that there was more.
     let known = synced.or_else(|| known_to_sinks(&options, writer));
     let rows = known.max(there).unwrap_or(0);
@@ -75,29 +93,25 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     });
     let mut spool =
         Spool::begin(&place, writer, segments.clone(), size, rows).map_err(&appending)?;
-    let (mut found, last) = match &old {
+    let found = match &old {
         Some(old) if old.resides() => {
             let found = slots(furthest(old.slots()), old.last_alive(), writer);
-            // A slot is freed with the first sync behind its row: these would be the last of the spool.
-            let last = segments.last(found.rows.len() * ROW_BYTES_MAX);
-            (found, last)
+            let last = segments.since(old.map.header().writer().epoch);
+            // A row that is there gives up its slot: it may not have been synced.
+            let synced = last.iter().try_for_each(|(_, segment)| segment.open()?.sync_data());
+            synced.map_err(&appending)?;
+            found.without(last, writer.node)
         }
-        // Nobody knows which pages of the map were written when, so an attempt may long have its row.
-        old => {
-            let saved = saved::load(&options.directory, writer.node);
-            let mapped = old.iter().flat_map(Old::slots);
-            let alive = old.as_ref().map_or(0, Old::last_alive);
-            (slots(furthest(mapped.chain(&saved)), alive, writer), segments.all())
-        }
+        _ => after_a_cut(old.as_ref(), &options, (writer, &segments)),
     };
-    found.leave_out(writer.node, last, &options.sqlite).map_err(&appending)?;
     for batch in found.rows.chunks(SINK_BATCH) {
-        spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
+        spool.append(batch).map_err(&appending)?;
     }
     spool.sync().map_err(&appending)?;
     losses::put(&place, &found.lost).map_err(OpenError::io("note losses in", &place))?;
     let map = file::ready(&path, old, options.slots, (writer, spool.spooled(), delivered))?;
     let shared = Shared::new(directory, options, writer, map, segments);
+    spool.publish();
     report(&shared, &found);
     Ok((shared, spool))
 }
@@ -122,38 +136,20 @@ fn known_to_sinks(options: &Options, writer: Writer) -> Option<u64> {
     sinks.filter_map(cursor).map(|at| at.rows).max()
 }
 
-impl Found {
-    /// Leaves out attempts that have their row: in these segments, which are made durable in place of their
-    /// slots, or in the database. So that a row is spooled once, and its number tells it.
-    fn leave_out(
-        &mut self,
-        node: [u8; 16],
-        segments: Vec<((u64, u64), Arc<Segment>)>,
-        sqlite: &Path,
-    ) -> io::Result<()> {
-        let mut open: HashSet<RecordKey> = self.rows.iter().map(|(row, _)| row.key).collect();
-        if open.is_empty() {
-            return Ok(());
-        }
-        for (_, segment) in &segments {
-            match File::open(&segment.path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                file => file?.sync_data()?,
-            }
-        }
-        reading::each_batch(segments, node, |rows| {
-            for row in rows {
-                open.remove(&row.key);
-            }
-        });
-        if let Ok(reader) = Reader::open(sqlite) {
-            open.retain(|key| !reader.has(key).unwrap_or(false));
-        }
-        self.rows.retain(|(row, _)| open.contains(&row.key));
-        let cut = |(row, _): &&Priced| row.outcome == Outcome::CrashRecovered;
-        self.cut = self.rows.iter().filter(cut).count() as u64;
-        Ok(())
+/// What is left of the slots where the host may have lost power. Nobody knows which pages of the map
+/// were written when, so an attempt may long have its row: what spool or database has is left out.
+fn after_a_cut(
+    old: Option<&Old>,
+    options: &Options,
+    (writer, segments): (Writer, &Segments),
+) -> Found {
+    let saved = saved::load(&options.directory, writer.node);
+    let mapped = old.into_iter().flat_map(Old::slots);
+    let mut found = slots(furthest(mapped.chain(&saved)), old.map_or(0, Old::last_alive), writer);
+    if let Ok(reader) = Reader::open(&options.sqlite) {
+        found.rows.retain(|(record, _)| !reader.has(&record.key).unwrap_or(false));
     }
+    found.without(segments.all(), writer.node)
 }
 
 /// Settles slots that hold an attempt. They keep saying the same until they are freed, so that a

@@ -14,8 +14,6 @@ const BEFORE: u32 = 3;
 pub(super) const HEADER_BYTES: usize = 64;
 /// Most bytes after a frame's CRC: an intent, a row's own fields, and room to grow.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 10;
-/// Most bytes that a row takes with what is put before it: its price and two names.
-pub(super) const ROW_BYTES_MAX: usize = 4 * (PREFIX_BYTES + FRAME_BYTES_MAX);
 const MAGIC: &[u8; 8] = b"WEIRSPL\n";
 const FRAME_BYTES_MIN: usize = 5;
 /// Length and CRC.

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 /// A segment as its writer and its reader share it.
 pub(super) struct Segment {
     pub(super) path: PathBuf,
-    /// Bytes of whole frames written so far.
+    /// Bytes of whole frames that may be read.
     pub(super) bytes: AtomicU64,
     /// Of these, the bytes each sink has confirmed.
     pub(super) delivered: [AtomicU64; SINKS],
@@ -101,21 +101,17 @@ impl Segments {
         self.all.lock().iter().map(|(id, segment)| (*id, segment.clone())).collect()
     }
 
-    /// The newest segments, which have at least so many bytes together.
-    pub(super) fn last(&self, bytes: usize) -> Vec<((u64, u64), Arc<Segment>)> {
-        let mut wanted = bytes as u64;
-        let newest = self.all().into_iter().rev();
-        let last = newest.take_while(|(_, segment)| {
-            let more = wanted > 0;
-            wanted = wanted.saturating_sub(segment.bytes.load(Relaxed));
-            more
-        });
-        last.collect()
+    /// Where records of slots of an epoch can be that are not yet free: in its newest segment, because they are
+    /// free before one is closed, and where later epochs began to recover them.
+    pub(super) fn since(&self, epoch: u64) -> Vec<((u64, u64), Arc<Segment>)> {
+        let mut all = self.all();
+        let newest = all.iter().rposition(|(id, _)| id.0 <= epoch);
+        all.split_off(newest.unwrap_or(0))
     }
 
-    /// The newest segment, and its epoch.
-    pub(super) fn newest(&self) -> Option<(u64, Arc<Segment>)> {
-        self.all.lock().last_key_value().map(|((epoch, _), segment)| (*epoch, segment.clone()))
+    /// The newest segment.
+    pub(super) fn newest(&self) -> Option<((u64, u64), Arc<Segment>)> {
+        self.all.lock().last_key_value().map(|(id, segment)| (*id, segment.clone()))
     }
 
     /// Who wrote the newest segment whose header is sound.

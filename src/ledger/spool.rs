@@ -67,8 +67,8 @@ impl Spool {
         })
     }
 
-    /// Appends records with the prices they name; returned means written, not yet synced. After an
-    /// error nothing of the batch counts.
+    /// Appends records with the prices they name; returned means written, not yet synced or shown to the
+    /// sinks. After an error nothing of the batch counts.
     ///
     /// # Errors
     /// The write failed. `StorageFull` and `QuotaExceeded` may be tried again; nothing else may.
@@ -124,19 +124,30 @@ impl Spool {
         Ok(())
     }
 
+    /// Shows the sinks everything appended so far. Their slots are to be free by now: what a sink has, no
+    /// recovery finds again.
+    pub(super) fn publish(&self) {
+        self.current.publish();
+    }
+
+    /// Whether [`Spool::turn`] would end the current segment.
+    pub(super) fn turns(&self) -> bool {
+        self.current.shared.is_taken() || self.current.bytes >= self.segment_bytes
+    }
+
     /// Prepares and changes segments where it is time, or the current one was taken: what it has is read from
     /// its file while that is open, and what comes now is to be safe.
     ///
     /// # Errors
     /// The next segment cannot be made, or the current one not be closed.
     pub(super) fn turn(&mut self) -> io::Result<()> {
-        let taken = self.current.shared.is_taken();
-        if (taken || self.current.bytes >= self.segment_bytes / 2) && self.next.is_none() {
+        let turns = self.turns();
+        if (turns || self.current.bytes >= self.segment_bytes / 2) && self.next.is_none() {
             let id = (self.writer, self.current.number + 1);
             let next = Open::create(&self.directory, id, &self.segments, self.segment_bytes)?;
             self.next = Some(next);
         }
-        if (taken || self.current.bytes >= self.segment_bytes) && self.next.is_some() {
+        if turns && self.next.is_some() {
             self.close()?;
             let spooled = self.spooled();
             if let Some(next) = self.next.take() {
@@ -158,6 +169,7 @@ impl Spool {
         segment::put_frame(&mut self.buffer, self.current.index, segment::END, |_| ());
         self.current.write(&self.buffer)?;
         self.current.sync()?;
+        self.current.publish();
         self.current.shared.close();
         Ok(())
     }
@@ -228,7 +240,13 @@ impl Open {
         self.shared.first.get_or_init(|| rows);
         let mut frame = Vec::new();
         segment::put_frame(&mut frame, 0, segment::START, |out| out.varint(rows));
-        self.write(&frame)
+        self.write(&frame)?;
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.shared.bytes.store(self.bytes, Release);
     }
 
     /// An error is of no sort that is tried again, not even for want of space: what a second sync
@@ -245,7 +263,6 @@ impl Open {
             return Err(error);
         }
         self.bytes += bytes.len() as u64;
-        self.shared.bytes.store(self.bytes, Release);
         Ok(())
     }
 }

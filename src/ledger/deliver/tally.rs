@@ -64,9 +64,9 @@ impl Tally {
         lost.rows.saturating_sub(self.noted.iter().map(common).sum())
     }
 
-    /// The cursor is past all that was noted.
-    pub(super) fn delivered(&mut self) {
-        self.noted.clear();
+    /// The cursor is past so many of the node's rows.
+    pub(super) fn delivered(&mut self, rows: u64) {
+        self.noted.retain(|known| known.end > rows);
     }
 
     /// Counts what was read of a segment so far.
