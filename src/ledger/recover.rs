@@ -27,6 +27,8 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 #[derive(Default)]
 struct Found {
     rows: Vec<Priced>,
+    /// Those that were in the spool already.
+    spooled: Vec<Priced>,
     cut: u64,
     lost: Vec<Loss>,
 }
@@ -46,7 +48,8 @@ impl Found {
                 }
             });
         }
-        self.rows.retain(|(record, _)| open.contains(&record.key));
+        let is_open = |(record, _): &Priced| open.contains(&record.key);
+        (self.rows, self.spooled) = self.rows.into_iter().partition(is_open);
         let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
         self.cut = self.rows.iter().filter(cut).count() as u64;
         self
@@ -123,7 +126,9 @@ fn report(shared: &Shared, found: &Found) {
     add(&shared.counters.crash_recovered, found.cut);
     let (cut, lost) = (found.cut, found.lost.len() as u64);
     add(&shared.counters.lost, lost);
-    shared.recent.lock().add_all(found.rows.iter().map(|(record, _)| record));
+    // Readable at once, also what the spool will be read for.
+    let known = found.spooled.iter().chain(&found.rows);
+    shared.recent.lock().add_all(known.map(|(record, _)| record));
     if rows + lost > 0 {
         tracing::warn!(rows, cut, lost, "attempts of an earlier run were recovered");
     }

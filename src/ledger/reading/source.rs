@@ -77,3 +77,50 @@ fn read(file: &File, room: &mut [u8], at: u64) -> io::Result<usize> {
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering::Release;
+
+    fn source(bytes: u64, closed: bool) -> (tempfile::TempDir, Source) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("spool");
+        std::fs::write(&path, [7; 100]).unwrap();
+        let file = File::open(&path).unwrap();
+        let segment = Arc::new(Segment::left(path, bytes));
+        segment.closed.store(closed, Release);
+        (place, Source::new(segment, file, 64))
+    }
+
+    #[test]
+    fn a_closed_file_that_is_shorter_ends_where_it_ends() {
+        let (_place, mut source) = source(120, true);
+        assert!(source.fill().unwrap());
+        assert_eq!((source.buffer.len(), source.segment.is_taken()), (36, true));
+        source.used = 36;
+        assert!(source.fill().unwrap() && source.at_end());
+        assert_eq!(source.offset(), 100);
+    }
+
+    #[test]
+    fn one_that_is_being_written_is_waited_for() {
+        let (place, mut source) = source(120, false);
+        assert!(!source.fill().unwrap() && source.at_end());
+        assert_eq!((source.offset(), source.segment.is_taken()), (64, true));
+        std::fs::write(place.path().join("spool"), [7; 120]).unwrap();
+        source.segment.close();
+        assert!(source.fill().unwrap());
+        assert_eq!(source.buffer.len(), 56);
+    }
+
+    /// An error of the disk is none of the file's length: it is read again.
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_shorter() {
+        let (place, mut source) = source(120, true);
+        let path = place.path().join("spool");
+        source.file = File::options().write(true).open(path).unwrap();
+        assert!(source.fill().is_err());
+        assert_eq!((source.cut, source.segment.is_taken()), (None, false));
+    }
+}
