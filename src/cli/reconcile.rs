@@ -103,9 +103,11 @@ fn compare(books: &Books, args: &Args) -> Result<u64, ExitCode> {
     if found.spool.wrong() > 0 {
         lines.extend(spool_lines(&found.spool));
     }
-    if let Some(why) = &found.damage {
-        lines.push(format!("sink: damaged {why}; nothing behind that is counted or compared"));
-        wrong += 1;
+    if let Some(unread) = found.damaged {
+        lines.push(format!(
+            "sink: damaged, {unread} rows cannot be read; what can be is counted and nothing compared"
+        ));
+        wrong += 1 + unread;
     } else {
         wrong += balance(&found, args.partial, &mut lines);
         wrong += told.map_or(0, |told| metrics(&found, &told, &mut lines));

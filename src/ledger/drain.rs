@@ -19,7 +19,7 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
 use async_nats::jetstream::{self, AckKind, Message};
 use futures::StreamExt;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::PathBuf;
@@ -70,8 +70,12 @@ impl Route {
         }
     }
 
-    /// Whether rows can be laid aside, before there is one.
+    /// Whether the connection string is one, and rows can be laid aside, before there is one.
     fn check(&self) -> Result<(), DrainError> {
+        if let Target::Postgres(url) = &self.to {
+            let read = url.expose_secret().parse::<tokio_postgres::Config>();
+            read.map_err(|error| self.target(error.into()))?;
+        }
         let found = fs::read_dir(&self.dead_letters).map(drop);
         let mode = Access::WRITE_OK | Access::EXEC_OK;
         let writable =

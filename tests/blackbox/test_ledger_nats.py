@@ -236,9 +236,12 @@ def test_an_end_that_refuses_is_named_with_what_to_do(start, nats, drain, postgr
     process = drain("--dead-letters", nowhere)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and err.startswith(f"weir: {nowhere}: No such file") and "--dead-letters" in err, err
+    secret(tmp_path / "garbage.secret", "postgresql://:none")
+    process = drain("--postgres", tmp_path / "garbage.secret")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and err.startswith("weir: the PostgreSQL server: invalid connection string"), err
     # What no waiting helps ends it, with and without --until-empty.
-    (tmp_path / "other.secret").write_text(postgres.url.replace("///postgres", "///missing"))
-    (tmp_path / "other.secret").chmod(0o400)
+    secret(tmp_path / "other.secret", postgres.url.replace("///postgres", "///missing"))
     process = drain("--postgres", tmp_path / "other.secret")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "the PostgreSQL server: " in err and "3D000" in err, err

@@ -2,7 +2,7 @@
 
 use super::spool::{Spooled, noted};
 use super::{Beside, Books, ReviewError, Sums, Watch, Whole, writer};
-use crate::ledger::sink::reader::{self, ReadError, Words, number};
+use crate::ledger::sink::reader::{self, ReadError, Reader, Words, number};
 use crate::usage::Kind;
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub struct Compared {
     pub spool: Spooled,
     /// `None`: the sink has nothing of this node yet, or an earlier version moved its cursor last.
     pub balance: Option<Balance>,
-    /// Where reading the database ended, and why: what is behind is not counted.
-    pub damage: Option<String>,
+    /// Rows of a damaged database that cannot be read; what can is counted, and nothing compared.
+    pub damaged: Option<u64>,
 }
 
 /// What became of the rows that a sink has come past.
@@ -70,12 +70,12 @@ pub fn compare(books: &Books, watch: &dyn Watch) -> Result<Compared, ReviewError
     let node = hex::encode(writer.node);
     let cursor = reader::cursor(whole.reader.as_mut(), writer.node)?;
     let mut epochs = BTreeMap::from([(writer.epoch, Epoch::default())]);
-    let (stored, damage) = stored(&mut whole, writer.node)?;
+    let (stored, damaged) = stored(whole.reader.as_mut(), &node)?;
     for (epoch, rows) in &stored {
         epochs.entry(*epoch).or_insert_with(Epoch::default).stored = *rows;
     }
     let (mut dead, mut sums) = (whole.unfit(), Sums::new());
-    if damage.is_none() {
+    if damaged.is_none() {
         for (epoch, differing) in whole.differing()? {
             epochs.entry(epoch).or_insert_with(Epoch::default).differing = differing;
         }
@@ -93,42 +93,54 @@ pub fn compare(books: &Books, watch: &dyn Watch) -> Result<Compared, ReviewError
         dead,
         lost: passed + spool.newer_passed,
     });
-    Ok(Compared { epochs, newest: writer.epoch, sums, spool, balance, damage })
+    Ok(Compared { epochs, newest: writer.epoch, sums, spool, balance, damaged })
 }
 
-/// Rows of a node in the database, by epoch. Each is looked at where it lies, not in an index: of a damaged
-/// database what can be read is counted, and it is said where that ends.
+/// Rows of a node in the database, by epoch; and where that is damaged, how many rows cannot be read.
 fn stored(
-    whole: &mut Whole,
-    node: [u8; 16],
-) -> Result<(BTreeMap<u64, u64>, Option<String>), ReadError> {
-    let Words { attempt, bytes, .. } = whole.reader.words();
-    let sql = format!(
-        "SELECT CAST(epoch AS text), CAST(count(*) AS text), CAST(max(flags) AS text) FROM {attempt}
-         WHERE node = {} GROUP BY epoch",
-        bytes("$1")
-    );
-    match whole.reader.ask(&sql, &[&hex::encode(node)]) {
-        Ok(rows) => {
-            let each = rows.iter().map(|row| Ok((number(row, 0)?, number(row, 1)?)));
-            return Ok((each.collect::<Result<_, ReadError>>()?, None));
-        }
+    reader: &mut dyn Reader,
+    node: &str,
+) -> Result<(BTreeMap<u64, u64>, Option<u64>), ReadError> {
+    let (mut found, attempt) = (BTreeMap::new(), reader.words().attempt);
+    match count(reader, node, &format!("{attempt} WHERE true"), &mut found) {
         Err(ReadError::Damaged(_)) => {}
-        Err(error) => return Err(error),
+        other => return other.map(|()| (found, None)),
     }
-    let (mut found, mut read) = (BTreeMap::new(), 0u64);
-    let end = whole.reader.each(&mut |row| {
-        read += 1;
-        if let Some(row) = row.ok().filter(|row| row.key.node == node) {
-            *found.entry(row.key.epoch).or_default() += 1;
+    // Only SQLite says so. An index knows the rows where the table does not.
+    let sql = "SELECT CAST(max(rowid) AS text) FROM attempt INDEXED BY attempt_generation";
+    let last = reader.ask(sql, &[])?.first().map_or(Ok(0), |row| number(row, 0))?;
+    let (mut unread, mut ranges) = (0, vec![(1, last)]);
+    while let Some((low, high)) = ranges.pop() {
+        let range = format!("attempt NOT INDEXED WHERE rowid BETWEEN {low} AND {high}");
+        match count(reader, node, &range, &mut found) {
+            Ok(()) => {}
+            Err(ReadError::Damaged(_)) if low == high => unread += 1,
+            Err(ReadError::Damaged(_)) => {
+                let middle: u64 = low + (high - low) / 2;
+                ranges.extend([(middle + 1, high), (low, middle)]);
+            }
+            Err(error) => return Err(error),
         }
-        true
-    });
-    match end {
-        Err(ReadError::Damaged(why)) => Ok((found, Some(format!("behind row {read}: {why}")))),
-        Err(error) => Err(error),
-        Ok(()) => Ok((found, Some("its index is damaged".to_owned()))),
     }
+    Ok((found, Some(unread)))
+}
+
+/// Counts those of a node by epoch. Each is looked at where it lies, to its last column, and not in an index.
+fn count(
+    reader: &mut dyn Reader,
+    node: &str,
+    which: &str,
+    found: &mut BTreeMap<u64, u64>,
+) -> Result<(), ReadError> {
+    let sql = format!(
+        "SELECT CAST(epoch AS text), CAST(count(*) AS text), CAST(max(flags) AS text) FROM {which}
+         AND node = {} GROUP BY epoch",
+        (reader.words().bytes)("$1")
+    );
+    for row in reader.ask(&sql, &[node])? {
+        *found.entry(number(&row, 0)?).or_default() += number::<u64>(&row, 1)?;
+    }
+    Ok(())
 }
 
 /// What an epoch of a node consumed, wherever its rows are.
