@@ -1,7 +1,7 @@
 //! Slots that a power cut or a hand has damaged (F64).
 
 use super::testing::{self, dispatched, options};
-use super::{Found, Ledger, OpenError, Options, Target, saved};
+use super::{Found, Ledger, OpenError, Options, Target, losses, saved};
 use crate::meter::Tally;
 use crate::usage::{Kind, Usage};
 use std::fs;
@@ -23,6 +23,9 @@ fn a_torn_slot_is_counted_as_lost() {
     fs::write(&slots, bytes).unwrap();
     let again = Ledger::open(options(crashed.path())).unwrap();
     assert_eq!((again.depth().recovered, again.depth().rows_lost), (1, 1));
+    let noted = losses::read(&crashed.path().join("state")).unwrap();
+    let places: Vec<_> = noted.iter().map(|loss| (loss.sink.as_str(), loss.offset)).collect();
+    assert_eq!(places, [(losses::SLOTS, 1)]);
 }
 
 /// The state directory as a power cut leaves it: the mapped slots are those of `then`.
@@ -95,6 +98,44 @@ fn f64_after_a_power_cut_no_slot_makes_a_second_row_of_what_the_spool_has() {
     assert_eq!((depth.rows_flushed, depth.conflicts), (1, 0), "{depth:?}");
 }
 
+/// Whatever is done to the slot file, the attempts whose slots it still has are recovered, none is lost that
+/// was not, and the start goes on.
+#[test]
+fn f65_a_damaged_or_cut_slot_file_gives_what_it_still_has() {
+    use super::map::{Header, Map, SLOT_BYTES};
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage, u64); 6] = [
+        ("count", |bytes| bytes[std::mem::offset_of!(Header, count)] ^= 1, 2),
+        ("node", |bytes| bytes[std::mem::offset_of!(Header, node)] ^= 1, 2),
+        ("magic", |bytes| bytes[0] ^= 1, 2),
+        ("spooled", |bytes| bytes[std::mem::offset_of!(Header, sealed) + 7] ^= 1, 2),
+        ("half a slot", |bytes| bytes.truncate(bytes.len() - SLOT_BYTES / 2), 2),
+        ("second slot", |bytes| bytes.truncate(Map::file_bytes(1) as usize + 9), 1),
+    ];
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let _open = [dispatched(&ledger, "gen-1", 1), dispatched(&ledger, "gen-2", 1)];
+    for (name, damage, recovered) in damages {
+        let crashed = testing::crash(place.path());
+        ["open.0", "open.1"].iter().for_each(|saved| {
+            fs::remove_file(crashed.path().join("state").join(saved)).unwrap();
+        });
+        let slots = crashed.path().join("state/slots");
+        let mut bytes = fs::read(&slots).unwrap();
+        damage(&mut bytes);
+        fs::write(&slots, bytes).unwrap();
+        let again = Ledger::open(options(crashed.path())).unwrap();
+        testing::until("they are delivered", || again.depth().rows_pending == 0);
+        let depth = again.depth();
+        assert_eq!((depth.recovered, depth.rows_lost), (recovered, 0), "{name}");
+        assert_eq!(again.shared.writer.node, ledger.shared.writer.node, "{name}");
+        assert_eq!(slots.with_extension("bad").exists(), name != "spooled", "{name}");
+        drop(again);
+        let again = Ledger::open(options(crashed.path())).unwrap();
+        assert_eq!((again.depth().recovered, again.depth().rows_lost), (0, 0), "{name}");
+    }
+}
+
 #[test]
 fn a_slot_file_of_another_format_is_refused_and_garbage_set_aside() {
     let place = tempfile::tempdir().unwrap();
@@ -102,7 +143,9 @@ fn a_slot_file_of_another_format_is_refused_and_garbage_set_aside() {
     let slots = place.path().join("state/slots");
     let sound = fs::read(&slots).unwrap();
     let mut newer = sound.clone();
+    let stamped = std::mem::offset_of!(super::map::Header, stamped);
     newer[8] = 9;
+    newer[stamped..stamped + 8].fill(0);
     fs::write(&slots, newer).unwrap();
     let refused = Ledger::open(options(place.path())).err().unwrap();
     assert!(matches!(refused, OpenError::SlotFormat { .. }), "{refused}");

@@ -2,7 +2,7 @@
 
 use super::directory::{Directory, Writer};
 use super::record::Record;
-use super::segment::{HEADER_BYTES, Header, VERSION};
+use super::segment::{self, HEADER_BYTES, Header, VERSION};
 use super::segments::Segments;
 use super::spool::Spool;
 use super::testing::{self, ESTIMATOR, options, price, terms};
@@ -205,6 +205,7 @@ fn a_row_takes_200_bytes_of_the_spool() {
         record.charge = record.cost;
         let before = segments.pending_bytes();
         spool.append(&[(record, price())]).unwrap();
+        spool.publish();
         sizes.push(segments.pending_bytes() - before);
     }
     sizes.sort_unstable();
@@ -229,14 +230,58 @@ fn f65_a_segment_of_another_node_is_set_aside() {
     assert_eq!((rows.len(), left.bad().exists()), (0, true));
 }
 
+/// Neither identity nor slot file: the spool still says whose it is.
+#[test]
+fn f65_a_spool_alone_tells_its_node() {
+    let left = Left::new(20, true);
+    fs::remove_file(left.place.path().join("state/identity")).unwrap();
+    let (rows, depth) = left.recovered();
+    assert_eq!((rows, depth.rows_lost), (left.records.clone(), 0));
+    let again = Ledger::open(options(left.place.path())).unwrap();
+    assert_eq!((again.shared.writer.node, again.shared.writer.epoch), (WRITER.node, 3));
+}
+
+fn set_version(bytes: &mut [u8], version: u32) {
+    bytes[8] = version as u8;
+    let crc = crc32c::crc32c(&bytes[..60]).to_le_bytes();
+    bytes[60..64].copy_from_slice(&crc);
+}
+
+#[test]
+fn a_segment_of_the_version_before_is_delivered_and_removed() {
+    let left = Left::new(20, true);
+    left.edit(|bytes| {
+        let start = bytes[HEADER_BYTES..].to_vec();
+        let length = 8 + u32::from_le_bytes(start[..4].try_into().unwrap()) as usize;
+        let mut before = Vec::new();
+        segment::put_frame(&mut before, 0, segment::START_BEFORE, |out| out.push(0));
+        bytes.splice(HEADER_BYTES..HEADER_BYTES + length, before);
+        set_version(bytes, VERSION - 1);
+    });
+    let (rows, depth) = left.recovered();
+    assert_eq!((rows, depth.rows_lost), (left.records.clone(), 0));
+    assert!(!left.segment.exists() && !left.bad().exists());
+}
+
+/// Nothing in it is damaged: it is what follows it that is gone.
+#[test]
+fn f65_a_sound_segment_before_one_that_is_gone_is_removed() {
+    let left = Left::new(20, false);
+    let state = left.place.path().join("state");
+    let writer = Writer { epoch: 2, ..WRITER };
+    let segments = Arc::new(Segments::new(1));
+    let mut later = Spool::begin(&state, writer, segments, SEGMENT_BYTES, 25).unwrap();
+    later.append(&[(testing::record(26), price())]).unwrap();
+    later.finish().unwrap();
+    let (rows, depth) = left.recovered();
+    assert_eq!((rows.len(), depth.rows_lost), (20, 5));
+    assert!(!left.segment.exists() && !left.bad().exists());
+}
+
 #[test]
 fn a_segment_of_a_newer_version_is_left_alone() {
     let left = Left::new(20, true);
-    left.edit(|bytes| {
-        bytes[8] = VERSION as u8 + 1;
-        let crc = crc32c::crc32c(&bytes[..60]).to_le_bytes();
-        bytes[60..64].copy_from_slice(&crc);
-    });
+    left.edit(|bytes| set_version(bytes, VERSION + 1));
     let (rows, _) = left.recovered();
     assert_eq!((rows.len(), left.segment.exists(), left.bad().exists()), (0, true, false));
 }

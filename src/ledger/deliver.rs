@@ -5,9 +5,10 @@
 
 mod opening;
 mod pace;
+mod tally;
 
 use super::depth::add;
-use super::reading::{self, Reading, Seen, Step};
+use super::reading::{self, Reading, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
@@ -17,6 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+use tally::Tally;
 
 const PAUSE_DRAINING: Duration = Duration::from_millis(2);
 /// Longest look for damage of a sink at start, in which its rows wait; requests do not.
@@ -49,14 +51,14 @@ pub(super) struct Deliverer {
     /// The sink has been found sound.
     examined: bool,
     reading: Option<Box<Reading>>,
-    /// What of the segment being read has been counted: after an error it is read again.
-    counted: Seen,
+    tally: Tally,
     standing: Standing,
     pace: Pace,
 }
 
 impl Deliverer {
     pub(super) fn new(shared: Arc<Shared>, target: Target, own: usize) -> Self {
+        let tally = Tally::new(own, target.name());
         Self {
             shared,
             target,
@@ -64,7 +66,7 @@ impl Deliverer {
             sink: None,
             examined: false,
             reading: None,
-            counted: Seen::default(),
+            tally,
             standing: Standing::default(),
             pace: Pace::new(),
         }
@@ -135,10 +137,13 @@ impl Deliverer {
     fn count_backlog(&self) {
         let own = self.shared.writer;
         let earlier = self.shared.segments.all().into_iter().filter(|(id, _)| id.0 != own.epoch);
-        reading::each_batch(earlier, own.node, |rows| {
-            add(&self.shared.counters.appended, rows.len() as u64);
-            self.shared.recent.lock().add_all(rows);
-        });
+        for (id, segment) in earlier {
+            reading::each_batch([(id, segment.clone())], own.node, |rows| {
+                add(&segment.rows, rows.len() as u64);
+                add(&self.shared.counters.appended, rows.len() as u64);
+                self.shared.recent.lock().add_all(rows);
+            });
+        }
     }
 
     /// Delivers one batch. False: all there is has been delivered.
@@ -155,62 +160,40 @@ impl Deliverer {
         }
         let reading = match &mut self.reading {
             Some(reading) => reading,
-            empty => match open_first(&self.shared, self.own, sink.as_mut(), &mut self.standing)? {
-                Next::Reading(reading) => empty.insert(reading),
-                Next::Another => return Ok(true),
-                Next::Nothing => return Ok(false),
-            },
+            empty => {
+                match open_first(&self.shared, &mut self.tally, sink.as_mut(), &mut self.standing)?
+                {
+                    Next::Reading(reading) => empty.insert(reading),
+                    Next::Another => return Ok(true),
+                    Next::Nothing => return Ok(false),
+                }
+            }
         };
         let closed = reading.fill()?;
         let step = reading.step(SINK_BATCH);
-        let after = reading.position();
+        let (after, ahead) = (reading.position(), reading.is_ahead());
         let (id, at_end, seen) = (reading.id(), reading.at_end(), reading.seen());
         // A loss is told once: the cursor goes behind it.
-        if !step.rows.is_empty() || !step.prices.is_empty() || step.lost > 0 {
+        self.tally.lost(&self.shared, id, &step.losses)?;
+        if ahead && !(step.rows.is_empty() && step.prices.is_empty() && step.losses.is_empty()) {
             self.deliver(&step, after)?;
         }
         if let Some(reading) = &mut self.reading {
             reading.confirm(self.own);
             reading.reuse(step);
         }
-        self.count(id, seen);
+        self.tally.seen(&self.shared, seen);
         if !(closed && at_end) {
             return Ok(!at_end);
         }
         let Some(reading) = self.reading.take() else { return Ok(true) };
-        self.counted = Seen::default();
+        self.tally.done(&self.shared, reading.segment());
         self.standing.passed(reading.rows());
         let damaged = reading.damaged(self.shared.segments.after(id));
         if self.shared.segments.retire(id, self.own, damaged)? {
-            self.shared.map.header().delivered.fetch_max(reading.rows(), Relaxed);
+            self.shared.map.header().raise_delivered(reading.rows());
         }
         Ok(true)
-    }
-
-    fn count(&mut self, (epoch, segment): (u64, u64), seen: Seen) {
-        let counters = &self.shared.counters;
-        if let Some(passed) = counters.passed.get(self.own) {
-            add(passed, seen.rows.saturating_sub(self.counted.rows));
-        }
-        let rows = seen.lost.saturating_sub(self.counted.lost);
-        if let Some(missed) = counters.missed.get(self.own).filter(|_| rows > 0) {
-            add(missed, rows);
-            let sink = self.target.name();
-            tracing::error!(
-                sink,
-                rows,
-                epoch,
-                segment,
-                "rows of or before a spool segment are lost"
-            );
-        }
-        // Every sink reads past the same tail.
-        if self.own == 0 {
-            add(&counters.torn, seen.torn.saturating_sub(self.counted.torn));
-        }
-        if seen.rows >= self.counted.rows {
-            self.counted = seen;
-        }
     }
 
     fn deliver(&mut self, step: &Step, after: Position) -> Result<(), SinkError> {
@@ -230,6 +213,7 @@ impl Deliverer {
         })?;
         self.waiting_since(0);
         self.pace.delivered();
+        self.tally.delivered(after.rows);
         let counters = &self.shared.counters;
         if let Some(flushed) = counters.flushed.get(self.own) {
             add(flushed, receipt.inserted);

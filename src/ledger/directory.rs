@@ -4,6 +4,7 @@ use super::OpenError;
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The file that says who writes in a state directory.
@@ -49,9 +50,9 @@ impl Directory {
         &self.path
     }
 
-    /// Begins the next epoch and makes that durable. `seen` is what the slot file knows,
-    /// `spooled` the newest epoch of the spool: they stand in for a lost identity and keep an epoch
-    /// from being used twice.
+    /// Begins the next epoch and makes that durable. `seen` is what the slot file knows, or else the newest
+    /// sound segment; `spooled` is the newest epoch of the spool: they stand in for a lost identity and keep
+    /// an epoch from being used twice.
     pub(super) fn begin(
         &self,
         seen: Option<Writer>,
@@ -104,6 +105,24 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Makes creations, renames and removals in a directory durable.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Whether a file is the one at a path, as far as the host can tell.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let id = |it: fs::Metadata| (it.dev(), it.ino());
+    match (file.metadata().map(id), fs::metadata(path).map(id)) {
+        (Ok(own), Ok(there)) => own == there,
+        (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+        (Err(_), _) => true,
+    }
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Sets a damaged file aside as `<name>.bad`, for the operator to look at; one more of that name as

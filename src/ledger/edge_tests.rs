@@ -5,16 +5,15 @@ use super::reading::{Opened, Reading};
 use super::segments::Segments;
 use super::shared::{Shared, Stop};
 use super::sink::sqlite::Sqlite;
-use super::sink::{Batch, Sink};
+use super::sink::{Batch, Position, Sink};
 use super::testing::{self, complete, options, until};
-use super::{Claim, Depth, Ledger, Options, Target, flush, recover, saved};
+use super::{Claim, Depth, Ledger, Options, Target, flush, losses, recover, saved};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -107,6 +106,12 @@ fn recovered(place: &Path) -> (u64, Depth) {
     (testing::count(&options.sqlite), ledger.depth())
 }
 
+/// How many rows are noted as lost, now and before.
+fn noted(place: &Path) -> u64 {
+    let losses = losses::read(&place.join("state")).unwrap();
+    losses.iter().map(|loss| loss.rows).sum()
+}
+
 /// Starts on a copy of a backlog, of which so many rows were delivered before some segments were removed.
 fn without(
     backlog: &Path,
@@ -120,6 +125,7 @@ fn without(
     }
     let (rows, depth) = recovered(place.path());
     assert_eq!(recovered(place.path()).1.rows_lost, 0, "it is not counted again");
+    assert_eq!(noted(place.path()), depth.rows_lost);
     (rows, depth.rows_lost)
 }
 
@@ -153,12 +159,33 @@ fn f65_what_slots_still_have_of_a_removed_segment_is_not_lost() {
     let ledger = Unsunk::start(place.path());
     ledger.attempts(25);
     let killed = testing::crash(place.path());
-    let synced = ledger.shared.map.header().spooled.load(Relaxed);
+    let synced = ledger.shared.map.header().spooled().unwrap();
     ledger.end();
     fs::remove_file(segments(killed.path()).pop().unwrap()).unwrap();
     let (rows, depth) = recovered(killed.path());
     assert_eq!(rows + depth.rows_lost, 25, "{depth:?}");
     assert!((1..=synced).contains(&depth.rows_lost));
+}
+
+/// Newest segment and slot file are gone: what another sink has come past was there.
+#[test]
+fn f65_what_only_another_sink_knows_of_is_counted() {
+    let backlog = backlog();
+    let place = testing::crash(backlog.path());
+    deliver(place.path(), 50);
+    let other = Target::JsonLines { directory: place.path().join("out"), rotate_bytes: 1 << 20 };
+    let node = directory::writer(&place.path().join("state")).unwrap().unwrap().node;
+    let all = Position { epoch: STARTS, segment: 99, offset: 64, rows: ALL };
+    let batch = Batch { rows: &[], prices: &[], cursor: Some((node, all)) };
+    other.open().unwrap().deliver(&batch).unwrap();
+    fs::remove_file(segments(place.path()).pop().unwrap()).unwrap();
+    fs::remove_file(place.path().join("state/slots")).unwrap();
+    let options = Options { others: vec![other], ..options(place.path()) };
+    let ledger = Ledger::open(options.clone()).unwrap();
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    let lost = ledger.depth().rows_lost;
+    assert_eq!(testing::count(&options.sqlite) + lost, ALL);
+    assert!(lost > 0);
 }
 
 /// A sink that was never asked before misses nothing that was delivered, and removed, before its time.
@@ -199,6 +226,7 @@ fn f65_whatever_becomes_of_a_backlog_rows_and_losses_are_all_there_was() {
         }
         let (rows, depth) = recovered(place.path());
         assert_eq!(rows + depth.rows_lost, ALL, "seed {seed}: {depth:?}");
+        assert_eq!(noted(place.path()), depth.rows_lost, "seed {seed}");
         lost += depth.rows_lost;
     }
     println!("seeds from {first} on: {lost} rows lost, each of them counted");

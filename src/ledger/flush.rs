@@ -2,9 +2,11 @@
 //!
 //! It polls instead of being woken, so that sealing costs no system call; only where durability is
 //! strict is it woken. Its only blocking calls are those of slots and spool; the sinks are other
-//! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing.
+//! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing; and only
+//! then do the sinks see the record, so that no recovery finds again what a sink has.
 
 use super::depth::{Gate, add};
+use super::losses::{self, Loss};
 use super::prices::{Priced, Prices};
 use super::saved::Saver;
 use super::settle::settle;
@@ -13,7 +15,7 @@ use super::spool::Spool;
 use crate::bounds::SINK_BATCH;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Pause between rounds.
@@ -28,6 +30,8 @@ pub(super) struct Flusher {
     prices: Prices,
     /// Slots of `batch`.
     indices: Vec<u32>,
+    /// Sealed slots that say nothing sound, until their loss is noted.
+    damaged: Vec<u32>,
     /// Slots whose records are appended and not yet synced.
     appended: Vec<u32>,
     /// When the oldest row that is not synced may have been sealed.
@@ -47,6 +51,7 @@ impl Flusher {
             batch: vec![],
             prices: Prices::default(),
             indices: vec![],
+            damaged: vec![],
             appended: vec![],
             unsynced: None,
             last_round: now,
@@ -79,11 +84,10 @@ impl Flusher {
             }
             std::thread::park_timeout(nap);
         }
-        if self.shared.stopping() == Stop::Drain {
-            match self.spool.finish() {
-                Ok(()) => self.give_up(),
-                Err(error) => self.fail(&error),
-            }
+        if self.shared.stopping() == Stop::Drain
+            && let Err(error) = self.sync().and_then(|()| self.spool.finish())
+        {
+            self.fail(&error);
         }
     }
 
@@ -96,15 +100,15 @@ impl Flusher {
         // A row has waited at most one nap for its append: the rest is for its sync.
         let due = self.shared.options.durability.window().saturating_sub(NAP);
         let saves = self.saves();
-        if self.unsynced.is_some_and(|since| saves || since.elapsed() >= due) {
-            self.spool.sync()?;
-            self.unsynced = None;
-            self.give_up();
+        let early = saves || self.spool.turns();
+        if self.unsynced.is_some_and(|since| early || since.elapsed() >= due) {
+            self.sync()?;
         }
         if saves {
             self.save_slots()?;
         }
         appended?;
+        self.note_damaged()?;
         self.spool.turn()?;
         let limit = self.shared.options.spool_bytes / 20 * 19;
         let full = self.shared.segments.pending_bytes() >= limit;
@@ -125,13 +129,22 @@ impl Flusher {
                     self.batch.push(row);
                     self.indices.push(index);
                 }
-                None => {
-                    tracing::error!(index, "a sealed slot was damaged: its attempt is lost");
-                    add(&self.shared.counters.lost, 1);
-                    self.shared.release(index);
-                }
+                None => self.damaged.push(index),
             }
         }
+    }
+
+    /// Gives damaged slots up, once what they held is noted as lost.
+    fn note_damaged(&mut self) -> io::Result<()> {
+        let slots = self.damaged.iter().filter_map(|index| self.shared.slot(*index));
+        let lost: Vec<_> = slots.map(Loss::of_slot).collect();
+        losses::put(self.shared.directory.path(), &lost)?;
+        for index in self.damaged.drain(..) {
+            tracing::error!(index, "a sealed slot was damaged: its attempt is lost");
+            add(&self.shared.counters.lost, 1);
+            self.shared.release(index);
+        }
+        Ok(())
     }
 
     /// Appends the batch, or leaves its slots sealed. `since`: no row of it was sealed before.
@@ -151,11 +164,15 @@ impl Flusher {
         Ok(())
     }
 
-    /// Frees the slots whose records are durable now.
-    fn give_up(&mut self) {
-        self.shared.map.header().spooled.store(self.spool.spooled(), Release);
+    /// Makes what was appended durable, frees its slots, and only then shows it to the sinks.
+    fn sync(&mut self) -> io::Result<()> {
+        self.spool.sync()?;
+        self.unsynced = None;
+        self.shared.map.header().set_spooled(self.spool.spooled());
         self.appended.drain(..).for_each(|index| self.shared.release(index));
+        self.spool.publish();
         self.shared.commits.announce();
+        Ok(())
     }
 
     /// Whether slots are to be saved: as often as the mode says, and while there are any.

@@ -36,7 +36,11 @@ pub(super) struct Header {
     pub(super) spooled: AtomicU64,
     /// Of these, how many every sink had when their segment was removed.
     pub(super) delivered: AtomicU64,
-    spare: [AtomicU64; 499],
+    /// Both again, each in one word with its check: see `header`.
+    pub(super) sealed: [AtomicU64; 2],
+    /// Check of what does not change in an epoch.
+    pub(super) stamped: AtomicU64,
+    spare: [AtomicU64; 496],
 }
 
 /// A mapped slot file.

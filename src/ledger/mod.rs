@@ -30,9 +30,12 @@ mod find;
 mod flush;
 #[cfg(test)]
 mod full_tests;
+mod header;
 mod index_list;
 mod intent;
 pub mod invoice;
+#[allow(dead_code, reason = "`read` is for reports")]
+mod losses;
 mod map;
 mod names;
 mod prices;
@@ -52,6 +55,8 @@ mod shared;
 mod sink;
 mod slot;
 mod spool;
+#[cfg(test)]
+mod taken_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

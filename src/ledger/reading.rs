@@ -1,5 +1,7 @@
 //! Reading one spool segment: sound rows in order, damage counted and stepped over.
 
+mod source;
+mod step;
 mod whole;
 
 use super::codec::Reader;
@@ -10,20 +12,22 @@ use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
 use super::segments::Segment;
 use super::sink::Position;
 use crate::price::PriceVersion;
+use source::Source;
 use std::cmp::Ordering;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use whole::rows_before;
 
-pub(super) use whole::{each_batch, rows_after};
+pub(super) use step::{Lost, Resume, Seen, Step};
+pub(super) use whole::{each_batch, rows_after, rows_before, rows_in};
 
 /// What opening a segment found.
 pub(super) enum Opened {
     Ready(Box<Reading>),
+    /// Removed by somebody.
+    Gone,
     /// Another node's: to be set aside.
     Foreign,
     /// Written by a newer version: to be left where it is.
@@ -33,13 +37,8 @@ pub(super) enum Opened {
 /// A segment and how far it has been read.
 pub(super) struct Reading {
     id: (u64, u64),
-    segment: Arc<Segment>,
     node: [u8; 16],
-    file: File,
-    /// Bytes from `base` on, of which `used` have been scanned.
-    buffer: Vec<u8>,
-    base: u64,
-    used: usize,
+    source: Source,
     /// Number of the next row.
     index: u32,
     names: Known,
@@ -55,45 +54,17 @@ pub(super) struct Reading {
     damaged: bool,
 }
 
-/// What is known of a sink as a segment is opened.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Resume {
-    pub(super) cursor: Option<Position>,
-    /// The cursor as the process began: what is lost before it is no loss to the sink.
-    pub(super) resumed: Option<Position>,
-    /// How many of the node's rows are accounted for: delivered, or counted as lost.
-    pub(super) accounted: Option<u64>,
-}
-
-/// What was read of a segment, from its beginning on.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
-    /// Sound rows, delivered before or not.
-    pub(super) rows: u64,
-    pub(super) lost: u64,
-    pub(super) torn: u64,
-}
-
-/// One step through a segment.
-#[derive(Default)]
-pub(super) struct Step {
-    pub(super) rows: Vec<Record>,
-    pub(super) prices: Vec<PriceVersion>,
-    /// Rows that had been delivered before.
-    pub(super) skipped: u64,
-    /// Rows lost to damage.
-    pub(super) lost: u64,
-    /// Bytes of a torn tail.
-    pub(super) torn: u64,
-}
-
 impl Reading {
     pub(super) fn open(
         id: (u64, u64),
         segment: Arc<Segment>,
         node: [u8; 16],
     ) -> io::Result<Opened> {
-        let file = File::open(&segment.path)?;
+        let file = match segment.open() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone),
+            Err(error) => return Err(error),
+        };
         let mut header = [0; HEADER_BYTES];
         let damaged = match file.read_exact_at(&mut header, 0) {
             Ok(()) => match Header::decode(&header) {
@@ -105,14 +76,11 @@ impl Reading {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
             Err(error) => return Err(error),
         };
+        let start = if damaged { 0 } else { HEADER_BYTES as u64 };
         Ok(Opened::Ready(Box::new(Self {
             id,
-            segment,
             node,
-            file,
-            buffer: Vec::new(),
-            base: if damaged { 0 } else { HEADER_BYTES as u64 },
-            used: 0,
+            source: Source::new(segment, file, start),
             index: 0,
             names: Known::default(),
             first: 0,
@@ -128,9 +96,13 @@ impl Reading {
 
     /// Notes that everything scanned so far is in a sink.
     pub(super) fn confirm(&self, sink: usize) {
-        if let Some(delivered) = self.segment.delivered.get(sink) {
+        if let Some(delivered) = self.segment().delivered.get(sink) {
             delivered.store(self.position().offset, Relaxed);
         }
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        self.source.segment()
     }
 
     pub(super) fn seen(&self) -> Seen {
@@ -144,18 +116,14 @@ impl Reading {
     /// Tells what the sink has, before the first step.
     pub(super) fn resume(&mut self, from: Resume) {
         self.from = from;
-        self.first = from.accounted.unwrap_or(0);
+        let first = self.segment().first.get().copied();
+        (self.started, self.first) = (first.is_some(), first.or(from.accounted).unwrap_or(0));
     }
 
     /// Where the last step ended.
     pub(super) fn position(&self) -> Position {
         let (epoch, segment) = self.id;
-        Position { epoch, segment, offset: self.offset(), rows: self.rows() }
-    }
-
-    /// Where in the segment that is.
-    fn offset(&self) -> u64 {
-        self.base + self.used as u64
+        Position { epoch, segment, offset: self.source.offset(), rows: self.rows() }
     }
 
     /// Rows the node had spooled up to there.
@@ -163,49 +131,47 @@ impl Reading {
         self.first.saturating_add(self.index.into())
     }
 
-    /// How many of these rows, the last of which ends at `end`, a cursor has not come to: by their numbers,
-    /// or by their end in a segment whose start is damaged.
-    fn beyond(&self, cursor: Option<Position>, rows: Range<u64>, end: u64) -> u64 {
+    /// Whether reading has come past the sink's cursor: what lies before needs no delivery, and would move the
+    /// cursor back.
+    pub(super) fn is_ahead(&self) -> bool {
+        let Position { epoch, segment, offset, .. } = self.position();
+        let ahead = |at: Position| (epoch, segment, offset) > (at.epoch, at.segment, at.offset);
+        self.from.cursor.is_none_or(ahead)
+    }
+
+    /// How many of these rows, behind the last of which reading is, the cursor has not come to: by their
+    /// numbers, or by their end in a segment whose start is damaged.
+    fn beyond(&self, rows: &Range<u64>) -> u64 {
         let all = rows.end.saturating_sub(rows.start);
-        let Some(cursor) = cursor else { return all };
+        let Some(cursor) = self.from.cursor else { return all };
         match self.id.cmp(&(cursor.epoch, cursor.segment)) {
             Ordering::Less => 0,
             Ordering::Equal if self.started && cursor.rows > 0 => {
                 rows.end.saturating_sub(rows.start.max(cursor.rows))
             }
-            Ordering::Equal if end <= cursor.offset => 0,
+            Ordering::Equal if self.source.offset() <= cursor.offset => 0,
             Ordering::Equal | Ordering::Greater => all,
         }
     }
 
     /// Reads what was appended, once all before it has been scanned. True: nothing follows it.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
-        let (bytes, closed) = self.segment.extent();
-        if self.used == self.buffer.len() {
-            self.base += self.used as u64;
-            self.used = 0;
-            let fresh =
-                usize::try_from(bytes.saturating_sub(self.base)).map_err(io::Error::other)?;
-            self.buffer.clear();
-            self.buffer.resize(fresh, 0);
-            self.file.read_exact_at(&mut self.buffer, self.base)?;
-        }
-        Ok(closed && self.base + self.buffer.len() as u64 == bytes)
+        self.source.fill()
     }
 
     /// Whether all that was read has been scanned.
     pub(super) fn at_end(&self) -> bool {
-        self.used == self.buffer.len()
+        self.source.at_end()
     }
 
     /// Scans up to `limit` rows.
     pub(super) fn step(&mut self, limit: usize) -> Step {
         let mut step = Step { rows: std::mem::take(&mut self.spare), ..Step::default() };
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut scan = Scan::new(&buffer, self.used, self.index);
+        let buffer = std::mem::take(&mut self.source.buffer);
+        let mut scan = Scan::new(&buffer, self.source.used, self.index);
         while step.rows.len() < limit {
             let Some(piece) = scan.next() else { break };
-            self.used = match piece {
+            self.source.used = match piece {
                 Piece::Frame { end, .. } | Piece::Lost { end, .. } => end,
                 Piece::Tail { .. } => buffer.len(),
             };
@@ -216,8 +182,9 @@ impl Reading {
                 }
                 Piece::Frame { kind, payload, .. } => self.frame(kind, payload, &mut step),
                 Piece::Lost { .. } => {
-                    step.lost += self.beyond(self.from.resumed, rows, self.offset());
+                    step.lose(self.lost(self.beyond(&rows), rows.end));
                     self.damaged = true;
+                    self.segment().mark_damaged();
                 }
                 Piece::Tail { bytes } => {
                     step.torn += bytes as u64;
@@ -227,26 +194,28 @@ impl Reading {
             self.index = scan.index();
             self.align();
         }
-        self.buffer = buffer;
+        self.source.buffer = buffer;
         self.seen.rows += step.rows.len() as u64 + step.skipped;
-        self.seen.lost += step.lost;
         self.seen.torn += step.torn;
         step
     }
 
     fn row(&mut self, number: Range<u64>, payload: &[u8], step: &mut Step) {
-        let Resume { cursor, resumed, .. } = self.from;
-        let end = self.offset();
-        if self.beyond(resumed, number.clone(), end) == 0 {
+        if self.beyond(&number) == 0 {
             step.skipped += 1;
             return;
         }
         match row::get(self.node, payload, &self.names) {
-            // Delivered since.
-            Some(_) if self.beyond(cursor, number, end) == 0 => step.skipped += 1,
             Some(record) => step.rows.push(record),
-            None => (step.lost, self.damaged) = (step.lost + 1, true),
+            None => {
+                step.lose(self.lost(1, number.end));
+                self.damaged = true;
+            }
         }
+    }
+
+    fn lost(&self, rows: u64, next: u64) -> Lost {
+        Lost { rows, next, offset: self.source.offset() }
     }
 
     fn frame(&mut self, kind: u8, payload: &[u8], step: &mut Step) {
@@ -258,13 +227,15 @@ impl Reading {
             segment::NAME => self.damaged |= !self.names.learn(payload),
             segment::START => match Reader(payload).varint() {
                 Some(first) => {
-                    let accounted = self.from.accounted.unwrap_or(first);
-                    step.lost += first.saturating_sub(accounted);
+                    let Resume { cursor, accounted } = self.from;
+                    let has = accounted.unwrap_or(first).max(cursor.map_or(0, |at| at.rows));
+                    step.lose(self.lost(first.saturating_sub(has), first));
                     (self.first, self.started) = (first, true);
                 }
                 None => self.damaged = true,
             },
             segment::END => self.ended = true,
+            segment::START_BEFORE => {}
             _ => self.damaged = true,
         }
     }
@@ -272,7 +243,7 @@ impl Reading {
     /// Where the start of a segment is damaged, the cursor in it tells the numbers of its rows.
     fn align(&mut self) {
         let own = self.from.cursor.filter(|at| (at.epoch, at.segment) == self.id);
-        if let Some(cursor) = own.filter(|at| !self.started && at.offset == self.offset()) {
+        if let Some(cursor) = own.filter(|at| !self.started && at.offset == self.source.offset()) {
             self.first = cursor.rows.saturating_sub(self.index.into());
         }
     }
@@ -284,13 +255,13 @@ impl Reading {
         self.spare.clear();
     }
 
-    /// Whether the segment, read to its end, is damaged, as the `next` one tells: a tail is only torn, not
-    /// damaged, where the writer died in it.
+    /// Whether anything in the segment, read to its end, is damaged. A tail is only torn where the writer died
+    /// in it: it wrote no end, and the `next` one, of a later epoch, knows of no more rows.
     pub(super) fn damaged(&self, next: Option<((u64, u64), Arc<Segment>)>) -> bool {
         let cut = next.is_some_and(|((epoch, _), next)| {
             epoch == self.id.0 || rows_before(&next).is_some_and(|rows| rows > self.rows())
         });
-        self.damaged || (self.tail && self.ended) || (cut && !self.ended)
+        self.damaged || (self.tail && (self.ended || cut))
     }
 }
 

@@ -1,37 +1,59 @@
 //! The start: take over what earlier epochs left, before anything new is claimed.
 
+mod file;
+
 use super::depth::add;
-use super::directory::{Directory, Writer, quarantine, sync_directory};
-use super::map::{Map, SLOT_BYTES};
+use super::directory::{Directory, Writer, quarantine};
+use super::losses::{self, Loss};
 use super::prices::{Priced, Prices};
 use super::reading;
-use super::record::{RecordKey, flag};
-use super::saved::{self, furthest, residence};
-use super::segments::Segments;
+use super::record::flag;
+use super::saved::{self, furthest};
+use super::segments::{Segment, Segments};
 use super::settle::settle;
 use super::shared::Shared;
 use super::sink::sqlite::Reader;
-use super::slot::{DISPATCHED, FREE, SEALED, SLOT_VERSION, Slot};
+use super::slot::{DISPATCHED, SEALED, Slot};
 use super::spool::Spool;
-use super::{OpenError, Options};
+use super::{OpenError, Options, Target};
 use crate::bounds::{SEGMENT_BYTES, SEGMENT_BYTES_LEAST, SINK_BATCH, SLOTS_MAX};
 use crate::outcome::Outcome;
+use file::Old;
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-
-/// `WEIRSLOT` in the byte order of the file.
-const MAGIC: u64 = u64::from_le_bytes(*b"WEIRSLOT");
 
 /// What slots of earlier epochs came to.
 #[derive(Default)]
 struct Found {
     rows: Vec<Priced>,
+    /// Those that were in the spool already.
+    spooled: Vec<Priced>,
     cut: u64,
-    lost: u64,
+    lost: Vec<Loss>,
+}
+
+impl Found {
+    /// Leaves out the rows that these segments have.
+    fn without(
+        mut self,
+        segments: impl IntoIterator<Item = ((u64, u64), Arc<Segment>)>,
+        node: [u8; 16],
+    ) -> Self {
+        let mut open: HashSet<_> = self.rows.iter().map(|(record, _)| record.key).collect();
+        if !open.is_empty() {
+            reading::each_batch(segments, node, |rows| {
+                for row in rows {
+                    open.remove(&row.key);
+                }
+            });
+        }
+        let is_open = |(record, _): &Priced| open.contains(&record.key);
+        (self.rows, self.spooled) = self.rows.into_iter().partition(is_open);
+        let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
+        self.cut = self.rows.iter().filter(cut).count() as u64;
+        self
+    }
 }
 
 /// Begins an epoch: recovers the slots into its first segment, then readies the slot file.
@@ -43,12 +65,13 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let path = place.join("slots");
     let segments =
         Segments::scan(&place, options.sinks().count()).map_err(OpenError::io("list", &place))?;
-    let old = open_old(&path)?;
+    let old = Old::open(&path)?;
     let newest = segments.newest();
-    let spooled = newest.as_ref().map(|(epoch, _)| *epoch);
-    let writer = directory.begin(old.as_ref().map(writer_of), spooled)?;
+    let spooled = newest.as_ref().map(|(id, _)| id.0);
+    let seen = old.as_ref().and_then(Old::writer).or_else(|| segments.writer());
+    let writer = directory.begin(seen, spooled)?;
     let old = match old {
-        Some(map) if writer_of(&map).node != writer.node => {
+        Some(old) if old.writer().is_some_and(|own| own.node != writer.node) => {
             tracing::error!(file = %path.display(), "the slot file is another node's: set aside");
             quarantine(&path).map_err(OpenError::io("set aside", &path))?;
             None
@@ -60,21 +83,34 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     // A small spool in small segments: only whole ones are given back.
     let size = (options.spool_bytes / 4).clamp(SEGMENT_BYTES_LEAST, SEGMENT_BYTES);
     // What the slot file knows to be synced and no segment has is lost with the end of the spool.
-    let synced = old.as_ref().map_or(0, |map| map.header().spooled.load(Relaxed));
-    let there = newest.and_then(|(_, segment)| reading::rows_after(&segment, writer.node));
-    let rows = synced.max(there.unwrap_or(0));
+    let synced = old.as_ref().and_then(|old| old.map.header().spooled());
+    let there = newest.as_ref().and_then(|(_, it)| reading::rows_after(it, writer.node));
+    // Without either a sink may still know that there was more.
+    let known = synced.or_else(|| known_to_sinks(&options, writer));
+    let rows = known.max(there).unwrap_or(0);
+    let delivered = old.as_ref().and_then(|old| old.map.header().delivered());
+    let delivered = delivered.unwrap_or_else(|| {
+        // What was before the oldest segment was delivered, or it would be there.
+        let oldest = segments.first(0).and_then(|(_, segment)| reading::rows_before(&segment));
+        oldest.unwrap_or(if segments.is_empty() { rows } else { 0 })
+    });
     let mut spool =
         Spool::begin(&place, writer, segments.clone(), size, rows).map_err(&appending)?;
     let found = match &old {
-        Some(map) if resides(map) => slots(furthest(map.slots(), &[]), last_alive(map), writer),
+        Some(old) if old.resides() => {
+            let found = slots(furthest(old.slots()), old.last_alive(), writer);
+            found.without(segments.since(old.map.header().writer().epoch), writer.node)
+        }
         _ => after_a_cut(old.as_ref(), &options, (writer, &segments)),
     };
     for batch in found.rows.chunks(SINK_BATCH) {
-        spool.append(batch).and_then(|()| spool.turn()).map_err(&appending)?;
+        spool.append(batch).map_err(&appending)?;
     }
     spool.sync().map_err(&appending)?;
-    let map = ready(&path, old, options.slots, (writer, spool.spooled()))?;
+    losses::put(&place, &found.lost).map_err(OpenError::io("note losses in", &place))?;
+    let map = file::ready(&path, old, options.slots, (writer, spool.spooled(), delivered))?;
     let shared = Shared::new(directory, options, writer, map, segments);
+    spool.publish();
     report(&shared, &found);
     Ok((shared, spool))
 }
@@ -84,87 +120,37 @@ fn report(shared: &Shared, found: &Found) {
     add(&shared.counters.appended, rows);
     add(&shared.counters.recovered, rows);
     add(&shared.counters.crash_recovered, found.cut);
-    add(&shared.counters.lost, found.lost);
-    shared.recent.lock().add_all(found.rows.iter().map(|(record, _)| record));
-    if rows + found.lost > 0 {
-        let (cut, lost) = (found.cut, found.lost);
+    let (cut, lost) = (found.cut, found.lost.len() as u64);
+    add(&shared.counters.lost, lost);
+    // Readable at once, also what the spool will be read for.
+    let known = found.spooled.iter().chain(&found.rows);
+    shared.recent.lock().add_all(known.map(|(record, _)| record));
+    if rows + lost > 0 {
         tracing::warn!(rows, cut, lost, "attempts of an earlier run were recovered");
     }
 }
 
-fn writer_of(map: &Map) -> Writer {
-    let [low, high] = map.header().node.each_ref().map(|word| word.load(Relaxed));
-    let node = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
-    Writer { node, epoch: map.header().epoch.load(Relaxed) }
-}
-
-/// The slot file as an earlier epoch left it.
-fn open_old(path: &Path) -> Result<Option<Map>, OpenError> {
-    let file = match File::options().read(true).write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(OpenError::io("open", path)(error)),
-    };
-    let bytes = file.metadata().map_err(OpenError::io("read", path))?.len();
-    let count = bytes.saturating_sub(Map::file_bytes(0)) / SLOT_BYTES as u64;
-    let whole = bytes >= Map::file_bytes(0) && count <= SLOTS_MAX as u64;
-    let map = if whole {
-        Some(Map::new(&file, count as usize).map_err(OpenError::io("map", path))?)
-    } else {
-        None
-    };
-    let Some(map) = map.filter(|map| map.header().magic.load(Relaxed) == MAGIC) else {
-        tracing::error!(file = %path.display(), "this is no slot file: set aside");
-        quarantine(path).map_err(OpenError::io("set aside", path))?;
-        return Ok(None);
-    };
-    let header = map.header();
-    let format = (header.version.load(Relaxed), header.slot_bytes.load(Relaxed));
-    if format != (SLOT_VERSION, SLOT_BYTES as u64) || header.count.load(Relaxed) != count {
-        return Err(OpenError::SlotFormat {
-            path: path.to_owned(),
-            found: format!("{} ({} bytes)", format.0, format.1),
-            expected: format!("{SLOT_VERSION} ({SLOT_BYTES} bytes)"),
-        });
-    }
-    Ok(Some(map))
-}
-
-/// Whether the map says what was stored last: its pages have not left memory since.
-fn resides(map: &Map) -> bool {
-    let then = map.header().residence.each_ref().map(|word| word.load(Relaxed));
-    residence(map.file()) == Some(then)
-}
-
-fn last_alive(map: &Map) -> u64 {
-    map.header().alive_us.load(Relaxed)
+/// How many rows of a node's any sink has come past; only of one that was started before.
+fn known_to_sinks(options: &Options, writer: Writer) -> Option<u64> {
+    let cursor = |target: Target| target.open().ok()?.cursor(writer.node).ok()?;
+    let sinks = options.sinks().filter(|_| writer.epoch > 1);
+    sinks.filter_map(cursor).map(|at| at.rows).max()
 }
 
 /// What is left of the slots where the host may have lost power. Nobody knows which pages of the map
 /// were written when, so an attempt may long have its row: what spool or database has is left out.
 fn after_a_cut(
-    map: Option<&Map>,
+    old: Option<&Old>,
     options: &Options,
     (writer, segments): (Writer, &Segments),
 ) -> Found {
     let saved = saved::load(&options.directory, writer.node);
-    let mapped = map.map(Map::slots).unwrap_or_default();
-    let mut found = slots(furthest(mapped, &saved), map.map_or(0, last_alive), writer);
-    let mut open: HashSet<RecordKey> = found.rows.iter().map(|(record, _)| record.key).collect();
-    if !open.is_empty() {
-        reading::each_batch(segments.all(), writer.node, |rows| {
-            for row in rows {
-                open.remove(&row.key);
-            }
-        });
-    }
+    let mapped = old.into_iter().flat_map(Old::slots);
+    let mut found = slots(furthest(mapped.chain(&saved)), old.map_or(0, Old::last_alive), writer);
     if let Ok(reader) = Reader::open(&options.sqlite) {
-        open.retain(|key| !reader.has(key).unwrap_or(false));
+        found.rows.retain(|(record, _)| !reader.has(&record.key).unwrap_or(false));
     }
-    found.rows.retain(|(record, _)| open.contains(&record.key));
-    let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
-    found.cut = found.rows.iter().filter(cut).count() as u64;
-    found
+    found.without(segments.all(), writer.node)
 }
 
 /// Settles slots that hold an attempt. They keep saying the same until they are freed, so that a
@@ -178,7 +164,7 @@ fn slots(used: Vec<&Slot>, alive_us: u64, writer: Writer) -> Found {
         let row = slot.image().and_then(|image| settle(writer.node, &image, &mut prices));
         match row {
             Some(row) => found.rows.push(row),
-            None => found.lost += 1,
+            None => found.lost.push(Loss::of_slot(slot)),
         }
     }
     found
@@ -205,69 +191,4 @@ fn close(slot: &Slot, alive_us: u64) -> u64 {
     slot.mark(u64::from(flag::CRASH_RECOVERED));
     slot.state.store(SEALED, Release);
     outcome
-}
-
-/// The slot file for this epoch, all slots free: the old one if its size is right, else a new one.
-/// Before any is given up it says how many rows the spool has.
-fn ready(
-    path: &Path,
-    old: Option<Map>,
-    count: usize,
-    (writer, spooled): (Writer, u64),
-) -> Result<Map, OpenError> {
-    match old {
-        Some(map) if map.slots().len() == count => {
-            map.header().spooled.store(spooled, Release);
-            let used = map.slots().iter().filter(|slot| slot.state.load(Relaxed) != FREE);
-            used.for_each(|slot| slot.state.store(FREE, Relaxed));
-            stamp(&map, count, writer);
-            Ok(map)
-        }
-        old => {
-            let delivered = old.map_or(0, |map| map.header().delivered.load(Relaxed));
-            create(path, count, (writer, spooled, delivered)).map_err(OpenError::io("create", path))
-        }
-    }
-}
-
-/// Preallocates a new file beside the old one, then takes its place.
-fn create(
-    path: &Path,
-    count: usize,
-    (writer, spooled, delivered): (Writer, u64, u64),
-) -> io::Result<Map> {
-    let fresh = path.with_extension("new");
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&fresh)?;
-    let bytes = Map::file_bytes(count);
-    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::OPNOTSUPP) => {
-            io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut &file)?;
-        }
-        Err(errno) => return Err(errno.into()),
-    }
-    let map = Map::new(&file, count)?;
-    map.header().spooled.store(spooled, Relaxed);
-    map.header().delivered.store(delivered, Relaxed);
-    stamp(&map, count, writer);
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    sync_directory(path.parent().unwrap_or(path))?;
-    Ok(map)
-}
-
-fn stamp(map: &Map, count: usize, writer: Writer) {
-    let header = map.header();
-    let node = u128::from_le_bytes(writer.node);
-    let [low, high] = &header.node;
-    low.store(node as u64, Relaxed);
-    high.store((node >> 64) as u64, Relaxed);
-    header.epoch.store(writer.epoch, Relaxed);
-    header.alive_us.store(super::shared::now_us(), Relaxed);
-    let here = residence(map.file()).unwrap_or_default();
-    header.residence.iter().zip(here).for_each(|(word, value)| word.store(value, Relaxed));
-    header.slot_bytes.store(SLOT_BYTES as u64, Relaxed);
-    header.count.store(count as u64, Relaxed);
-    header.version.store(SLOT_VERSION, Relaxed);
-    header.magic.store(MAGIC, Release);
 }

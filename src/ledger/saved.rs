@@ -141,14 +141,14 @@ fn parse(bytes: &[u8], node: [u8; 16]) -> Option<Side> {
 }
 
 /// Slots of attempts, each attempt once: as the map says it, unless what was saved is further.
-pub(super) fn furthest<'a>(mapped: &'a [Slot], saved: &'a [Slot]) -> Vec<&'a Slot> {
+pub(super) fn furthest<'a>(mapped_and_saved: impl Iterator<Item = &'a Slot>) -> Vec<&'a Slot> {
     let used = |slot: &&Slot| matches!(slot.state.load(Relaxed), DISPATCHED | SEALED);
     let key = |slot: &Slot| (slot.epoch.load(Relaxed), slot.seq.load(Relaxed));
     let reach = |slot: &Slot| {
         slot.image().map(|image| (image.state, image.reported.is_some(), image.delivered.0))
     };
     let mut found = BTreeMap::new();
-    for slot in mapped.iter().chain(saved).filter(used) {
+    for slot in mapped_and_saved.filter(used) {
         let known = found.entry(key(slot)).or_insert(slot);
         if reach(slot) > reach(known) {
             *known = slot;
@@ -231,7 +231,7 @@ mod tests {
         let (mapped, saved) =
             ([slot(1, 10), sealed, slot(4, 40)], [slot(1, 0), slot(2, 22), slot(3, 30)]);
         saved[0].state.store(SEALED, Release);
-        assert_eq!(inputs(furthest(&mapped, &saved)), [0, 21, 30, 40]);
+        assert_eq!(inputs(furthest(mapped.iter().chain(&saved))), [0, 21, 30, 40]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::codec::Reader;
 
 /// Version of segment and row format.
 pub(super) const VERSION: u32 = 4;
+/// The version before, whose segments only begin with another frame.
+const BEFORE: u32 = 3;
 pub(super) const HEADER_BYTES: usize = 64;
 /// Most bytes after a frame's CRC: an intent, a row's own fields, and room to grow.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 10;
@@ -26,8 +28,10 @@ pub(super) const END: u8 = 3;
 /// What many rows have in common: a number, then its bytes (see `names`).
 pub(super) const NAME: u8 = 4;
 /// First in every segment: how many rows its node had spooled before it. So what is missing between two
-/// segments is known however many are gone. (5 was its like in version 3.)
+/// segments is known however many are gone.
 pub(super) const START: u8 = 6;
+/// Its like in version 3, of which nothing is needed.
+pub(super) const START_BEFORE: u8 = 5;
 
 /// Who wrote a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +78,7 @@ impl Header {
             (magic && intact).then_some((version, Self { node, epoch, number }))
         };
         match read() {
-            Some((VERSION, header)) => Ok(header),
+            Some((VERSION | BEFORE, header)) => Ok(header),
             Some((version, _)) if version > VERSION => Err(BadHeader::Newer(version)),
             _ => Err(BadHeader::Damaged),
         }

@@ -1,28 +1,38 @@
 //! The segments that exist: what their writer and the sinks' readers share of them.
 
-use super::directory::{quarantine, sync_directory};
+use super::directory::{Writer, quarantine, remove, sync_directory};
 use super::segment;
 use crate::bounds::SINKS;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Bound::{Excluded, Unbounded};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 /// A segment as its writer and its reader share it.
 pub(super) struct Segment {
     pub(super) path: PathBuf,
-    /// Bytes of whole frames written so far.
+    /// Bytes of whole frames that may be read.
     pub(super) bytes: AtomicU64,
     /// Of these, the bytes each sink has confirmed.
     pub(super) delivered: [AtomicU64; SINKS],
     /// Sinks that need it no more, a bit each.
     done: AtomicU32,
     damaged: AtomicBool,
+    /// Somebody removed or shortened it.
+    taken: AtomicBool,
+    /// As its writer has it, until it is closed, and beyond if it was taken: nothing that was written is
+    /// gone while it is open. Not of every segment: a backlog has more than a process may have files.
+    file: Mutex<Option<File>>,
+    /// Rows its node had spooled before it, as its writer knows.
+    pub(super) first: OnceLock<u64>,
+    /// Rows in it that are counted as waiting for the sinks.
+    pub(super) rows: AtomicU64,
     /// Nothing more will be appended.
     pub(super) closed: AtomicBool,
 }
@@ -91,9 +101,29 @@ impl Segments {
         self.all.lock().iter().map(|(id, segment)| (*id, segment.clone())).collect()
     }
 
-    /// The newest segment, and its epoch.
-    pub(super) fn newest(&self) -> Option<(u64, Arc<Segment>)> {
-        self.all.lock().last_key_value().map(|((epoch, _), segment)| (*epoch, segment.clone()))
+    /// Where records of slots of an epoch can be that are not yet free: in its newest segment, because they are
+    /// free before one is closed, and where later epochs began to recover them.
+    pub(super) fn since(&self, epoch: u64) -> Vec<((u64, u64), Arc<Segment>)> {
+        let mut all = self.all();
+        let newest = all.iter().rposition(|(id, _)| id.0 <= epoch);
+        all.split_off(newest.unwrap_or(0))
+    }
+
+    /// The newest segment.
+    pub(super) fn newest(&self) -> Option<((u64, u64), Arc<Segment>)> {
+        self.all.lock().last_key_value().map(|(id, segment)| (*id, segment.clone()))
+    }
+
+    /// Who wrote the newest segment whose header is sound.
+    pub(super) fn writer(&self) -> Option<Writer> {
+        let all = self.all.lock();
+        let header = |segment: &Arc<Segment>| {
+            let mut bytes = [0; segment::HEADER_BYTES];
+            segment.open().ok()?.read_exact_at(&mut bytes, 0).ok()?;
+            segment::Header::decode(&bytes).ok()
+        };
+        let header = all.values().rev().find_map(header)?;
+        Some(Writer { node: header.node, epoch: header.epoch })
     }
 
     /// Bytes that not every sink has confirmed.
@@ -131,12 +161,15 @@ impl Segments {
         }
         all.remove(&id);
         drop(all);
-        if segment.damaged.load(Relaxed) {
-            let bad = quarantine(&segment.path)?;
-            tracing::error!(file = %bad.display(), "a damaged spool segment was set aside");
+        if !segment.path.exists() {
             return Ok(true);
         }
-        fs::remove_file(&segment.path)?;
+        if segment.damaged.load(Relaxed) {
+            let bad = quarantine(&segment.path)?;
+            tracing::error!(file = %bad.display(), "a spool segment was set aside");
+            return Ok(true);
+        }
+        remove(&segment.path)?;
         sync_directory(segment.path.parent().unwrap_or(&segment.path))?;
         Ok(true)
     }
@@ -156,13 +189,57 @@ impl Segment {
             delivered: Default::default(),
             done: AtomicU32::new(0),
             damaged: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+            file: Mutex::new(None),
+            first: OnceLock::new(),
+            rows: AtomicU64::new(0),
             closed: AtomicBool::new(true),
         }
     }
 
-    /// A segment of `bytes` that is being written.
-    pub(super) fn begun(path: PathBuf, bytes: u64) -> Self {
-        Self { closed: AtomicBool::new(false), ..Self::left(path, bytes) }
+    /// A segment of `bytes` that is being written to a file.
+    pub(super) fn begun(path: PathBuf, bytes: u64, file: File) -> Self {
+        let file = Mutex::new(Some(file));
+        Self { closed: AtomicBool::new(false), file, ..Self::left(path, bytes) }
+    }
+
+    /// The file to read it from.
+    pub(super) fn open(&self) -> io::Result<File> {
+        match &*self.file.lock() {
+            Some(file) => file.try_clone(),
+            None => File::open(&self.path),
+        }
+    }
+
+    /// Nothing more will be appended.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Release);
+        if !self.taken.load(Acquire) {
+            *self.file.lock() = None;
+        }
+    }
+
+    /// Whether its writer is to go on in the next.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Acquire)
+    }
+
+    /// Somebody took it or a part of it. Told once.
+    pub(super) fn mark_taken(&self) {
+        if !self.taken.swap(true, AcqRel) {
+            tracing::error!(
+                file = %self.path.display(),
+                "this spool segment was removed, shortened or changed meanwhile: what can be read of it is \
+                 delivered, the rest counted as lost and noted in losses.jsonl; leave the spool to Weir"
+            );
+        }
+    }
+
+    /// Some of it is damaged. No more is to be written into it.
+    pub(super) fn mark_damaged(&self) {
+        if !self.closed.load(Acquire) {
+            self.mark_taken();
+        }
     }
 
     /// Bytes that may be read, and whether more will come.

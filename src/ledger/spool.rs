@@ -1,7 +1,7 @@
 //! Writing the spool: rows appended to segments, synced, rotated. One thread only.
 
 use super::codec::Put;
-use super::directory::{Writer, sync_directory};
+use super::directory::{Writer, is_at, sync_directory};
 use super::names::{Given, Pair};
 use super::prices::Priced;
 use super::segments::{Segment, Segments};
@@ -10,9 +10,10 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The segment that is written now, and the one after it.
 pub(super) struct Spool {
@@ -66,8 +67,8 @@ impl Spool {
         })
     }
 
-    /// Appends records with the prices they name; returned means written, not yet synced. After an
-    /// error nothing of the batch counts.
+    /// Appends records with the prices they name; returned means written, not yet synced or shown to the
+    /// sinks. After an error nothing of the batch counts.
     ///
     /// # Errors
     /// The write failed. `StorageFull` and `QuotaExceeded` may be tried again; nothing else may.
@@ -99,6 +100,7 @@ impl Spool {
         }
         current.write(buffer).inspect_err(|_| current.names.forget())?;
         current.index = index;
+        current.shared.rows.store(index.into(), Relaxed);
         current.prices.extend(fresh);
         Ok(())
     }
@@ -115,20 +117,37 @@ impl Spool {
     /// The sync failed: what was appended since the last one may be lost, and no later sync can
     /// say otherwise.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.current.sync()
+        self.current.sync()?;
+        if !is_at(&self.current.file, &self.current.shared.path) {
+            self.current.shared.mark_taken();
+        }
+        Ok(())
     }
 
-    /// Prepares and changes segments where it is time.
+    /// Shows the sinks everything appended so far. Their slots are to be free by now: what a sink has, no
+    /// recovery finds again.
+    pub(super) fn publish(&self) {
+        self.current.publish();
+    }
+
+    /// Whether [`Spool::turn`] would end the current segment.
+    pub(super) fn turns(&self) -> bool {
+        self.current.shared.is_taken() || self.current.bytes >= self.segment_bytes
+    }
+
+    /// Prepares and changes segments where it is time, or the current one was taken: what it has is read from
+    /// its file while that is open, and what comes now is to be safe.
     ///
     /// # Errors
     /// The next segment cannot be made, or the current one not be closed.
     pub(super) fn turn(&mut self) -> io::Result<()> {
-        if self.current.bytes >= self.segment_bytes / 2 && self.next.is_none() {
+        let turns = self.turns();
+        if (turns || self.current.bytes >= self.segment_bytes / 2) && self.next.is_none() {
             let id = (self.writer, self.current.number + 1);
             let next = Open::create(&self.directory, id, &self.segments, self.segment_bytes)?;
             self.next = Some(next);
         }
-        if self.current.bytes >= self.segment_bytes && self.next.is_some() {
+        if turns && self.next.is_some() {
             self.close()?;
             let spooled = self.spooled();
             if let Some(next) = self.next.take() {
@@ -150,7 +169,8 @@ impl Spool {
         segment::put_frame(&mut self.buffer, self.current.index, segment::END, |_| ());
         self.current.write(&self.buffer)?;
         self.current.sync()?;
-        self.current.shared.closed.store(true, Release);
+        self.current.publish();
+        self.current.shared.close();
         Ok(())
     }
 
@@ -179,7 +199,7 @@ impl Spool {
     /// Lets readers know that nothing follows, also where the end could not be written.
     pub(super) fn abandon(&self) {
         for open in std::iter::once(&self.current).chain(&self.next) {
-            open.shared.closed.store(true, Release);
+            open.shared.close();
         }
     }
 }
@@ -195,14 +215,14 @@ impl Open {
         let made = Self::make(&path, writer, number, reserved);
         let file = made.inspect_err(|_| drop(fs::remove_file(&path)))?;
         let bytes = segment::HEADER_BYTES as u64;
-        let segment = Segment::begun(path, bytes);
+        let segment = Segment::begun(path, bytes, file.try_clone()?);
         let shared = segments.add((writer.epoch, number), segment);
         let (prices, names) = (HashSet::new(), Given::default());
         Ok(Self { number, file, shared, bytes, index: 0, first: 0, prices, names })
     }
 
     fn make(path: &Path, writer: Writer, number: u64, reserved: u64) -> io::Result<File> {
-        let mut file = File::options().create_new(true).append(true).open(path)?;
+        let mut file = File::options().create_new(true).read(true).write(true).open(path)?;
         let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&file, keep, 0, reserved) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
@@ -217,9 +237,16 @@ impl Open {
 
     fn start(&mut self, rows: u64) -> io::Result<()> {
         self.first = rows;
+        self.shared.first.get_or_init(|| rows);
         let mut frame = Vec::new();
         segment::put_frame(&mut frame, 0, segment::START, |out| out.varint(rows));
-        self.write(&frame)
+        self.write(&frame)?;
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.shared.bytes.store(self.bytes, Release);
     }
 
     /// An error is of no sort that is tried again, not even for want of space: what a second sync
@@ -229,13 +256,13 @@ impl Open {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(bytes) {
+        // Not behind whatever is there: what a hand cuts off while it is written leaves a hole, and nothing moves.
+        if let Err(error) = self.file.write_all_at(bytes, self.bytes) {
             // Frames cut in half must not stand before later ones.
             self.file.set_len(self.bytes)?;
             return Err(error);
         }
         self.bytes += bytes.len() as u64;
-        self.shared.bytes.store(self.bytes, Release);
         Ok(())
     }
 }

@@ -332,14 +332,14 @@ def test_a_partition_that_was_dropped_is_made_again_and_no_row_laid_aside(start,
     assert postgres.count() == 1 and weir.metric("dead_letters_total") == 0
 
 
-SCHEMA = [Path(__file__).parents[2] / f"src/ledger/sink/postgres_{version}.sql" for version in (1, 2, 3)]
+SCHEMA = [Path(__file__).parents[2] / f"src/ledger/sink/postgres/schema_{version}.sql" for version in (1, 2, 3)]
 SUMS = "select count(*), sum(input), sum(output), sum(cost_pico), sum(charge_pico), min(seq), max(ended_us) from "
 
 
 @needs_postgres
 @pytest.mark.parametrize("version", range(1, len(SCHEMA) + 1))
 def test_rows_of_every_older_schema_stay_as_they_were(start, postgres, version):
-    assert not SCHEMA[-1].with_name(f"postgres_{len(SCHEMA) + 1}.sql").exists(), "a schema without its test"
+    assert not SCHEMA[-1].with_name(f"schema_{len(SCHEMA) + 1}.sql").exists(), "a schema without its test"
     weir = start(postgres.url)
     load(weir, 0.5)
     drained(weir)

@@ -69,6 +69,8 @@ class Weir:
     canary: str = field(default_factory=lambda: PROMPT + secrets.token_hex(12))
     launches: int = 0
     power_cut: bool = False
+    lost: int = 0
+    """Rows that a test took from the spool, so that no sink gets them."""
     token: str | None = None
     """Of the operators' listener."""
     asked_for: set[str] = field(default_factory=set)

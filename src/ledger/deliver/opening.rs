@@ -1,16 +1,16 @@
 //! Which segment a sink needs next, and what it has of it.
 
 use super::StepError;
-use crate::ledger::reading::{Opened, Reading, Resume};
+use super::tally::Tally;
+use crate::ledger::reading::{Opened, Reading, Resume, rows_in};
 use crate::ledger::shared::Shared;
 use crate::ledger::sink::{Position, Sink};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What a sink has of all that its node ever spooled.
 #[derive(Default)]
 pub(super) struct Standing {
-    /// Where the sink stood when it was first asked.
-    resumed: Option<Option<Position>>,
+    /// The sink was asked where it stands.
+    asked: bool,
     /// How many of the node's rows it has, or has been found to miss; `None`: that is not known.
     accounted: Option<u64>,
 }
@@ -18,8 +18,8 @@ pub(super) struct Standing {
 impl Standing {
     /// Where a segment is resumed by a sink that stands at `cursor` now.
     fn resume(&mut self, shared: &Shared, own: usize, cursor: Option<Position>) -> Resume {
-        let resumed = *self.resumed.get_or_insert_with(|| {
-            let rows = shared.map.header().delivered.load(Relaxed);
+        if !std::mem::replace(&mut self.asked, true) {
+            let rows = shared.map.header().delivered().unwrap_or(0);
             if cursor.is_none() && rows > 0 {
                 tracing::warn!(own, rows, "a sink is new to this node: earlier rows are not in it");
             }
@@ -27,9 +27,8 @@ impl Standing {
                 // One that an earlier version wrote does not tell.
                 (cursor.rows > 0).then_some(cursor.rows)
             });
-            cursor
-        });
-        Resume { cursor, resumed, accounted: self.accounted }
+        }
+        Resume { cursor, accounted: self.accounted }
     }
 
     /// A segment that ends behind so many of the node's rows was read to its end.
@@ -40,7 +39,7 @@ impl Standing {
 
 pub(super) enum Next {
     Reading(Box<Reading>),
-    /// It was set aside, or left to a newer version.
+    /// It is gone, was set aside, or left to a newer version.
     Another,
     Nothing,
 }
@@ -48,10 +47,11 @@ pub(super) enum Next {
 /// Opens the oldest segment that the sink still needs.
 pub(super) fn open_first(
     shared: &Shared,
-    own: usize,
+    tally: &mut Tally,
     sink: &mut dyn Sink,
     standing: &mut Standing,
 ) -> Result<Next, StepError> {
+    let own = tally.own;
     let Some((id, segment)) = shared.segments.first(own) else { return Ok(Next::Nothing) };
     let node = shared.writer.node;
     match Reading::open(id, segment.clone(), node)? {
@@ -60,8 +60,20 @@ pub(super) fn open_first(
             reading.resume(standing.resume(shared, own, cursor));
             Ok(Next::Reading(reading))
         }
+        Opened::Gone => {
+            segment.mark_taken();
+            tally.done(shared, &segment);
+            shared.segments.retire(id, own, false)?;
+            Ok(Next::Another)
+        }
         Opened::Foreign => {
-            tracing::error!(file = %segment.path.display(), "this spool segment is another node's");
+            let (file, rows) = (segment.path.display(), rows_in(&segment));
+            tracing::error!(
+                %file,
+                rows,
+                "this spool segment is another node's: it is set aside; to have its rows delivered, move it, \
+                 without .bad, to where it came from, or to an empty state directory, and start Weir there"
+            );
             shared.segments.retire(id, own, true)?;
             Ok(Next::Another)
         }

@@ -27,7 +27,7 @@ pub(in crate::ledger) fn each_batch(
 }
 
 /// How many rows the node had spooled before a segment, as far as its start is sound.
-pub(super) fn rows_before(segment: &Segment) -> Option<u64> {
+pub(in crate::ledger) fn rows_before(segment: &Segment) -> Option<u64> {
     let mut head = [0; HEADER_BYTES + 32];
     let length = File::open(&segment.path).ok()?.read_at(&mut head, 0).ok()?;
     start(&mut Scan::new(head.get(..length)?, HEADER_BYTES, 0))
@@ -45,6 +45,14 @@ pub(in crate::ledger) fn rows_after(segment: &Segment, node: [u8; 16]) -> Option
     let first = start(&mut scan)?;
     scan.by_ref().for_each(drop);
     first.checked_add(scan.index().into())
+}
+
+/// How many rows a segment tells of, whoever wrote it.
+pub(in crate::ledger) fn rows_in(segment: &Segment) -> u64 {
+    let bytes = fs::read(&segment.path).unwrap_or_default();
+    let mut scan = Scan::new(&bytes, HEADER_BYTES, 0);
+    scan.by_ref().for_each(drop);
+    scan.index().into()
 }
 
 fn start(scan: &mut Scan<'_>) -> Option<u64> {

@@ -5,7 +5,6 @@ use crate::bounds::SINK_BATCH;
 use crate::ledger::reading::{Opened, Reading, Resume};
 use crate::ledger::record::Record;
 use crate::ledger::segments::Segments;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -59,7 +58,7 @@ pub(super) fn each(
                 continue;
             }
             // Delivered and gone since it was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(Opened::Gone) => continue,
             Err(error) => return Err(ReviewError::State(error)),
         };
         // Only of the segment in which the cursor is a batch may end on either side of it.

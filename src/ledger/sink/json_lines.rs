@@ -6,11 +6,11 @@
 //! files. So each row is there once.
 //!
 //! Whoever collects files may take any of them at any moment. If the newest is no longer the file that was
-//! written, or not as long, the delivery does not count, and opening anew begins the next one: what was
-//! acknowledged had its place then, and what was not is written again.
+//! written, or not as long, what was not acknowledged is taken back from it and written into the next one:
+//! what was had its place then.
 
 use super::{Batch, Position, Receipt, Sink, SinkError, columns};
-use crate::ledger::directory::{quarantine, replace, sync_directory};
+use crate::ledger::directory::{is_at, quarantine, remove, replace, sync_directory};
 use crate::ledger::record::{Record, RecordKey};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of the newest files among which a recovered row is looked for: some 25,000 rows.
 const NEWEST_BYTES: usize = 16 << 20;
+/// Files that may be taken one after the other while lines are written.
+const TRIES: usize = 3;
 
 pub(super) struct JsonLines {
     directory: PathBuf,
@@ -76,16 +78,35 @@ impl JsonLines {
         Ok(sink)
     }
 
-    /// # Errors
-    /// The newest file is no longer in its place, or not as long as was written.
-    fn check(&self, bytes: u64) -> io::Result<()> {
-        let own = self.file.metadata()?;
-        let there = fs::metadata(path(&self.directory, self.state.file)).ok();
-        let there = there.filter(|it| (it.dev(), it.ino()) == (own.dev(), own.ino()));
-        if there.is_some_and(|it| it.len() == bytes) {
-            return Ok(());
+    /// Whether the newest file is in its place, and as long as was written.
+    fn is_whole(&self, bytes: u64) -> io::Result<bool> {
+        let there = is_at(&self.file, &path(&self.directory, self.state.file));
+        Ok(there && self.file.metadata()?.len() == bytes)
+    }
+
+    /// Appends lines durably to a file that is in its place then, and says how long it is. Whoever takes it
+    /// meanwhile finds nothing in it that will stand elsewhere too.
+    fn append(&mut self, lines: &[u8]) -> io::Result<u64> {
+        for _ in 0..TRIES {
+            if self.is_whole(self.state.bytes)? {
+                self.file.write_all(lines)?;
+                self.file.sync_data()?;
+                let bytes = self.state.bytes + lines.len() as u64;
+                if self.is_whole(bytes)? {
+                    return Ok(bytes);
+                }
+                let there = self.file.metadata()?.len();
+                self.file.set_len(there.saturating_sub(lines.len() as u64))?;
+            }
+            self.begin()?;
         }
-        Err(io::Error::other("somebody took or changed the newest file"))
+        Err(io::Error::other("somebody takes or changes each file as soon as it is there"))
+    }
+
+    /// Begins the next file.
+    fn begin(&mut self) -> io::Result<()> {
+        (self.file, self.state) = begin(&self.directory, self.state)?;
+        Ok(())
     }
 
     /// Whether a row was written before. Only one that a later epoch recovered can have been, unless the
@@ -187,11 +208,15 @@ fn resume(directory: &Path, state: &State) -> io::Result<Option<File>> {
 fn begin(directory: &Path, mut state: State) -> io::Result<(File, State)> {
     if state.bytes > 0 {
         let (file, bytes) = (path(directory, state.file), state.bytes);
-        tracing::warn!(
-            file = %file.display(),
-            bytes,
-            "somebody took or changed this file, which held delivered rows: going on in the next"
-        );
+        if file.exists() {
+            tracing::warn!(
+                file = %file.display(),
+                bytes,
+                "somebody changed this file, which held delivered rows: going on in the next"
+            );
+        } else {
+            tracing::info!(file = %file.display(), "this file was collected: going on in the next");
+        }
         state = State { file: state.file + 1, bytes: 0, ..state };
     }
     let file = create(directory, state.file)?;
@@ -207,13 +232,6 @@ fn create(directory: &Path, number: u64) -> io::Result<File> {
     Ok(file)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 impl Sink for JsonLines {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
         let own = self.state.cursor.filter(|cursor| cursor.node == node);
@@ -226,12 +244,9 @@ impl Sink for JsonLines {
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
-        self.check(self.state.bytes)?;
-        if self.state.bytes >= self.rotate_bytes {
-            let file = self.state.file + 1;
-            self.file = create(&self.directory, file)?;
-            let inode = self.file.metadata()?.ino();
-            self.state = State { file, bytes: 0, inode, ..self.state };
+        if self.state.bytes >= self.rotate_bytes && self.is_whole(self.state.bytes)? {
+            self.state = State { file: self.state.file + 1, bytes: 0, ..self.state };
+            self.begin()?;
         }
         let epoch = batch.cursor.map(|(_, at)| at.epoch);
         let mut lines = Vec::new();
@@ -244,16 +259,8 @@ impl Sink for JsonLines {
             columns::put_json(&mut lines, row);
             lines.push(b'\n');
         }
-        self.file.write_all(&lines)?;
-        self.file.sync_data()?;
-        let (bytes, mut next) = (lines.len() as u64, self.state);
-        next.bytes += bytes;
-        if let Err(gone) = self.check(next.bytes) {
-            // Whoever has it now finds nothing in it that will stand elsewhere too.
-            let there = self.file.metadata()?.len();
-            self.file.set_len(there.saturating_sub(bytes))?;
-            return Err(gone.into());
-        }
+        let bytes = self.append(&lines)?;
+        let mut next = State { bytes, ..self.state };
         if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
             next.cursor = Some(Cursor { node, epoch, segment, offset, rows });
         }
