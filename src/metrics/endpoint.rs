@@ -1,7 +1,8 @@
 //! Handles of one model at one provider: resolved at load, found again after a reload.
 
+use super::cells::{Counters, Gauges};
 use super::families as f;
-use super::labels::{CooldownScope, Counters, EndpointState, Gauges};
+use super::labels::{CooldownScope, EndpointState};
 use super::register::Register;
 use super::{FIRST_TOKEN_SECONDS, OTHER};
 use crate::bounds;

@@ -4,6 +4,7 @@
 //! [`EndpointMetrics`] its endpoint was given at load. Counting is an atomic addition; no label is
 //! looked up and no string a caller chose becomes one (S22).
 
+mod cells;
 mod endpoint;
 mod families;
 mod labels;
@@ -13,11 +14,12 @@ mod register;
 mod tests;
 mod upstream;
 
+pub use cells::{Counters, Gauges};
 pub use endpoint::{EndpointMetrics, ProviderMetrics};
 pub use families::{FAMILIES, Family, Type};
 pub use labels::{
-    BadJson, ConnectionCap, CooldownScope, Counters, Deadline, Ending, EndpointState, FailedKey,
-    Gauges, H2Abuse, Label, Phase, Reload, RequestCap,
+    BadJson, ConnectionCap, CooldownScope, Deadline, Ending, EndpointState, FailedKey, H2Abuse,
+    Label, Phase, Reload, RequestCap,
 };
 pub use ledger::LedgerDepth;
 pub use upstream::UpstreamDepth;

@@ -3,10 +3,14 @@
 //! Pure: it is told how each try ended and whether the retry budget has room, and answers which
 //! endpoint is next. Nobody else counts tries.
 
-use crate::bounds::{ATTEMPTS_PER_MODEL, COOLDOWN_SECONDS, RETRY_BACKOFF, TRIES_PER_REQUEST};
-use crate::error::{Availability, Error, UpstreamFault};
+mod failures;
+#[cfg(test)]
+mod tests;
+
+use crate::bounds::{ATTEMPTS_PER_MODEL, RETRY_BACKOFF, TRIES_PER_REQUEST};
+use crate::error::Error;
 use crate::outcome::Outcome;
-use crate::selection::RETRY_AFTER_SECONDS;
+use failures::{Failures, is_untried};
 use std::time::Duration;
 
 /// What an upstream's status means before its body is seen.
@@ -78,21 +82,9 @@ pub struct Attempts {
     onward: Option<Onward>,
     last: Option<Failure>,
     /// Over all failures so far.
-    sums: Sums,
+    failures: Failures,
     starved: bool,
     committed: bool,
-}
-
-/// What the final error is made of.
-#[derive(Debug, Default)]
-struct Sums {
-    failures: usize,
-    /// Of them, those that had no address to try, or that a throttle held back.
-    untried: usize,
-    rate_limited: usize,
-    overloaded: usize,
-    timeouts: usize,
-    retry_after: Option<u32>,
 }
 
 impl Attempts {
@@ -141,17 +133,7 @@ impl Attempts {
         self.dispatched += usize::from(outcome.dispatched());
         self.onward = Some(if self.committed { Onward::Nowhere } else { onward(outcome) });
         self.last = Some(Failure { choice, outcome, status, retry_after });
-        self.sums.failures += 1;
-        self.sums.untried += usize::from(is_untried(outcome));
-        self.sums.rate_limited += usize::from(outcome == Outcome::RateLimited);
-        self.sums.overloaded += usize::from(matches!(status, 503 | 529));
-        self.sums.timeouts += usize::from(is_timeout(outcome, status));
-        let (least, most) = COOLDOWN_SECONDS;
-        let retry_after = retry_after.map(|seconds| seconds.clamp(least, most));
-        self.sums.retry_after = match (self.sums.retry_after, retry_after) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        self.failures.add(outcome, status, retry_after);
     }
 
     /// Keeps the next try at the same endpoint, where another address or credential of it is ready,
@@ -225,39 +207,10 @@ impl Attempts {
         self.starved
     }
 
-    /// The caller's error when nothing is left (design): nothing tried 503; a client fault as it
-    /// came; all 429: 429; all of them or overloaded 503; only timeouts 504; otherwise 502. `provider_name` is the last one's.
+    /// The caller's error when nothing is left; `provider_name` is the last one's.
     #[must_use]
     pub fn verdict(&self, provider_name: &str) -> Error {
-        let Sums { failures, untried, rate_limited, overloaded, timeouts, retry_after } = self.sums;
-        let Some(last) = self.last.filter(|_| untried < failures) else {
-            return Error::weir(503, "No provider is available for the selected model right now.")
-                .retry_after(Some(RETRY_AFTER_SECONDS))
-                .availability(unavailable(TEMPORARILY));
-        };
-        let status = match last.outcome {
-            Outcome::Internal | Outcome::CrashRecovered => {
-                return Error::weir(500, "Internal Server Error");
-            }
-            Outcome::Shutdown => return Error::weir(503, "Shutting down. Send the request again."),
-            Outcome::ClientFault => last.status,
-            _ if rate_limited == failures => 429,
-            _ if rate_limited + overloaded == failures => 503,
-            _ if timeouts == failures => 504,
-            _ => 502,
-        };
-        let provider_name = provider_name.to_owned();
-        let error = Error::upstream(status, "Provider returned error")
-            .retry_after(retry_after.filter(|_| last.outcome != Outcome::ClientFault))
-            .fault(UpstreamFault { provider_name, raw: None, previous: Vec::new() });
-        match status {
-            429 => error.availability(unavailable("capacity_exhausted")),
-            503 => {
-                let seconds = error.retry_after.unwrap_or(RETRY_AFTER_SECONDS);
-                error.retry_after(Some(seconds)).availability(unavailable(TEMPORARILY))
-            }
-            _ => error,
-        }
+        self.failures.error(self.last, provider_name)
     }
 
     fn has_budget(&mut self, budget: impl FnOnce() -> bool) -> bool {
@@ -303,24 +256,3 @@ const fn onward(outcome: Outcome) -> Onward {
         _ => Onward::NextEndpoint,
     }
 }
-
-const TEMPORARILY: &str = "temporarily_unavailable";
-
-/// Another moment may differ; what was asked for and of whom is for the caller to add.
-fn unavailable(code: &'static str) -> Availability {
-    Availability { code, ..Availability::default() }
-}
-
-/// Nothing was tried: there was no address, or the provider is to be spared.
-const fn is_untried(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Unresolved | Outcome::Throttled)
-}
-
-/// A clock of ours or of the upstream's ran out. A connect timeout is like a refusal (F02).
-const fn is_timeout(outcome: Outcome, status: u16) -> bool {
-    matches!(outcome, Outcome::FirstContentTimeout | Outcome::IdleTimeout | Outcome::TotalTimeout)
-        || matches!(status, 408 | 504 | 524)
-}
-
-#[cfg(test)]
-mod tests;

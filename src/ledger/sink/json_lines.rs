@@ -208,7 +208,15 @@ fn resume(directory: &Path, state: &State) -> io::Result<Option<File>> {
 fn begin(directory: &Path, mut state: State) -> io::Result<(File, State)> {
     if state.bytes > 0 {
         let (file, bytes) = (path(directory, state.file), state.bytes);
-        tracing::info!(file = %file.display(), bytes, "this file was collected: going on in the next");
+        if file.exists() {
+            tracing::warn!(
+                file = %file.display(),
+                bytes,
+                "somebody changed this file, which held delivered rows: going on in the next"
+            );
+        } else {
+            tracing::info!(file = %file.display(), "this file was collected: going on in the next");
+        }
         state = State { file: state.file + 1, bytes: 0, ..state };
     }
     let file = create(directory, state.file)?;

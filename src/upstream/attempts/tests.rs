@@ -1,5 +1,6 @@
 use super::*;
 use crate::error::{ErrorType, Origin};
+use crate::selection::RETRY_AFTER_SECONDS;
 use proptest::prelude::*;
 
 fn at(model: usize, candidate: usize) -> Option<Choice> {

@@ -1,0 +1,133 @@
+//! The head of a reply: whether it is delivered, and what the caller sees of it.
+
+use super::{failed, told};
+use crate::bounds::INTERIM_HEADS;
+use crate::face::{Relay, Reply};
+use crate::outcome::Outcome;
+use crate::proxy::attempt::Flow;
+use crate::proxy::exchange::Exchange;
+use crate::request::route::Face;
+use crate::upstream::attempts::{Verdict, classify_status};
+use http::{HeaderMap, HeaderName, header};
+use pingora::Result;
+use pingora_http::ResponseHeader;
+use std::sync::Arc;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// `upstream_response_filter`: goes on with a reply, passes the caller's own fault, or fails the
+/// attempt so that another can be made.
+pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result<()> {
+    let another_model = exchange.attempts.could_follow(Outcome::ClientFault);
+    let Some(attempt) = &mut exchange.attempt else {
+        return Err(failed("no attempt to answer"));
+    };
+    let status = head.status.as_u16();
+    if head.status.is_informational() && status != 101 {
+        attempt.interim += 1;
+        if attempt.interim <= INTERIM_HEADS {
+            return Ok(());
+        }
+        attempt.ends(Outcome::Malformed);
+        return Err(failed("a flood of informational heads"));
+    }
+    attempt.status = status;
+    attempt.claim.status(status);
+    attempt.streamed = is_stream(&head.headers);
+    attempt.flow = match classify_status(status) {
+        Verdict::Deliver if is_compressed(&head.headers) => {
+            attempt.ends(Outcome::Malformed);
+            return Err(failed("compressed though identity was asked"));
+        }
+        Verdict::Deliver if exchange.clock.began_with_comment() && !attempt.streamed => {
+            attempt.ends(Outcome::Malformed);
+            return Err(failed("not a stream, and the caller reads one"));
+        }
+        Verdict::Deliver => Flow::Reply(Box::new(Relay::new(Reply {
+            face: exchange.face,
+            operation: exchange.operation,
+            dialect: attempt.target.endpoint.provider.dialect,
+            streamed: attempt.streamed,
+            generation_id: Arc::clone(&exchange.generation.id),
+            created: exchange.generation.created,
+            model: Arc::clone(&attempt.target.endpoint.model),
+            provider: Arc::clone(&attempt.target.endpoint.provider.name),
+            injected_usage: attempt.injected_usage,
+            terms: attempt.terms.clone(),
+            prompt_bytes: attempt.prompt_bytes,
+            estimator: attempt.estimator,
+            judged: exchange.envelope.judged_by().is_some(),
+            routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
+        }))),
+        Verdict::Fail(outcome) => {
+            attempt.ends(outcome);
+            attempt.retry_after = retry_after(&head.headers);
+            if outcome != Outcome::ClientFault || another_model {
+                return Err(failed("status of the upstream"));
+            }
+            let readable = !is_compressed(&head.headers);
+            match exchange.face {
+                Face::OpenRouter => Flow::Wrap(readable.then(Vec::new)),
+                Face::Faithful => Flow::Pass,
+            }
+        }
+    };
+    if !attempt.streamed || !matches!(attempt.flow, Flow::Reply(_)) {
+        exchange.clock.hush();
+    }
+    exchange.answered = status;
+    *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
+    Ok(())
+}
+
+/// Whether the body is anything but itself, though `identity` was asked for (F39).
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(header::CONTENT_ENCODING);
+    encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Seconds of a `Retry-After`: a number, or a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Some(seconds.clamp(0.0, f64::from(u32::MAX)).ceil() as u32);
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    let left = until.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+    Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// The reply head the caller sees: an allow-list, and the generation's id.
+fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(upstream.status, Some(6))?;
+    let kind = upstream.headers.get(header::CONTENT_TYPE).cloned();
+    match (flow, kind) {
+        (Flow::Wrap(_), _) | (_, None) => {
+            head.insert_header(header::CONTENT_TYPE, "application/json")?;
+        }
+        (_, Some(kind)) => head.insert_header(header::CONTENT_TYPE, kind)?,
+    }
+    if is_stream(&upstream.headers) {
+        head.insert_header(header::CACHE_CONTROL, "no-cache")?;
+    }
+    if matches!(flow, Flow::Pass) {
+        for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
+            if let Some(value) = upstream.headers.get(&name) {
+                head.insert_header(name, value.clone())?;
+            }
+        }
+    }
+    if face == Face::Faithful
+        && let Some(request_id) = upstream.headers.get(&X_REQUEST_ID)
+    {
+        head.insert_header(X_REQUEST_ID.clone(), request_id.clone())?;
+    }
+    head.insert_header("X-Generation-Id", id)?;
+    Ok(head)
+}
