@@ -34,7 +34,6 @@ mod header;
 mod index_list;
 mod intent;
 pub mod invoice;
-#[allow(dead_code, reason = "`read` is for reports")]
 mod losses;
 mod map;
 mod names;
