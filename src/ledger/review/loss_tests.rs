@@ -60,7 +60,7 @@ impl Left {
 }
 
 #[test]
-fn whatever_is_gone_of_the_spool_is_lost_to_the_row() {
+fn f65_whatever_is_gone_of_the_spool_is_lost_to_the_row() {
     // Epochs whose segments are gone, rows delivered, and what is lost to a sink that has these.
     let cases: [(&[u64], usize, u64); 10] = [
         (&[], 0, 0),
@@ -91,7 +91,7 @@ fn whatever_is_gone_of_the_spool_is_lost_to_the_row() {
 }
 
 #[test]
-fn a_segment_that_is_cut_lacks_its_last_rows_and_a_damaged_one_those_in_the_middle() {
+fn f65_a_segment_that_is_cut_lacks_its_last_rows_and_a_damaged_one_those_in_the_middle() {
     for epoch in 1..=3 {
         let left = Left::told(30, 0);
         let whole = fs::read(left.segment(epoch)).unwrap();
@@ -110,7 +110,7 @@ fn a_segment_that_is_cut_lacks_its_last_rows_and_a_damaged_one_those_in_the_midd
 }
 
 #[test]
-fn a_sink_that_was_added_later_begins_where_every_other_one_was() {
+fn f65_a_sink_that_was_added_later_begins_where_every_other_one_was() {
     let left = Left::told(30, 10);
     fs::remove_file(left.segment(1)).unwrap();
     assert_eq!(left.spooled().wrong(), 0);
@@ -119,7 +119,7 @@ fn a_sink_that_was_added_later_begins_where_every_other_one_was() {
 }
 
 #[test]
-fn without_a_sound_slot_file_nobody_says_that_all_is_well() {
+fn f65_without_a_sound_slot_file_nobody_says_that_all_is_well() {
     let left = Left::told(30, 0);
     let path = left.options.directory.join("slots");
     for text in [None, Some(vec![]), Some(vec![7; Map::file_bytes(1) as usize])] {
@@ -132,7 +132,7 @@ fn without_a_sound_slot_file_nobody_says_that_all_is_well() {
 }
 
 #[test]
-fn what_a_newer_version_wrote_is_not_lost() {
+fn f65_what_a_newer_version_wrote_is_not_lost() {
     for epoch in 1..=3 {
         let left = Left::told(30, 0);
         let mut bytes = fs::read(left.segment(epoch)).unwrap();
@@ -178,7 +178,7 @@ impl Watch for Meanwhile<'_> {
 }
 
 #[test]
-fn what_is_delivered_and_removed_during_a_report_is_no_loss() {
+fn f65_what_is_delivered_and_removed_during_a_report_is_no_loss() {
     for late in [false, true] {
         let left = Left::told(30, 0);
         let watch = Meanwhile { left: &left, late, done: false.into() };
@@ -195,7 +195,7 @@ fn what_is_delivered_and_removed_during_a_report_is_no_loss() {
 }
 
 #[test]
-fn a_loss_is_told_once_before_and_after_delivery_has_passed_it() {
+fn f65_a_loss_is_told_once_before_and_after_delivery_has_passed_it() {
     let left = Left::told(30, 0);
     fs::remove_file(left.segment(2)).unwrap();
     left.deliver_first(10);
@@ -213,7 +213,7 @@ fn a_loss_is_told_once_before_and_after_delivery_has_passed_it() {
 }
 
 #[test]
-fn rows_that_were_delivered_and_are_not_in_the_database_are_gone() {
+fn f65_rows_that_were_delivered_and_are_not_in_the_database_are_gone() {
     let left = Left::told(30, 30);
     (1..=3).for_each(|epoch| fs::remove_file(left.segment(epoch)).unwrap());
     let sound = || compare(&books(&left.options), &()).unwrap().balance;
@@ -235,7 +235,7 @@ fn rows_that_were_delivered_and_are_not_in_the_database_are_gone() {
 }
 
 #[test]
-fn a_row_whose_slot_was_not_freed_any_more_is_spooled_once() {
+fn f65_a_row_whose_slot_was_not_freed_any_more_is_spooled_once() {
     let place = tempfile::tempdir().unwrap();
     // Slots are freed a second after their rows were spooled, and never where the process ends before.
     let options = Options { durability: Durability::Relaxed, ..testing::options(place.path()) };
@@ -251,7 +251,7 @@ fn a_row_whose_slot_was_not_freed_any_more_is_spooled_once() {
 }
 
 #[test]
-fn an_attempt_that_is_in_a_slot_alone_is_counted_once_before_and_after_the_next_start() {
+fn f65_an_attempt_that_is_in_a_slot_alone_is_counted_once_before_and_after_the_next_start() {
     let place = tempfile::tempdir().unwrap();
     let options = testing::options(place.path());
     let ledger = Ledger::open(options.clone()).unwrap();
