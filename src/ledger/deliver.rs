@@ -8,7 +8,7 @@ mod pace;
 mod tally;
 
 use super::depth::add;
-use super::reading::{self, Reading, Step};
+use super::reading::{Reading, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
@@ -74,9 +74,6 @@ impl Deliverer {
 
     /// Runs until stopped, or until draining leaves no segment.
     pub(super) fn run(mut self) {
-        if self.own == 0 {
-            self.count_backlog();
-        }
         loop {
             let stop = self.shared.stopping();
             let pause = match self.step() {
@@ -130,20 +127,6 @@ impl Deliverer {
         }
         (self.sink, self.reading) = (None, None);
         pause
-    }
-
-    /// Adds the rows that earlier epochs left to the gauge of what is pending, and makes the newest
-    /// of them readable: some may not be in the sink yet.
-    fn count_backlog(&self) {
-        let own = self.shared.writer;
-        let earlier = self.shared.segments.all().into_iter().filter(|(id, _)| id.0 != own.epoch);
-        for (id, segment) in earlier {
-            reading::each_batch([(id, segment.clone())], own.node, |rows| {
-                add(&segment.rows, rows.len() as u64);
-                add(&self.shared.counters.appended, rows.len() as u64);
-                self.shared.recent.lock().add_all(rows);
-            });
-        }
     }
 
     /// Delivers one batch. False: all there is has been delivered.

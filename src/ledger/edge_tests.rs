@@ -7,7 +7,7 @@ use super::shared::{Shared, Stop};
 use super::sink::sqlite::Sqlite;
 use super::sink::{Batch, Position, Sink};
 use super::testing::{self, complete, options, until};
-use super::{Claim, Depth, Ledger, Options, Target, flush, losses, recover, saved};
+use super::{Claim, Depth, Found, Ledger, Options, Target, flush, losses, recover, saved};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
@@ -241,4 +241,31 @@ fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();
+}
+
+/// A start that is ready tells of all that waits, and finds it: the newest last, which is what a slot held.
+#[test]
+fn f64_what_waits_is_known_before_anything_is_admitted() {
+    let backlog = backlog();
+    let running = Unsunk::start(backlog.path());
+    let open = Claim::new(
+        &running.shared,
+        &testing::intent("gen-cut", 1),
+        &testing::terms(),
+        testing::ESTIMATOR,
+    );
+    let open = open.unwrap();
+    open.dispatched();
+    let after = testing::crash(backlog.path());
+    drop(open);
+    running.end();
+
+    let options = options(after.path());
+    let directory = Directory::lock(&options.directory).unwrap();
+    let (shared, _spool) = recover::start(directory, options).unwrap();
+    assert_eq!((shared.depth().rows_pending, shared.behind()), (ALL + 1, ALL + 1));
+    let newest = shared.recent.lock().newest(shared.writer.node, ALL as usize + 1);
+    assert_eq!((newest.len() as u64, &*newest[0].intent.generation_id), (ALL + 1, "gen-cut"));
+    assert!(newest.is_sorted_by(|newer, older| newer.key.epoch >= older.key.epoch));
+    assert!(matches!(shared.find("gen-3"), Found::Rows(rows) if rows.len() as u64 == STARTS));
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub(super) use step::{Lost, Resume, Seen, Step};
-pub(super) use whole::{each_batch, rows_after, rows_before, rows_in};
+pub(super) use whole::{each_batch, rows_after, rows_before, rows_in, rows_of};
 
 /// What opening a segment found.
 pub(super) enum Opened {

@@ -1,5 +1,6 @@
 //! The start: take over what earlier epochs left, before anything new is claimed.
 
+mod backlog;
 mod file;
 
 use super::depth::add;
@@ -27,8 +28,6 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 #[derive(Default)]
 struct Found {
     rows: Vec<Priced>,
-    /// Those that were in the spool already.
-    spooled: Vec<Priced>,
     cut: u64,
     lost: Vec<Loss>,
 }
@@ -48,8 +47,7 @@ impl Found {
                 }
             });
         }
-        let is_open = |(record, _): &Priced| open.contains(&record.key);
-        (self.rows, self.spooled) = self.rows.into_iter().partition(is_open);
+        self.rows.retain(|(record, _)| open.contains(&record.key));
         let cut = |(record, _): &&Priced| record.outcome == Outcome::CrashRecovered;
         self.cut = self.rows.iter().filter(cut).count() as u64;
         self
@@ -114,6 +112,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     losses::put(&place, &found.lost).map_err(OpenError::io("note losses in", &place))?;
     let map = file::ready(&path, old, options.slots, (writer, spool.spooled(), delivered))?;
     let shared = Shared::new(directory, options, writer, map, segments);
+    backlog::take(&shared);
     spool.publish();
     report(&shared, &found);
     Ok((shared, spool))
@@ -126,9 +125,7 @@ fn report(shared: &Shared, found: &Found) {
     add(&shared.counters.crash_recovered, found.cut);
     let (cut, lost) = (found.cut, found.lost.len() as u64);
     add(&shared.counters.lost, lost);
-    // Readable at once, also what the spool will be read for.
-    let known = found.spooled.iter().chain(&found.rows);
-    shared.recent.lock().add_all(known.map(|(record, _)| record));
+    shared.recent.lock().add_all(found.rows.iter().map(|(record, _)| record));
     if rows + lost > 0 {
         tracing::warn!(rows, cut, lost, "attempts of an earlier run were recovered");
     }

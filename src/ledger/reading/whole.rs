@@ -28,23 +28,28 @@ pub(in crate::ledger) fn each_batch(
 
 /// How many rows the node had spooled before a segment, as far as its start is sound.
 pub(in crate::ledger) fn rows_before(segment: &Segment) -> Option<u64> {
-    let mut head = [0; HEADER_BYTES + 32];
-    let length = File::open(&segment.path).ok()?.read_at(&mut head, 0).ok()?;
-    start(&mut Scan::new(head.get(..length)?, HEADER_BYTES, 0))
+    start(&mut Scan::new(&head(segment)?, HEADER_BYTES, 0))
 }
 
 /// How many it had spooled at the segment's end.
 pub(in crate::ledger) fn rows_after(segment: &Segment, node: [u8; 16]) -> Option<u64> {
-    let bytes = fs::read(&segment.path).ok()?;
-    match Header::decode(&bytes) {
-        Ok(header) if header.node != node => return None,
-        Err(BadHeader::Newer(_)) => return None,
-        Ok(_) | Err(BadHeader::Damaged) => {}
-    }
+    let bytes = fs::read(&segment.path).ok().filter(|bytes| is_readable(bytes, node))?;
     let mut scan = Scan::new(&bytes, HEADER_BYTES, 0);
     let first = start(&mut scan)?;
     scan.by_ref().for_each(drop);
     first.checked_add(scan.index().into())
+}
+
+/// How many of a node's rows a segment has: as its start and that of the `next` one tell, or else counted.
+pub(in crate::ledger) fn rows_of(segment: &Segment, next: Option<&Segment>, node: [u8; 16]) -> u64 {
+    let is_own = |of: &Segment| head(of).is_some_and(|bytes| is_readable(&bytes, node));
+    if !is_own(segment) {
+        return 0;
+    }
+    let after = next.filter(|next| is_own(next)).and_then(rows_before);
+    let told =
+        after.zip(rows_before(segment)).and_then(|(after, before)| after.checked_sub(before));
+    told.unwrap_or_else(|| rows_in(segment))
 }
 
 /// How many rows a segment tells of, whoever wrote it.
@@ -53,6 +58,23 @@ pub(in crate::ledger) fn rows_in(segment: &Segment) -> u64 {
     let mut scan = Scan::new(&bytes, HEADER_BYTES, 0);
     scan.by_ref().for_each(drop);
     scan.index().into()
+}
+
+/// A segment's header and its first frame, as far as they are there.
+fn head(segment: &Segment) -> Option<Vec<u8>> {
+    let mut head = vec![0; HEADER_BYTES + 32];
+    let length = File::open(&segment.path).ok()?.read_at(&mut head, 0).ok()?;
+    head.truncate(length);
+    Some(head)
+}
+
+/// Neither another node's nor a newer version's.
+fn is_readable(bytes: &[u8], node: [u8; 16]) -> bool {
+    match Header::decode(bytes) {
+        Ok(header) => header.node == node,
+        Err(BadHeader::Newer(_)) => false,
+        Err(BadHeader::Damaged) => true,
+    }
 }
 
 fn start(scan: &mut Scan<'_>) -> Option<u64> {
