@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How long an end may refuse for a reason that passes, where an end is wanted.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause after an error: from the first to the second, doubling.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -35,9 +33,12 @@ pub(super) struct Args {
     /// Directory for rows that the database refuses for good
     #[arg(long, value_name = "DIR", default_value = ".")]
     dead_letters: PathBuf,
-    /// End when nothing is left, instead of waiting for more; or when a server has refused for a minute
+    /// End when nothing is left, instead of waiting for more; or when a server has refused for --patience
     #[arg(long)]
     until_empty: bool,
+    /// Seconds for which a server may refuse for a reason that passes, with --until-empty
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    patience: u64,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -65,7 +66,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let route = Route { urls, stream, to, dead_letters };
     let aside = route.aside();
     match Drainer::new(route) {
-        Ok(mut drainer) => drain(&mut drainer, &aside, args.until_empty),
+        Ok(mut drainer) => {
+            let patience = args.until_empty.then(|| Duration::from_secs(args.patience));
+            drain(&mut drainer, &aside, patience)
+        }
         Err(error) => {
             say(&error.to_string());
             ExitCode::FAILURE
@@ -84,7 +88,8 @@ fn secret(file: Option<&Path>, credential: &str) -> Result<SecretString, ExitCod
     connection_string(&path).map_err(|why| super::failed(&path, &why))
 }
 
-fn drain(drainer: &mut Drainer, aside: &Path, until_empty: bool) -> ExitCode {
+/// With `patience` until nothing is left, or a server has refused for that long.
+fn drain(drainer: &mut Drainer, aside: &Path, patience: Option<Duration>) -> ExitCode {
     let bar = progress::rows(0);
     let (mut pause, mut drained, mut refused) = (BACKOFF.0, Drained::default(), None);
     loop {
@@ -95,11 +100,11 @@ fn drain(drainer: &mut Drainer, aside: &Path, until_empty: bool) -> ExitCode {
                 }
                 (pause, drained, refused) = (BACKOFF.0, now, None);
             }
-            Ok(None) if until_empty => break,
+            Ok(None) if patience.is_some() => break,
             Ok(None) => (pause, refused) = (BACKOFF.0, None),
             Err(error) => {
                 let since: Instant = *refused.get_or_insert_with(Instant::now);
-                if !error.passes() || (until_empty && since.elapsed() >= PATIENCE) {
+                if !error.passes() || patience.is_some_and(|limit| since.elapsed() >= limit) {
                     bar.finish_and_clear();
                     say(&error.to_string());
                     say(&summary(&drained));

@@ -137,6 +137,7 @@ pub(super) fn spool_lines(spool: &Spooled) -> Vec<String> {
                  the state directory says when"
             ),
         ),
+        (spool.strange > 0, format!("  {} lines of losses.jsonl are no losses", spool.strange)),
         (
             spool.endless,
             "  no sound slot file tells how many rows the spool should have".to_owned(),

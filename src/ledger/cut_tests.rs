@@ -23,7 +23,7 @@ fn a_torn_slot_is_counted_as_lost() {
     fs::write(&slots, bytes).unwrap();
     let again = Ledger::open(options(crashed.path())).unwrap();
     assert_eq!((again.depth().recovered, again.depth().rows_lost), (1, 1));
-    let noted = losses::read(&crashed.path().join("state")).unwrap();
+    let noted = losses::read(&crashed.path().join("state")).unwrap().losses;
     let places: Vec<_> = noted.iter().map(|loss| (loss.sink.as_str(), loss.offset)).collect();
     assert_eq!(places, [(losses::SLOTS, 1)]);
 }

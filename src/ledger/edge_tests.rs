@@ -108,7 +108,7 @@ fn recovered(place: &Path) -> (u64, Depth) {
 
 /// How many rows are noted as lost, now and before.
 fn noted(place: &Path) -> u64 {
-    let losses = losses::read(&place.join("state")).unwrap();
+    let losses = losses::read(&place.join("state")).unwrap().losses;
     losses.iter().map(|loss| loss.rows).sum()
 }
 

@@ -67,11 +67,11 @@ impl Running {
         let depth = || self.ledger.depth();
         until(what, || depth().rows_pending == 0);
         let lost = depth().rows_lost;
-        let noted = losses::read(&self.place.path().join("state")).unwrap();
+        let noted = losses::read(&self.place.path().join("state")).unwrap().losses;
         assert_eq!(self.rows() + lost, self.made, "{what}: {:?}, {noted:?}", depth());
         assert!(self.ledger.shutdown(Duration::from_secs(10)), "{what}");
         let state = self.place.path().join("state");
-        let noted = losses::read(&state).unwrap().iter().map(|loss| loss.rows).sum::<u64>();
+        let noted = losses::read(&state).unwrap().losses.iter().map(|loss| loss.rows).sum::<u64>();
         assert_eq!((depth().rows_lost, noted, depth().gate), (lost, lost, Gate::Open), "{what}");
         lost
     }

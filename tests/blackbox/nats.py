@@ -22,6 +22,8 @@ class Nats:
     """Started by `start`; its files go with `remove`."""
 
     def __init__(self) -> None:
+        self.more: list[str] = []
+        """Further words of the command, from its next start on."""
         self.held: list = []
         self.port, self.monitor = free_ports(2, self.held)
         self.home = Path(tempfile.mkdtemp(prefix="weir-nats-"))
@@ -32,13 +34,16 @@ class Nats:
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [SERVER, "-a", "127.0.0.1", "-p", self.port, "-m", self.monitor, "-js", "-sd", self.home]
+        command = [SERVER, "-a", "127.0.0.1", "-p", self.port, "-m", self.monitor, "-js", "-sd", self.home, *self.more]
         with open(self.home / "log", "ab") as log:
             self.process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while True:
             try:
-                self.request("$JS.API.INFO")
+                if self.more:
+                    socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+                else:
+                    self.request("$JS.API.INFO")
                 return
             except (OSError, AssertionError):
                 assert self.process.poll() is None, (self.home / "log").read_text()

@@ -257,6 +257,24 @@ def test_an_end_that_refuses_is_named_with_what_to_do(start, nats, drain, postgr
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, out + err
     assert postgres.count() == 1
+    # For as long as it is to, and no longer.
+    nats.stop()
+    began = time.monotonic()
+    process = drain("--until-empty", "--patience", "1", "--stream", "weir")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "; trying again\n" in err and "the NATS servers: " in err.splitlines()[-2], err
+    assert time.monotonic() - began > 1
+
+
+def test_a_server_that_takes_no_such_user_ends_the_drain_at_once(nats, drain, tmp_path):
+    nats.stop()
+    nats.more = ["--user", "weir", "--pass", "right"]
+    nats.start()
+    secret(tmp_path / "wrong.secret", nats.url.replace("://", "://weir:wrong@"))
+    process = drain("--nats", tmp_path / "wrong.secret")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "trying again" not in err and "wrong" not in err, err
+    assert "authorization violation: correct user, password or certificates of the NATS servers\n" in err, err
 
 
 def test_a_mistyped_stream_is_not_made(start, nats, drain):

@@ -35,20 +35,23 @@ impl Tally {
         losses: &[Lost],
     ) -> io::Result<()> {
         let (epoch, segment) = id;
-        let fresh =
-            losses.iter().map(|lost| (lost, self.fresh(lost))).filter(|(_, rows)| *rows > 0);
-        let found = fresh.map(|(lost, rows)| Loss::found(self.name, id, lost.offset, rows));
-        let found: Vec<_> = found.collect();
-        if found.is_empty() {
+        let fresh: Vec<_> = losses
+            .iter()
+            .map(|lost| (lost, self.fresh(lost)))
+            .filter(|(_, rows)| *rows > 0)
+            .collect();
+        if fresh.is_empty() {
             return Ok(());
         }
+        let found = fresh.iter().map(|(lost, _)| Loss::found(self.name, id, **lost));
+        let found: Vec<_> = found.collect();
         losses::put(shared.directory.path(), &found)?;
         for lost in losses {
             let all = lost.numbers();
             self.noted.retain(|known| known.start < all.start || known.end > all.end);
             self.noted.push(all);
         }
-        let (sink, rows) = (self.name, found.iter().map(|loss| loss.rows).sum());
+        let (sink, rows) = (self.name, fresh.iter().map(|(_, rows)| rows).sum());
         if let Some(missed) = shared.counters.missed.get(self.own) {
             add(missed, rows);
         }

@@ -35,7 +35,8 @@ impl DrainError {
                 .code()
                 .is_none_or(|state| !LASTING.iter().any(|class| state.code().starts_with(class))),
             Self::Target { error, .. } => !matches!(error, SinkError::Newer { .. }),
-            Self::Source(_) | Self::DeadLetters { .. } => true,
+            Self::Source(error) => !matches!(error, SinkError::Denied(_)),
+            Self::DeadLetters { .. } => true,
             Self::Newer { .. } | Self::NoStream { .. } => false,
         }
     }

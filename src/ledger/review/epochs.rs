@@ -1,7 +1,8 @@
 //! Spool and database of one node against each other, epoch by epoch.
 
-use super::spool::{Spooled, noted};
+use super::spool::{Spooled, passed};
 use super::{Beside, Books, ReviewError, Sums, Watch, Whole, writer};
+use crate::ledger::losses;
 use crate::ledger::sink::reader::{self, ReadError, Reader, Words, number};
 use crate::usage::Kind;
 use std::collections::BTreeMap;
@@ -86,7 +87,8 @@ pub fn compare(books: &Books, watch: &dyn Watch) -> Result<Compared, ReviewError
         sums = self::sums(&mut whole, &node, writer.epoch)?;
     }
     let spool = whole.into_spool();
-    let (passed, _) = noted(state, books.base.name(), cursor)?;
+    let noted = losses::read(state).map_err(ReviewError::State)?;
+    let (passed, _) = passed(&noted.losses, books.base.name(), cursor);
     let balance = cursor.filter(|cursor| cursor.rows > 0).map(|cursor| Balance {
         delivered: cursor.rows,
         stored: stored.values().sum(),

@@ -5,6 +5,7 @@ use super::*;
 use crate::ledger::directory::Writer;
 use crate::ledger::losses::{self, Loss};
 use crate::ledger::map::Map;
+use crate::ledger::reading::Lost;
 use crate::ledger::report::{self, By};
 use crate::ledger::segment::{HEADER_BYTES, VERSION};
 use crate::ledger::segments::Segments;
@@ -194,15 +195,19 @@ fn f65_what_is_delivered_and_removed_during_a_report_is_no_loss() {
     }
 }
 
+fn found(sink: &str, id: (u64, u64), offset: u64, rows: u64) -> Loss {
+    Loss::found(sink, id, Lost { rows, next: 0, offset })
+}
+
 #[test]
 fn f65_a_loss_is_told_once_before_and_after_delivery_has_passed_it() {
     let left = Left::told(30, 0);
     fs::remove_file(left.segment(2)).unwrap();
     left.deliver_first(10);
     let noted = [
-        Loss::found("sqlite", (3, 0), 70, 10),
-        Loss::found("postgres", (1, 0), 70, 5),
-        Loss::found(losses::SLOTS, (2, 0), 4, 1),
+        found("sqlite", (3, 0), 70, 10),
+        found("postgres", (1, 0), 70, 5),
+        found(losses::SLOTS, (2, 0), 4, 1),
     ];
     losses::put(&left.options.directory, &noted).unwrap();
     let found = left.spooled();
@@ -210,6 +215,12 @@ fn f65_a_loss_is_told_once_before_and_after_delivery_has_passed_it() {
     left.deliver_first(30);
     let found = left.spooled();
     assert_eq!((found.lost, found.passed, found.slots, found.wrong()), (0, 10, 1, 11));
+    let path = left.options.directory.join("losses.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}no loss\n")).unwrap();
+    let found = left.spooled();
+    assert_eq!((found.passed, found.strange, found.wrong()), (10, 1, 12), "the rest is counted");
+    assert!(report::usage(&books(&left.options), By::Day, &()).is_ok());
 }
 
 #[test]
@@ -230,7 +241,7 @@ fn f65_rows_that_were_delivered_and_are_not_in_the_database_are_gone() {
     base.execute("DELETE FROM attempt WHERE seq < 4", []).unwrap();
     (want.stored, want.dead, want.lost) = (21, 1, 2);
     dead_letter::put(&left.options.directory, "sqlite", &left.rows[0], "it is odd").unwrap();
-    losses::put(&left.options.directory, &[Loss::found("sqlite", (1, 0), 70, 2)]).unwrap();
+    losses::put(&left.options.directory, &[found("sqlite", (1, 0), 70, 2)]).unwrap();
     assert_eq!((sound(), want.gone()), (Some(want), 6));
 }
 

@@ -3,7 +3,7 @@
 use super::slots::{self, Held};
 use super::{Books, ReviewError, Watch, writer};
 use crate::bounds::SINK_BATCH;
-use crate::ledger::losses;
+use crate::ledger::losses::{self, Loss};
 use crate::ledger::reading::{Opened, Reading, Resume, Step};
 use crate::ledger::record::Record;
 use crate::ledger::segments::{Segment, Segments};
@@ -25,6 +25,8 @@ pub struct Spooled {
     pub passed: u64,
     /// Attempts that were lost with damaged slots, as the same file remembers.
     pub slots: u64,
+    /// Lines of that file that are no losses.
+    pub strange: u64,
     /// Segments that are gone though older ones are there.
     pub missing: u64,
     /// Bytes behind the last whole frame.
@@ -46,7 +48,12 @@ impl Spooled {
     /// How many things are wrong.
     #[must_use]
     pub fn wrong(&self) -> u64 {
-        self.unread() + self.passed + self.slots + self.missing + u64::from(self.endless)
+        self.unread()
+            + self.passed
+            + self.slots
+            + self.strange
+            + self.missing
+            + u64::from(self.endless)
     }
 
     /// Rows and segments that should be here and cannot be read.
@@ -108,21 +115,20 @@ pub(super) fn walk(
         walk.miss(spooled.saturating_sub(done), spooled);
     }
     let Walk { cursor, mut found, .. } = walk;
-    (found.passed, found.slots) = noted(state, books.base.name(), cursor)?;
+    let noted = losses::read(state).map_err(ReviewError::State)?;
+    noted.strange.iter().for_each(|line| watch.odd(line));
+    found.strange = noted.strange.len() as u64;
+    (found.passed, found.slots) = passed(&noted.losses, books.base.name(), cursor);
     found.held = held.unwrap_or_default();
     Ok(found)
 }
 
 /// Rows lost to a sink that delivery has passed, and attempts lost with damaged slots. A loss is noted before
 /// the cursor goes past it.
-pub(super) fn noted(
-    state: &Path,
-    sink: &str,
-    cursor: Option<Position>,
-) -> Result<(u64, u64), ReviewError> {
+pub(super) fn passed(losses: &[Loss], sink: &str, cursor: Option<Position>) -> (u64, u64) {
     let end = cursor.map(|cursor| (cursor.epoch, cursor.segment, cursor.offset));
     let (mut passed, mut slots) = (0, 0);
-    for loss in losses::read(state).map_err(ReviewError::State)? {
+    for loss in losses {
         let is_passed = Some((loss.epoch, loss.segment, loss.offset)) <= end;
         match loss.sink.as_str() {
             losses::SLOTS => slots += loss.rows,
@@ -130,7 +136,7 @@ pub(super) fn noted(
             _ => {}
         }
     }
-    Ok((passed, slots))
+    (passed, slots)
 }
 
 struct Walk<'a> {

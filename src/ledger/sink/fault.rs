@@ -96,6 +96,7 @@ impl SinkError {
             Self::Damaged(_) => Sink(DAMAGED),
             Self::File(_) => Sink("let Weir's user write there, on a disk with room"),
             Self::Nats(_) | Self::Slow(_) => Sink("find out whether the server runs and keeps up"),
+            Self::Denied(_) => Sink("correct user, password or certificates of the NATS servers"),
             Self::Newer { .. } => Sink("start the version that wrote it"),
         }
     }

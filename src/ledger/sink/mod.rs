@@ -147,6 +147,9 @@ pub enum SinkError {
     Postgres(#[from] tokio_postgres::Error),
     #[error("{0}")]
     Nats(String),
+    /// The servers can be reached, and take no such user, password or certificate.
+    #[error("{0}")]
+    Denied(String),
     #[error(transparent)]
     File(#[from] io::Error),
     #[error("no answer within {} s", .0.as_secs())]

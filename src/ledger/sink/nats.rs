@@ -18,7 +18,7 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
 };
 use async_nats::jetstream::{self, ErrorCode};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use futures::TryStreamExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -189,7 +189,13 @@ pub(in crate::ledger) async fn connect(
         }
         std::future::ready(())
     });
-    Ok((options.connect(urls).await.map_err(said)?, lost))
+    let client = options.connect(urls).await.map_err(|error| match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            SinkError::Denied(error.to_string())
+        }
+        _ => said(error),
+    })?;
+    Ok((client, lost))
 }
 
 /// The stream, made where there is none: kept until drained, and full rather than forgetful.
