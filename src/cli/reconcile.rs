@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// The database is not to have every row: it was added later, or older rows were deleted from it
     #[arg(long)]
     partial: bool,
+    /// Directory of dead letters beside those of the state directory, as of `weir drain`
+    #[arg(long, value_name = "DIR")]
+    dead_letters: Option<PathBuf>,
     /// A provider's export of what was used, as CSV: compares it with the ledger and nothing else
     #[arg(long, value_name = "FILE", requires = "provider", conflicts_with_all = ["metrics", "partial"])]
     usage: Option<PathBuf>,
@@ -42,7 +45,7 @@ fn column(text: &str) -> Result<(String, String), String> {
 /// Exit code 1 if anything differs.
 pub(super) fn run(args: &Args) -> ExitCode {
     let books = match args.place.find() {
-        Ok(books) => books,
+        Ok(books) => Books { dead_letters: args.dead_letters.clone(), ..books },
         Err(code) => return code,
     };
     let compared = match (&args.usage, &args.provider) {
