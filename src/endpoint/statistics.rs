@@ -1,12 +1,16 @@
 //! Rolling statistics of one endpoint: how fast, how reliable, how well cached. Fixed memory, no lock.
 
+mod sample;
+
+use super::Window;
 use super::histogram::Histogram;
 use super::saved::Saved;
 use super::uptime::Uptime;
-use super::{Scope, Window, scope};
 use crate::outcome::Outcome;
 use crate::selection::{Facts, Grade, PERCENTILES};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+pub use sample::{ErrorClass, Sample};
 
 const MINUTE_MS: u64 = 60_000;
 /// How long what was summed up for selection holds.
@@ -15,66 +19,6 @@ const FRESH_MS: u64 = 1_000;
 const GRADED_FROM: u64 = 100;
 const NORMAL_PERCENT: u64 = 95;
 const LOWER_PERCENT: u64 = 80;
-
-/// What an attempt that was dispatched has shown of its endpoint.
-#[derive(Debug, Clone, Copy)]
-pub struct Sample {
-    pub outcome: Outcome,
-    /// The upstream's status, 0 if none came.
-    pub status: u16,
-    pub first_content_ms: Option<u32>,
-    /// From dispatch to the end.
-    pub elapsed_ms: u32,
-    pub output_tokens: u64,
-    pub prompt_tokens: u64,
-    /// Of the prompt, those read from the provider's cache.
-    pub cached_tokens: u64,
-    /// Whether the reply to a request with tools was cut short through no doing of the caller's; `None`
-    /// without tools.
-    pub cut_short: Option<bool>,
-}
-
-/// Classes of errors that are counted apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
-    RateLimited,
-    Credential,
-    Server,
-    Timeout,
-    Connection,
-    Malformed,
-}
-
-impl ErrorClass {
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::RateLimited, "rate_limited"),
-        (Self::Credential, "credential"),
-        (Self::Server, "server"),
-        (Self::Timeout, "timeout"),
-        (Self::Connection, "connection"),
-        (Self::Malformed, "malformed"),
-    ];
-
-    /// The class of an outcome, if it is an error that says something of the endpoint.
-    #[must_use]
-    pub const fn of(outcome: Outcome) -> Option<Self> {
-        Some(match outcome {
-            Outcome::RateLimited => Self::RateLimited,
-            Outcome::Credential => Self::Credential,
-            Outcome::ServerError | Outcome::InBand => Self::Server,
-            Outcome::FirstContentTimeout | Outcome::IdleTimeout | Outcome::TotalTimeout => {
-                Self::Timeout
-            }
-            Outcome::Refused
-            | Outcome::ConnectTimeout
-            | Outcome::Tls
-            | Outcome::Reset
-            | Outcome::Truncated => Self::Connection,
-            Outcome::Empty | Outcome::Malformed => Self::Malformed,
-            _ => return None,
-        })
-    }
-}
 
 /// What is told of one endpoint (contract 1.5). Shares are in thousandths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -147,7 +91,7 @@ impl Default for Statistics {
 impl Statistics {
     /// Takes in how an attempt went.
     pub fn add(&self, sample: &Sample, now_ms: u64) {
-        if let Some(success) = counts(sample) {
+        if let Some(success) = sample.counts() {
             self.uptime.add(now_ms, success);
             self.attempts.add(now_ms, u64::from(success), u64::from(!success));
         }
@@ -163,7 +107,7 @@ impl Statistics {
             self.latency.1.add(now_ms, ms);
         }
         if sample.outcome == Outcome::Ok {
-            if let Some(speed) = throughput(sample) {
+            if let Some(speed) = sample.throughput() {
                 self.throughput.0.add(now_ms, speed);
                 self.throughput.1.add(now_ms, speed);
             }
@@ -293,26 +237,6 @@ fn grade(good: u64, bad: u64) -> Grade {
         all if good * 100 >= all * LOWER_PERCENT => Grade::Lower,
         _ => Grade::Fallback,
     }
-}
-
-/// Whether an attempt counts for uptime and how (contract 3.3): 401, 402, 404, 5xx, a failure in the
-/// middle and an error finish are failures; 400, 413 and 429 are nobody's.
-fn counts(sample: &Sample) -> Option<bool> {
-    match scope(sample.outcome) {
-        Scope::Success => Some(true),
-        Scope::Failure | Scope::Address | Scope::Credential => Some(false),
-        Scope::Nobody if sample.outcome == Outcome::ClientFault && sample.status == 404 => {
-            Some(false)
-        }
-        Scope::Throttle | Scope::Nobody => None,
-    }
-}
-
-/// Tenths of a token per second, from dispatch to end (contract section 9).
-fn throughput(sample: &Sample) -> Option<u32> {
-    let tenths = sample.output_tokens.checked_mul(10_000)?;
-    let speed = tenths.checked_div(u64::from(sample.elapsed_ms.max(1)))?;
-    (sample.output_tokens > 0).then(|| u32::try_from(speed).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -4,58 +4,17 @@
 //! It knows nothing of what the fields mean; `envelope` drives it. Time is linear in the text, memory
 //! constant: open containers are bits of one word, so depth is capped and there is no recursion.
 
+mod fault;
+mod plain;
+
 use crate::bounds::JSON_DEPTH;
+use plain::plain;
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
+pub use fault::{Fault, Flaw};
+
 const _: () = assert!(JSON_DEPTH <= u64::BITS as usize, "open containers are bits of one u64");
-
-/// What is wrong with a text. Says nothing of its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// What should have stood there.
-    Expected(&'static str),
-    /// The text ends in the middle.
-    End,
-    /// A raw control character inside a string.
-    Control,
-    /// A backslash with the wrong character after it.
-    Escape,
-    /// Half of a surrogate pair, in a string that is read.
-    Surrogate,
-    Utf8,
-    /// A byte order mark.
-    Mark,
-    /// Something after the document.
-    Trailing,
-    /// Nested deeper than [`JSON_DEPTH`].
-    Depth,
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Expected(what) => write!(f, "expected {what}"),
-            Self::End => f.write_str("unexpected end"),
-            Self::Control => f.write_str("unescaped control character in a string"),
-            Self::Escape => f.write_str("invalid escape in a string"),
-            Self::Surrogate => f.write_str("unpaired surrogate in a string"),
-            Self::Utf8 => f.write_str("invalid UTF-8"),
-            Self::Mark => f.write_str("byte order mark"),
-            Self::Trailing => f.write_str("characters after the end"),
-            Self::Depth => write!(f, "nested deeper than {JSON_DEPTH}"),
-        }
-    }
-}
-
-/// A [`Flaw`] and where it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// Bytes from the start of the text.
-    pub offset: usize,
-    pub flaw: Flaw,
-}
 
 /// A string in the text, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,39 +246,6 @@ impl<'a> Scanner<'a> {
     pub(super) fn expected(&self, what: &'static str) -> Fault {
         self.fault(if self.at < self.text.len() { Flaw::Expected(what) } else { Flaw::End })
     }
-}
-
-/// How many bytes from the start need no look inside a string: no quote, backslash or control.
-///
-/// Prompts are long: 32 bytes a step (the fold becomes vector instructions), then 8, then 1.
-fn plain(bytes: &[u8]) -> usize {
-    let (blocks, _) = bytes.as_chunks::<32>();
-    let clean = |block: &&[u8; 32]| !block.iter().fold(false, |hit, &byte| hit | special(byte));
-    let mut at = blocks.iter().take_while(clean).count() * 32;
-    let rest = bytes.get(at..).unwrap_or_default();
-    for word in rest.as_chunks::<8>().0 {
-        let hits = specials(u64::from_le_bytes(*word));
-        if hits != 0 {
-            return at + hits.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
-}
-
-fn special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < b' ')
-}
-
-/// [`special`] for eight bytes at once: the lowest high bit set marks the first.
-fn specials(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
-    let hits =
-        zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
-    hits & (ONES << 7)
 }
 
 #[cfg(test)]

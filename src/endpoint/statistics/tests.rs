@@ -1,4 +1,5 @@
 use super::*;
+use crate::endpoint::{Scope, scope};
 
 const GOOD: Sample = Sample {
     outcome: Outcome::Ok,
@@ -86,12 +87,12 @@ fn grades_need_a_hundred_attempts_and_have_the_contracts_borders() {
 fn callers_faults_and_rate_limits_do_not_count_and_404_does() {
     for (outcome, name) in Outcome::ALL {
         let sample = |status| Sample { outcome, status, ..GOOD };
-        let counted = counts(&sample(400)).is_some();
+        let counted = sample(400).counts().is_some();
         let expected = !matches!(scope(outcome), Scope::Throttle | Scope::Nobody);
         assert_eq!(counted, expected, "{name}");
     }
     let fault = |status| Sample { outcome: Outcome::ClientFault, status, ..GOOD };
-    assert_eq!((counts(&fault(404)), counts(&fault(413))), (Some(false), None));
+    assert_eq!((fault(404).counts(), fault(413).counts()), (Some(false), None));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 use super::super::scan::{Fault, Flaw};
 use super::*;
-use crate::bounds::{JSON_DEPTH, MEMBERS_KEPT, MODEL_NAME_BYTES, PROVIDERS_PER_LIST};
+use crate::bounds::{
+    JSON_DEPTH, MEMBERS_KEPT, MODEL_NAME_BYTES, MODELS_PER_REQUEST, PROVIDERS_PER_LIST,
+    SESSION_ID_CHARS,
+};
 use crate::error::Error;
 
 fn chat(members: &str) -> Result<Envelope, BodyError> {
