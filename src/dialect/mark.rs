@@ -21,9 +21,9 @@ pub enum Mark {
     Finish { value: Range<usize>, native: bool },
     /// An object that lacks something ends here; whether it has other members.
     Lacks { at: usize, what: Lack, members: bool },
-    /// The key `reasoning_content` begins here; whether its message has no `reasoning`, the name it has
-    /// at OpenRouter.
-    ReasoningKey { at: usize, alone: bool },
+    /// The key `reasoning_content`, however it is escaped; whether its message has no `reasoning`, the
+    /// name it has at OpenRouter.
+    ReasoningKey { key: Range<usize>, alone: bool },
     /// A usage object inside a kept member.
     NestedUsage(Range<usize>),
 }
@@ -174,8 +174,8 @@ impl Mark {
             Self::Lacks { at: offset, what, members } => {
                 Self::Lacks { at: at(*offset), what: *what, members: *members }
             }
-            Self::ReasoningKey { at: offset, alone } => {
-                Self::ReasoningKey { at: at(*offset), alone: *alone }
+            Self::ReasoningKey { key, alone } => {
+                Self::ReasoningKey { key: range(key), alone: *alone }
             }
             Self::NestedUsage(place) => Self::NestedUsage(range(place)),
         }

@@ -50,11 +50,11 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
                 continue;
             }
             Mark::End(at) | Mark::Delta { at, .. } | Mark::Lacks { at, .. } => (*at, *at),
-            Mark::ReasoningKey { at, .. } => (*at, at + br#""reasoning_content""#.len()),
-            Mark::NoChoices(place) | Mark::NestedUsage(place) | Mark::Cut(place) => {
-                (place.start, place.end)
-            }
-            Mark::Finish { value, .. } => (value.start, value.end),
+            Mark::NoChoices(place)
+            | Mark::NestedUsage(place)
+            | Mark::Cut(place)
+            | Mark::ReasoningKey { key: place, .. }
+            | Mark::Finish { value: place, .. } => (place.start, place.end),
         };
         let (start, end) = (marks.at(start), marks.at(end));
         out.extend_from_slice(get(from, start));

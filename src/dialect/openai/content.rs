@@ -59,7 +59,7 @@ impl Walk<'_, '_> {
                 }
                 b"reasoning_content" => {
                     alias = Some(self.marks.len());
-                    self.marks.put(Mark::ReasoningKey { at: key.at, alone: true });
+                    self.marks.put(Mark::ReasoningKey { key: key.at..key.end, alone: true });
                     self.reasoning()?;
                 }
                 _ => self.cursor.skip()?,
