@@ -35,6 +35,8 @@ pub enum Lack {
     Finish { native: bool },
     /// A choice without a delta, message or text.
     Content,
+    /// A choice without an index; its place among the choices.
+    Index(u32),
     /// A tool call of a whole message that does not say its type.
     Type,
 }

@@ -53,6 +53,14 @@ impl Observation<'_> {
     pub fn is_usage_only(&self) -> bool {
         self.top_usage && self.choices != Choices::Some && self.error.is_none() && !self.embeddings
     }
+
+    /// A chunk that a caller of `/api/v1` is not shown: of a list of choices, of embeddings and of an error
+    /// it has none, or only usage, which stands in the last chunk (contract 4.3).
+    #[must_use]
+    pub fn is_for_nobody(&self) -> bool {
+        let lacks_choices = self.choices == Choices::Absent;
+        self.is_usage_only() || lacks_choices && self.error.is_none() && !self.embeddings
+    }
 }
 
 /// Reads the events of one reply.

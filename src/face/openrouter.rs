@@ -5,6 +5,7 @@ use crate::dialect::{Lack, Mark, finish};
 use crate::meter::{self, Evidence};
 use crate::request::route::Operation;
 use bytes::BytesMut;
+use std::fmt::Write;
 
 /// The one choice of a chunk that says nothing; clients break on an empty array (contract 4.3).
 fn idle_choice(operation: Operation) -> &'static str {
@@ -62,7 +63,7 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
         from = end;
     }
     if marks.created().is_none() && core.reply.operation != Operation::Embedding {
-        out.extend_from_slice(format!(r#","created":{}"#, core.created).as_bytes());
+        number(r#","created":"#, core.created, out);
     }
 }
 
@@ -89,7 +90,7 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
         Mark::Finish { native, .. } => finish_reason(old, *native, out),
         Mark::Lacks { what, members, .. } => {
             out.extend_from_slice(if *members { b"," } else { b"" });
-            out.extend_from_slice(lacking(*what, &core.reply).as_bytes());
+            lacking(*what, &core.reply, out);
         }
         Mark::ReasoningKey { alone, .. } => {
             out.extend_from_slice(if *alone { br#""reasoning""# } else { old });
@@ -98,9 +99,13 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
     }
 }
 
-/// What an object lacks.
-fn lacking(what: Lack, reply: &Reply) -> &'static str {
-    match (what, reply.operation) {
+/// Writes what an object lacks.
+fn lacking(what: Lack, reply: &Reply, out: &mut BytesMut) {
+    let member = match (what, reply.operation) {
+        (Lack::Index(place), _) => {
+            number(r#""index":"#, place.into(), out);
+            return;
+        }
         (Lack::Finish { native: true }, _) => r#""finish_reason":null"#,
         (Lack::Finish { native: false }, _) => {
             r#""finish_reason":null,"native_finish_reason":null"#
@@ -109,7 +114,14 @@ fn lacking(what: Lack, reply: &Reply) -> &'static str {
         (Lack::Content, Operation::Completion) => r#""text":"""#,
         (Lack::Content, _) if reply.streamed => r#""delta":{"role":"assistant","content":""}"#,
         (Lack::Content, _) => r#""message":{"role":"assistant","content":""}"#,
-    }
+    };
+    out.extend_from_slice(member.as_bytes());
+}
+
+/// Writes `before` and a number, in place.
+fn number(before: &str, number: u64, out: &mut BytesMut) {
+    // Room is made as it is needed, so it cannot fail.
+    let _ = write!(out, "{before}{number}");
 }
 
 /// A finish reason, normalised, and the upstream's own beside it.

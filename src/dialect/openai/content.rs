@@ -2,7 +2,8 @@
 
 use super::super::kept::Kept;
 use super::super::mark::{DeltaHas, Lack, Mark};
-use super::{Part, Walk};
+use super::Walk;
+use super::choice::Part;
 use crate::meter::Delivered;
 
 /// Members of a content object that hold text a caller reads, or objects that do.

@@ -30,7 +30,7 @@ fn written(value: &Value, escaped: &mut impl Iterator<Item = bool>) -> String {
 /// Every event that leaves, read.
 fn events(out: &str) -> Vec<Value> {
     let said = out.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
-    said.filter(|data| *data != "[DONE]").map(|data| read(data)).collect()
+    said.filter(|data| *data != "[DONE]").map(read).collect()
 }
 
 fn read(json: &str) -> Value {

@@ -116,3 +116,51 @@ fn a_whole_reply_always_has_a_fingerprint_and_every_reply_its_object() {
         shaped(&json!({"object": "", "choices": [{"index": 0, "delta": {"content": "x"}}]}));
     assert_eq!(chunk["object"], "chat.completion.chunk");
 }
+
+#[test]
+fn a_choice_without_a_number_for_its_index_has_that_of_its_place() {
+    let choices = |event: &Value| -> Vec<Value> {
+        event["choices"].as_array().unwrap().iter().map(|choice| choice["index"].clone()).collect()
+    };
+    for (part, shape) in [
+        ("delta", shaped as fn(&Value) -> Value),
+        ("message", |event| whole(Operation::Chat, event)),
+    ] {
+        let some = |index: Value| json!({"index": index, part: {"content": "x"}});
+        let cases = [
+            (json!([{part: {"content": "x"}}]), json!([0])),
+            (json!([{}, {part: {"content": "x"}}, {"finish_reason": "stop"}]), json!([0, 1, 2])),
+            (
+                json!([some(json!(3)), some(json!(null)), some(json!("0")), some(json!(-1))]),
+                json!([3, 1, 2, 3]),
+            ),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(json!(choices(&shape(&json!({"choices": given})))), expected, "{given}");
+        }
+    }
+    let text = whole(Operation::Completion, &json!({"choices": [{"text": "x"}, {"text": "y"}]}));
+    assert_eq!(choices(&text), [json!(0), json!(1)]);
+}
+
+#[test]
+fn an_event_without_choices_is_shown_to_nobody_and_its_usage_counts() {
+    let word = delta(r#""content":"more""#);
+    let bare = every_way(&reply(Face::OpenRouter, true), &format!("{word}{DONE}"));
+    let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":1}"#;
+    for (event, counted) in [
+        (r#"{"type":"ping"}"#.to_owned(), false),
+        (r#"{"id":"x","choices":null,"created":5}"#.to_owned(), false),
+        (r#"{"choices":{},"created":5}"#.to_owned(), false),
+        ("{}".to_owned(), false),
+        (format!("{{{usage}}}"), true),
+        (format!(r#"{{"choices":null,{usage}}}"#), true),
+    ] {
+        let body = format!("{word}data: {event}\n\n{DONE}");
+        let result = every_way(&reply(Face::OpenRouter, true), &body);
+        assert_eq!(result.sheet.usage.map(|usage| usage.prompt()), counted.then_some(3), "{event}");
+        assert_eq!(result.out.matches("data: ").count(), 3, "{event}: {}", result.out);
+        assert!(counted || result.out == bare.out, "{event}");
+        assert_eq!(every_way(&reply(Face::Faithful, true), &body).out, body);
+    }
+}
