@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use super::cursor::Text;
-use super::mark::Marks;
+use super::mark::{Marks, Shown};
 use super::template::Template;
 use super::usage::Report;
 use crate::meter::Delivered;
@@ -72,10 +72,10 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// For a face that re-shapes events, `marked`; for one that does not, places are not looked for.
+    /// For a face that re-shapes events, what it shows; for one that does not, places are not looked for.
     #[must_use]
-    pub fn new(dialect: Dialect, marked: bool) -> Self {
-        Self { dialect, marks: Marks::new(marked), template: Template::default() }
+    pub fn new(dialect: Dialect, shown: Option<Shown>) -> Self {
+        Self { dialect, marks: Marks::new(shown), template: Template::default() }
     }
 
     /// Reads one event's data, or a whole body, once: numbers for the meter, and places for the face.

@@ -17,7 +17,7 @@ pub use crate::dialect::InBandFault;
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use metadata::{Place, Routing};
 
-use crate::dialect::{Dialect, Observation, Observer};
+use crate::dialect::{Dialect, Observation, Observer, Shown};
 use crate::error::Error;
 use crate::meter::{Account, Delivered, Estimator, Evidence, Finish, Tally};
 use crate::price::Terms;
@@ -137,7 +137,9 @@ impl Relay {
         } else {
             Body::Whole(whole::Whole::default())
         };
-        let observer = Observer::new(reply.dialect, reply.face == Face::OpenRouter);
+        let shown = Shown { chunks: reply.streamed };
+        let shaped = (reply.face == Face::OpenRouter).then_some(shown);
+        let observer = Observer::new(reply.dialect, shaped);
         let created = reply.created;
         let calls = reply.judged.then(Calls::default);
         Self { core: Core { reply, account: Account::default(), observer, created, calls }, body }

@@ -1,7 +1,7 @@
 //! OpenRouter's shape (contract 4.1 to 4.3), spliced into the upstream's own bytes.
 
 use super::{Core, Reply, usage};
-use crate::dialect::{Lack, Mark, finish};
+use crate::dialect::{Lack, Mark, MessageHas, finish};
 use crate::meter::{self, Evidence};
 use crate::request::route::Operation;
 use bytes::BytesMut;
@@ -50,11 +50,11 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
                 from = marks.at(*at);
                 continue;
             }
-            Mark::End(at) | Mark::Delta { at, .. } | Mark::Lacks { at, .. } => (*at, *at),
+            Mark::End(at) | Mark::Message { at, .. } | Mark::Lacks { at, .. } => (*at, *at),
             Mark::NoChoices(place)
             | Mark::NestedUsage(place)
             | Mark::Cut(place)
-            | Mark::ReasoningKey { key: place, .. }
+            | Mark::Key { key: place, .. }
             | Mark::Finish { value: place, .. } => (place.start, place.end),
         };
         let (start, end) = (marks.at(start), marks.at(end));
@@ -76,26 +76,37 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
             out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
             out.extend_from_slice(b"]");
         }
-        Mark::Delta { has, .. } => {
-            let role = (!has.role).then_some(r#""role":"assistant""#);
-            let content = (!has.content).then_some(r#""content":"""#);
-            let written = [role, content, has.any.then_some("")];
-            let mut separator = "";
-            for member in written.into_iter().flatten() {
-                out.extend_from_slice(separator.as_bytes());
-                out.extend_from_slice(member.as_bytes());
-                separator = ",";
-            }
-        }
+        Mark::Message { has, .. } => message(*has, core.reply.streamed, out),
         Mark::Finish { native, .. } => finish_reason(old, *native, out),
         Mark::Lacks { what, members, .. } => {
             out.extend_from_slice(if *members { b"," } else { b"" });
             lacking(*what, &core.reply, out);
         }
-        Mark::ReasoningKey { alone, .. } => {
-            out.extend_from_slice(if *alone { br#""reasoning""# } else { old });
+        Mark::Key { name, alone: true, .. } => {
+            out.extend_from_slice(b"\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\"");
         }
+        Mark::Key { alone: false, .. } => out.extend_from_slice(old),
         Mark::NestedUsage(_) => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Writes what a delta, or a whole message, lacks (contract 4.1, 4.3).
+fn message(has: MessageHas, delta: bool, out: &mut BytesMut) {
+    let content = if delta { r#""content":"""# } else { r#""content":null"# };
+    let written = [
+        (!has.role).then_some(r#""role":"assistant""#),
+        (!has.content).then_some(content),
+        (!has.refusal && !delta).then_some(r#""refusal":null"#),
+        (!has.reasoning && !delta).then_some(r#""reasoning":null"#),
+        has.any.then_some(""),
+    ];
+    let mut separator = "";
+    for member in written.into_iter().flatten() {
+        out.extend_from_slice(separator.as_bytes());
+        out.extend_from_slice(member.as_bytes());
+        separator = ",";
     }
 }
 
@@ -111,9 +122,12 @@ fn lacking(what: Lack, reply: &Reply, out: &mut BytesMut) {
             r#""finish_reason":null,"native_finish_reason":null"#
         }
         (Lack::Type, _) => r#""type":"function""#,
+        (Lack::Logprobs, _) => r#""logprobs":null"#,
         (Lack::Content, Operation::Completion) => r#""text":"""#,
         (Lack::Content, _) if reply.streamed => r#""delta":{"role":"assistant","content":""}"#,
-        (Lack::Content, _) => r#""message":{"role":"assistant","content":""}"#,
+        (Lack::Content, _) => {
+            r#""message":{"role":"assistant","content":"","refusal":null,"reasoning":null}"#
+        }
     };
     out.extend_from_slice(member.as_bytes());
 }
