@@ -61,6 +61,8 @@ pub struct MessageHas {
 pub struct Shown {
     /// The caller reads a stream: choices have deltas, and no messages.
     pub chunks: bool,
+    /// Messages have no reasoning.
+    pub hides_reasoning: bool,
 }
 
 /// The marks of one observation; kept from event to event so that none allocates.
@@ -126,6 +128,11 @@ impl Marks {
 
     pub(super) fn are_wanted(&self) -> bool {
         self.shown.is_some()
+    }
+
+    /// The caller is shown no reasoning.
+    pub(super) fn hide_reasoning(&self) -> bool {
+        self.shown.is_some_and(|shown| shown.hides_reasoning)
     }
 
     /// The caller reads chunks.

@@ -94,7 +94,7 @@ mod tests {
     use crate::dialect::{Dialect, Observer, Shown};
     use proptest::prelude::*;
 
-    const SHOWN: Shown = Shown { chunks: true };
+    const SHOWN: Shown = Shown { chunks: true, hides_reasoning: false };
 
     fn event(text: &str, padding: &str, rest: &str) -> String {
         format!(

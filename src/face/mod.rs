@@ -44,6 +44,8 @@ pub struct Reply {
     pub provider: Arc<str>,
     /// Weir added `stream_options.include_usage`.
     pub injected_usage: bool,
+    /// `/api/v1` shows no reasoning.
+    pub hides_reasoning: bool,
     pub terms: Terms,
     /// Bytes of the caller's text.
     pub prompt_bytes: u64,
@@ -137,7 +139,8 @@ impl Relay {
         } else {
             Body::Whole(whole::Whole::default())
         };
-        let shown = Shown { chunks: reply.streamed };
+        let Reply { streamed: chunks, hides_reasoning, .. } = reply;
+        let shown = Shown { chunks, hides_reasoning };
         let shaped = (reply.face == Face::OpenRouter).then_some(shown);
         let observer = Observer::new(reply.dialect, shaped);
         let created = reply.created;

@@ -76,7 +76,7 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
             out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
             out.extend_from_slice(b"]");
         }
-        Mark::Message { has, .. } => message(*has, core.reply.streamed, out),
+        Mark::Message { has, .. } => message(*has, &core.reply, out),
         Mark::Finish { native, .. } => finish_reason(old, *native, out),
         Mark::Lacks { what, members, .. } => {
             out.extend_from_slice(if *members { b"," } else { b"" });
@@ -93,13 +93,14 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
 }
 
 /// Writes what a delta, or a whole message, lacks (contract 4.1, 4.3).
-fn message(has: MessageHas, delta: bool, out: &mut BytesMut) {
+fn message(has: MessageHas, reply: &Reply, out: &mut BytesMut) {
+    let delta = reply.streamed;
     let content = if delta { r#""content":"""# } else { r#""content":null"# };
     let written = [
         (!has.role).then_some(r#""role":"assistant""#),
         (!has.content).then_some(content),
         (!has.refusal && !delta).then_some(r#""refusal":null"#),
-        (!has.reasoning && !delta).then_some(r#""reasoning":null"#),
+        (!has.reasoning && !delta && !reply.hides_reasoning).then_some(r#""reasoning":null"#),
         has.any.then_some(""),
     ];
     let mut separator = "";
@@ -125,6 +126,9 @@ fn lacking(what: Lack, reply: &Reply, out: &mut BytesMut) {
         (Lack::Logprobs, _) => r#""logprobs":null"#,
         (Lack::Content, Operation::Completion) => r#""text":"""#,
         (Lack::Content, _) if reply.streamed => r#""delta":{"role":"assistant","content":""}"#,
+        (Lack::Content, _) if reply.hides_reasoning => {
+            r#""message":{"role":"assistant","content":"","refusal":null}"#
+        }
         (Lack::Content, _) => {
             r#""message":{"role":"assistant","content":"","refusal":null,"reasoning":null}"#
         }

@@ -11,6 +11,7 @@ mod content;
 mod errors;
 mod escapes;
 mod openrouter;
+mod reasoning;
 mod strict;
 mod usage;
 mod whole;
@@ -72,6 +73,7 @@ fn reply(face: Face, streamed: bool) -> Reply {
         model: "a/m".into(),
         provider: "P".into(),
         injected_usage: false,
+        hides_reasoning: false,
         terms: Terms {
             version: Arc::new(PriceVersion::flat([150_000; KINDS])),
             started_us: 0,

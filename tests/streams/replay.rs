@@ -67,6 +67,7 @@ pub(crate) fn relay(mode: Mode, operation: Operation, streamed: bool) -> Relay {
         model: "author/model".into(),
         provider: "Provider".into(),
         injected_usage: mode.1,
+        hides_reasoning: false,
         terms: Terms {
             version: Arc::new(PriceVersion::flat([7; KINDS])),
             started_us: 0,

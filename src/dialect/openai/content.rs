@@ -19,6 +19,8 @@ const TEXT_KEYS: &[&[u8]] = &[
     b"custom",
     b"input",
 ];
+/// Members of a message by which it shows reasoning.
+const REASONING: &[&[u8]] = &[b"reasoning", b"reasoning_content", b"reasoning_details"];
 /// How deep content nests before its text is no longer counted.
 const TEXT_DEPTH: usize = 8;
 /// Where in `tool_calls` a call is: an item of the list.
@@ -34,8 +36,14 @@ impl Walk<'_, '_> {
         let (mut has, mut kept) = (MessageHas::default(), Kept::default());
         let mut alias = None;
         while let Some(key) = self.cursor.key()? {
-            if !self.is_kept(&key.name)? {
-                self.cursor.skip()?;
+            let hidden = self.marks.hide_reasoning() && REASONING.contains(&&*key.name);
+            if hidden || !self.is_kept(&key.name)? {
+                // It is paid for all the same.
+                if hidden {
+                    self.reasoning()?
+                } else {
+                    self.cursor.skip()?
+                }
                 kept.cut(key.at, self.cursor.at(), self.marks);
                 continue;
             }

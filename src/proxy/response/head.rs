@@ -53,6 +53,7 @@ pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader)
             model: Arc::clone(&attempt.target.endpoint.model),
             provider: Arc::clone(&attempt.target.endpoint.provider.name),
             injected_usage: attempt.injected_usage,
+            hides_reasoning: exchange.envelope.hides_reasoning,
             terms: attempt.terms.clone(),
             prompt_bytes: attempt.prompt_bytes,
             estimator: attempt.estimator,
