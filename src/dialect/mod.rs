@@ -14,7 +14,7 @@ pub use cursor::Text;
 pub use fault::InBandFault;
 pub use mark::{Lack, Mark, Marks, MessageHas, Shown};
 pub use observe::{Choices, Observation, Observer};
-pub use usage::Report;
+pub use usage::{Predictions, Report};
 
 use crate::tools::Calls;
 

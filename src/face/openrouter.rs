@@ -171,7 +171,8 @@ pub(super) fn usage_object(core: &Core) -> String {
     let known = Evidence { complete: true, content: true, ..core.evidence() };
     let (_, usage) = known.settle();
     let failed = meter::failed(None, core.account.finish(), &usage, reply.operation);
-    usage::object(&usage, &reply.terms, reply.operation, failed)
+    let spent = usage::Spent { usage: &usage, predictions: core.account.predictions(), failed };
+    usage::object(&spent, &reply.terms, reply.operation)
 }
 
 /// Tells how the request was routed, where that is asked for.
