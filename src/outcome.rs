@@ -133,6 +133,16 @@ impl Outcome {
         })
     }
 
+    /// What it says of request and upstream: an error inside a 200 says what its `status` would have (F27).
+    #[must_use]
+    pub const fn meaning(self, status: u16) -> Self {
+        match (self, status) {
+            (Self::InBand, 400 | 404 | 413 | 422) => Self::ClientFault,
+            (Self::InBand, 429) => Self::RateLimited,
+            (outcome, _) => outcome,
+        }
+    }
+
     /// Whether the try reached the upstream, so that a record must exist.
     #[must_use]
     pub fn dispatched(self) -> bool {

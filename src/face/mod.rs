@@ -14,6 +14,7 @@ mod usage;
 mod whole;
 
 pub use crate::dialect::InBandFault;
+pub use crate::dialect::fault::moderated;
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use metadata::{Place, Routing};
 
@@ -23,6 +24,7 @@ use crate::meter::{Account, Delivered, Estimator, Evidence, Finish, Tally};
 use crate::price::Terms;
 use crate::request::route::{Face, Operation};
 use crate::tools::Calls;
+use crate::usage::Usage;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -113,6 +115,16 @@ impl Core {
         if let Some(calls) = &mut self.calls {
             calls.lose();
         }
+    }
+
+    /// Nothing that was asked for is in it, nor a reason why: as good as no reply.
+    fn is_hollow(&self) -> bool {
+        let tokens = self.account.reported().map_or(0, Usage::completion);
+        let reason = match self.account.finish() {
+            None => tokens > 0,
+            Some(finish) => finish != Finish::Error,
+        };
+        !reason && !self.account.has_content() && self.reply.operation != Operation::Embedding
     }
 
     fn evidence(&self) -> Evidence<'_> {

@@ -31,6 +31,8 @@ pub(super) enum Flow {
     Pass,
     /// The same, collected to be wrapped (`/api/v1`); not if it is compressed.
     Wrap(Option<Vec<u8>>),
+    /// A 403, collected to be judged: it speaks of our credential, or of what the caller asked.
+    Judge(Vec<u8>),
 }
 
 /// A try that holds a slot. Dropped before dispatch it leaves no record.
@@ -201,10 +203,11 @@ impl Attempt {
     fn tell(&self, outcome: Outcome, usage: &Usage) {
         let now = now_ms();
         self.target.metrics.attempt(outcome);
-        self.target.upstream.throttle.record(outcome, self.status, now);
+        let meaning = outcome.meaning(self.status);
+        self.target.upstream.throttle.record(meaning, self.status, now);
         // Where no secret of ours was sent, none is to blame.
         let unasked = outcome == Outcome::Credential && self.credential.is_none();
-        let blamed = if unasked { Outcome::ServerError } else { outcome };
+        let blamed = if unasked { Outcome::ServerError } else { meaning };
         if self.target.live.record(blamed, now, self.retry_after) {
             self.target.metrics.ejection();
         }
@@ -220,7 +223,7 @@ impl Attempt {
             cut_short: self.cut_short(),
         };
         self.target.live.measure(&sample, now);
-        match endpoint::scope(outcome) {
+        match endpoint::scope(meaning) {
             Scope::Address => {
                 self.target.upstream.pool.connect_failed(self.address, now);
                 self.target.metrics.cooldown(CooldownScope::Address);

@@ -28,14 +28,14 @@ def whole(answer: Answer | Reply, text: str = WHOLE) -> None:
         assert "content-length" not in answer.headers
 
 
-def refused(answer: Answer | Reply, status: int, message: str | None = None) -> dict:
+def refused(answer: Answer | Reply, status: int, message: str | None = None, type: str | None = None) -> dict:
     """The contract's envelope with this status; returns the error."""
     assert answer.ended == "clean", answer.ended
     assert answer.status == status, (answer.status, answer.body[:500])
     assert answer.headers["content-type"].startswith("application/json")
     error = answer.json()["error"]
-    assert error["code"] == status and type(error["code"]) is int
-    assert error["metadata"]["error_type"] == TYPES[status], error
+    assert error["code"] == status and isinstance(error["code"], int)
+    assert error["metadata"]["error_type"] == (type or TYPES[status]), error
     assert isinstance(error["message"], str) and error["message"]
     assert "type" in error and "param" in error, "OpenAI's SDKs read both"
     if message is not None:

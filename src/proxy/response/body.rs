@@ -9,6 +9,7 @@ use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Flow};
 use crate::proxy::exchange::Exchange;
+use crate::request::route::Face;
 use bytes::Bytes;
 use pingora::Result;
 use std::mem::take;
@@ -39,21 +40,13 @@ pub(in crate::proxy) fn body(
         Flow::Awaiting => Err(failed("a body before its head")),
         Flow::Pass => Ok(()),
         Flow::Wrap(kept) => {
-            if let (Some(bytes), Some(kept)) = (body.take(), kept.as_mut()) {
-                let room = ERROR_BODY_BYTES.saturating_sub(kept.len());
-                kept.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
-            }
-            if end {
-                let name = &attempt.target.endpoint.provider.name;
-                let said = kept.as_deref().unwrap_or_default();
-                let routing = told(exchange.routing.as_deref(), &attempt.target, attempt.status);
-                let error = face::wrap_upstream_error(attempt.status, said, name);
-                let error = Error { routing, ..error }.after(take(&mut exchange.missed.failed));
-                *body = Some(match exchange.clock.began_with_comment() {
-                    true => face::error_event(exchange.named(), &error),
-                    false => face::error_body(&error, Some(&exchange.generation.id)),
-                });
-            }
+            let said = kept.as_mut().map(|kept| keep(kept, body.take(), end)).unwrap_or_default();
+            *body = end.then(|| wrapped(exchange, &said));
+            Ok(())
+        }
+        Flow::Judge(kept) => {
+            let said = keep(kept, body.take(), end);
+            *body = if end { Some(judged(exchange, said)?) } else { None };
             Ok(())
         }
         Flow::Reply(relay) => {
@@ -67,6 +60,46 @@ pub(in crate::proxy) fn body(
             reply(exchange, step, body, end)
         }
     }
+}
+
+/// Collects the body of an error, as much of it as is looked at; gives it away at its end.
+fn keep(kept: &mut Vec<u8>, read: Option<Bytes>, end: bool) -> Vec<u8> {
+    let read = read.unwrap_or_default();
+    let room = ERROR_BODY_BYTES.saturating_sub(kept.len());
+    kept.extend_from_slice(read.get(..room.min(read.len())).unwrap_or_default());
+    if end { take(kept) } else { Vec::new() }
+}
+
+/// What the caller is told of an upstream's refusal that is his own to mend.
+fn wrapped(exchange: &mut Exchange, said: &[u8]) -> Bytes {
+    let Some(attempt) = &exchange.attempt else { return Bytes::new() };
+    let routing = told(exchange.routing.as_deref(), &attempt.target, attempt.status);
+    let endpoint = &attempt.target.endpoint;
+    let place = (&*endpoint.provider.name, &*endpoint.model);
+    let error = face::wrap_upstream_error(attempt.status, said, place);
+    let error = Error { routing, ..error }.after(take(&mut exchange.missed.failed));
+    match exchange.clock.began_with_comment() {
+        true => face::error_event(exchange.named(), &error),
+        false => face::error_body(&error, Some(&exchange.generation.id)),
+    }
+}
+
+/// A 403 is whole: one that refuses what was asked, as moderation does, is for the caller, unless another
+/// model may take it; any other speaks of our credential (F18).
+fn judged(exchange: &mut Exchange, said: Vec<u8>) -> Result<Bytes> {
+    let moderated = face::moderated(&said).is_some();
+    let outcome = if moderated { Outcome::ClientFault } else { Outcome::Credential };
+    let another = exchange.attempts.could_follow(outcome);
+    if let Some(attempt) = &mut exchange.attempt {
+        attempt.ends(outcome);
+    }
+    if !moderated || another {
+        return Err(failed("status of the upstream"));
+    }
+    Ok(match exchange.face {
+        Face::OpenRouter => wrapped(exchange, &said),
+        Face::Faithful => said.into(),
+    })
 }
 
 /// Acts on what one read held, before its bytes are handed on.
@@ -84,6 +117,13 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         let phase = if after { Phase::After } else { Phase::Before };
         exchange.state.metrics.in_band_error.inc(phase);
         if !after {
+            let meaning = Outcome::InBand.meaning(fault.status);
+            if meaning == Outcome::ClientFault && !exchange.attempts.could_follow(meaning) {
+                let endpoint = &attempt.target.endpoint;
+                let place = (&*endpoint.provider.name, &*endpoint.model);
+                let error = face::wrap_upstream_error(fault.status, fault.raw.as_bytes(), place);
+                exchange.refusal = Some(error);
+            }
             return Err(failed("an error event before content"));
         }
     }

@@ -57,7 +57,12 @@ impl Failures {
         let provider_name = provider_name.to_owned();
         let error = Error::upstream(status, "Provider returned error")
             .retry_after(retry_after.filter(|_| last.outcome != Outcome::ClientFault))
-            .fault(UpstreamFault { provider_name, raw: None, previous: Vec::new() });
+            .fault(UpstreamFault {
+                provider_name,
+                raw: None,
+                moderation: None,
+                previous: Vec::new(),
+            });
         match status {
             429 => error.availability(unavailable("capacity_exhausted")),
             503 => {
