@@ -3,6 +3,7 @@
 use super::Core;
 use crate::dialect::fault::{capped_text, moderated};
 use crate::error::{Availability, Error, ErrorType, Moderation, PreviousError, UpstreamFault};
+use crate::outcome::is_callers;
 use crate::request::route::Operation;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -34,12 +35,12 @@ fn show_routing(error: &Error, body: &mut Map<String, Value>) {
 }
 
 /// An upstream's 4xx for the caller of `/api/v1`: `Provider returned error`. The upstream's own words
-/// are shown only where they speak of the caller's request (400, 404, 413, 422), never where they may
+/// are shown only where they speak of the caller's request ([`is_callers`]), never where they may
 /// speak of Weir's credential (S21): of a 403 only where it is moderation's.
 #[must_use]
 pub fn wrap_upstream_error(status: u16, body: &[u8], (provider, model): (&str, &str)) -> Error {
     let moderated = if status == 403 { moderated(body) } else { None };
-    let shown = matches!(status, 400 | 404 | 413 | 422) || moderated.is_some();
+    let shown = is_callers(status) || moderated.is_some();
     let raw = shown.then(|| capped_text(body));
     let mut error = Error::upstream(status, "Provider returned error");
     if raw.as_ref().is_some_and(|text| text.contains("context_length_exceeded")) {

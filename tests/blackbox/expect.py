@@ -14,6 +14,7 @@ BOTH_FACES = ["/api/v1/chat/completions", "/v1/chat/completions"]
 TYPES = {
     400: "invalid_request", 401: "authentication", 402: "payment_required", 403: "permission_denied",
     404: "not_found", 408: "timeout", 413: "payload_too_large", 422: "unprocessable", 429: "rate_limit_exceeded",
+    415: "invalid_request", 424: "invalid_request", 451: "invalid_request",
     500: "server", 502: "provider_unavailable", 503: "provider_overloaded", 504: "timeout",
 }
 

@@ -228,7 +228,7 @@ def test_F19_the_callers_fault_passes_as_it_came_on_v1(run, status, stream):
     weir.settles(1, "requests_total", face="faithful", outcome="caller_fault")
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 424, 451])
 def test_F19_the_callers_fault_is_wrapped_on_api_v1(run, status):
     weir = run("ab")
     raw = '{"error": {"message": "too long",  "code":"x"}}'

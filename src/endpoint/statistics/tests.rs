@@ -95,7 +95,7 @@ fn callers_faults_and_rate_limits_do_not_count_and_404_does() {
     let fault = |status| Sample { outcome: Outcome::ClientFault, status, ..GOOD };
     assert_eq!((fault(404).counts(), fault(413).counts()), (Some(false), None));
     let inside = |status| Sample { outcome: Outcome::InBand, status, ..GOOD }.counts();
-    assert_eq!([400, 404, 413, 422, 429].map(inside), [None, Some(false), None, None, None]);
+    assert_eq!([400, 404, 413, 451, 429].map(inside), [None, Some(false), None, None, None]);
     assert_eq!([401, 500, 502, 503].map(inside), [Some(false); 4]);
 }
 
