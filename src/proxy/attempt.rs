@@ -2,6 +2,7 @@
 //! from here (design, invariant 6).
 
 use crate::bounds::SYNC_WAIT;
+use crate::catalog::Tier;
 use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Sample, Scope};
 use crate::face::Relay;
@@ -9,7 +10,7 @@ use crate::ledger::Claim;
 use crate::meter::{self, Estimator, Evidence, Finish, Source};
 use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
-use crate::price::{Pico, Terms};
+use crate::price::{Pico, PriceVersion, Terms};
 use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::tools::Calls;
@@ -43,6 +44,8 @@ pub(super) struct Attempt {
     pub(super) credential: Option<Arc<Key>>,
     pub(super) claim: Claim,
     pub(super) terms: Terms,
+    /// What other tiers of the same offer cost.
+    pub(super) tiers: Vec<(Option<Tier>, Arc<PriceVersion>)>,
     pub(super) estimator: Estimator,
     pub(super) body: Bytes,
     /// The request's `tools`, kept when its body goes, where the calls of the reply are judged by them.

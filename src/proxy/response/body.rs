@@ -9,6 +9,7 @@ use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Flow};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::intent;
 use crate::request::route::Face;
 use bytes::Bytes;
 use pingora::Result;
@@ -57,6 +58,9 @@ pub(in crate::proxy) fn body(
                 exchange.state.metrics.post_done.inc();
             }
             let step = relay.push(read, end, &mut attempt.claim);
+            if relay.take_retiered() {
+                intent::served(exchange);
+            }
             reply(exchange, step, body, end)
         }
     }

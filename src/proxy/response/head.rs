@@ -54,6 +54,8 @@ pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader)
             provider: Arc::clone(&attempt.target.endpoint.provider.name),
             injected_usage: attempt.injected_usage,
             terms: attempt.terms.clone(),
+            tier: attempt.target.endpoint.tier,
+            tiers: std::mem::take(&mut attempt.tiers),
             prompt_bytes: attempt.prompt_bytes,
             estimator: attempt.estimator,
             judged: exchange.envelope.judged_by().is_some(),
