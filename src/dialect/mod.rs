@@ -12,7 +12,7 @@ mod usage;
 
 pub use cursor::Text;
 pub use fault::InBandFault;
-pub use mark::{Lack, Mark, Marks};
+pub use mark::{Lack, Mark, Marks, MessageHas, Shown};
 pub use observe::{Choices, Observation, Observer};
 pub use usage::Report;
 

@@ -19,7 +19,7 @@ pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use metadata::{Place, Routing};
 
 use crate::catalog::Tier;
-use crate::dialect::{Dialect, Observation, Observer};
+use crate::dialect::{Dialect, Observation, Observer, Shown};
 use crate::error::Error;
 use crate::meter::{Account, Delivered, Estimator, Evidence, Finish, Tally};
 use crate::price::{PriceVersion, Terms};
@@ -169,7 +169,9 @@ impl Relay {
         } else {
             Body::Whole(whole::Whole::default())
         };
-        let observer = Observer::new(reply.dialect, reply.face == Face::OpenRouter);
+        let shown = Shown { chunks: reply.streamed };
+        let shaped = (reply.face == Face::OpenRouter).then_some(shown);
+        let observer = Observer::new(reply.dialect, shaped);
         let created = reply.created;
         let calls = reply.judged.then(Calls::default);
         let account = Account::default();

@@ -201,7 +201,7 @@ impl State {
             Mode::Pass => {}
             Mode::Filter if seen.is_usage_only() => self.dropping = true,
             Mode::Filter => pass.out.keep(block),
-            Mode::Shape(_) if seen.is_usage_only() => {}
+            Mode::Shape(_) if seen.is_for_nobody() => {}
             Mode::Shape(opening) => {
                 let core = &*pass.core;
                 write_event(pass.out.buffer(), |out| {

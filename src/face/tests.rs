@@ -9,6 +9,7 @@ mod bounds;
 mod calls;
 mod content;
 mod errors;
+mod escapes;
 mod openrouter;
 mod strict;
 mod usage;
