@@ -39,6 +39,8 @@ def refused(answer: Answer | Reply, status: int, message: str | None = None, typ
     assert error["metadata"]["error_type"] == (type or TYPES[status]), error
     assert isinstance(error["message"], str) and error["message"]
     assert "type" in error and "param" in error, "OpenAI's SDKs read both"
+    if status in (429, 503):
+        assert int(answer.headers["retry-after"]) == error["metadata"]["retry_after_seconds"] >= 1, error
     if message is not None:
         assert error["message"] == message
     return error

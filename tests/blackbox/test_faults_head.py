@@ -146,6 +146,12 @@ def test_F15_only_rate_limits_are_429_with_the_wait(run):
     _, answer, error = hopeless(run, step, "rate_limited", 429, "ab")
     assert error["message"] == "Provider returned error"
     assert 1 <= int(answer.headers["retry-after"]) <= 300
+    assert error["metadata"]["retry_after_seconds_raw"] == 1_000_000_000 and error["metadata"]["remedy_hint"]
+
+
+def test_F15_the_wait_is_said_though_the_upstream_named_none(run):
+    _, answer, error = hopeless(run, {"status": 429}, "rate_limited", 429, "a")
+    assert answer.headers["retry-after"] == "5" and "retry_after_seconds_raw" not in error["metadata"]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])

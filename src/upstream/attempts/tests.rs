@@ -1,6 +1,5 @@
 use super::*;
-use crate::error::{ErrorType, Origin};
-use crate::selection::RETRY_AFTER_SECONDS;
+use crate::error::{ErrorType, Origin, RETRY_AFTER_SECONDS};
 use proptest::prelude::*;
 
 fn at(model: usize, candidate: usize) -> Option<Choice> {
@@ -154,6 +153,23 @@ fn the_earliest_time_to_come_back_is_named() {
     }
     let error = attempts.verdict("P");
     assert_eq!((error.status, error.retry_after), (429, Some(7)));
+}
+
+#[test]
+fn when_to_come_back_is_always_said_and_what_was_asked_for_too() {
+    for (outcome, status) in [(Outcome::RateLimited, 429), (Outcome::ServerError, 503)] {
+        for (asked, seconds) in [(None, RETRY_AFTER_SECONDS), (Some(0), 1), (Some(900), 300)] {
+            let mut attempts = Attempts::new(vec![vec![0]]);
+            attempts.next(yes).unwrap();
+            attempts.failed(outcome, status, asked);
+            let error = attempts.verdict("P");
+            assert_eq!((error.status, error.retry_after), (status, Some(seconds)));
+            assert_eq!(error.upstream.unwrap().retry_after, asked);
+        }
+    }
+    let mut attempts = Attempts::new(vec![vec![0]]);
+    run(&mut attempts, Outcome::Shutdown, 0);
+    assert_eq!(attempts.verdict("P").retry_after, Some(RETRY_AFTER_SECONDS));
 }
 
 #[test]
