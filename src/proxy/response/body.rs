@@ -1,19 +1,16 @@
 //! The body of a reply, read by read: metered, shaped, and the clock that the next read has.
 
-use super::{failed, told};
-use crate::bounds::ERROR_BODY_BYTES;
-use crate::edge::clock::{Clock, now_ms};
+use super::{error, failed};
+use crate::edge::clock::{Clock, now_ms, wall_us};
 use crate::error::Error;
-use crate::face::{self, Step};
+use crate::face::Step;
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Flow};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::intent;
-use crate::request::route::Face;
 use bytes::Bytes;
 use pingora::Result;
-use std::mem::take;
 use std::time::Duration;
 
 /// How long an upstream may go on after its terminal event: late usage counts as long (F36).
@@ -41,13 +38,14 @@ pub(in crate::proxy) fn body(
         Flow::Awaiting => Err(failed("a body before its head")),
         Flow::Pass => Ok(()),
         Flow::Wrap(kept) => {
-            let said = kept.as_mut().map(|kept| keep(kept, body.take(), end)).unwrap_or_default();
-            *body = end.then(|| wrapped(exchange, &said));
+            let said =
+                kept.as_mut().map(|kept| error::keep(kept, body.take(), end)).unwrap_or_default();
+            *body = end.then(|| error::wrapped(exchange, &said));
             Ok(())
         }
         Flow::Judge(kept) => {
-            let said = keep(kept, body.take(), end);
-            *body = if end { Some(judged(exchange, said)?) } else { None };
+            let said = error::keep(kept, body.take(), end);
+            *body = if end { Some(error::judged(exchange, said)?) } else { None };
             Ok(())
         }
         Flow::Reply(relay) => {
@@ -66,46 +64,6 @@ pub(in crate::proxy) fn body(
     }
 }
 
-/// Collects the body of an error, as much of it as is looked at; gives it away at its end.
-fn keep(kept: &mut Vec<u8>, read: Option<Bytes>, end: bool) -> Vec<u8> {
-    let read = read.unwrap_or_default();
-    let room = ERROR_BODY_BYTES.saturating_sub(kept.len());
-    kept.extend_from_slice(read.get(..room.min(read.len())).unwrap_or_default());
-    if end { take(kept) } else { Vec::new() }
-}
-
-/// What the caller is told of an upstream's refusal that is his own to mend.
-fn wrapped(exchange: &mut Exchange, said: &[u8]) -> Bytes {
-    let Some(attempt) = &exchange.attempt else { return Bytes::new() };
-    let routing = told(exchange.routing.as_deref(), &attempt.target, attempt.status);
-    let endpoint = &attempt.target.endpoint;
-    let place = (&*endpoint.provider.name, &*endpoint.model);
-    let error = face::wrap_upstream_error(attempt.status, said, place);
-    let error = Error { routing, ..error }.after(take(&mut exchange.missed.failed));
-    match exchange.clock.began_with_comment() {
-        true => face::error_event(exchange.named(), &error),
-        false => face::error_body(&error, Some(&exchange.generation.id)),
-    }
-}
-
-/// A 403 is whole: one that refuses what was asked, as moderation does, is for the caller, unless another
-/// model may take it; any other speaks of our credential (F18).
-fn judged(exchange: &mut Exchange, said: Vec<u8>) -> Result<Bytes> {
-    let moderated = face::moderated(&said).is_some();
-    let outcome = if moderated { Outcome::ClientFault } else { Outcome::Credential };
-    let another = exchange.attempts.could_follow(outcome);
-    if let Some(attempt) = &mut exchange.attempt {
-        attempt.ends(outcome);
-    }
-    if !moderated || another {
-        return Err(failed("status of the upstream"));
-    }
-    Ok(match exchange.face {
-        Face::OpenRouter => wrapped(exchange, &said),
-        Face::Faithful => said.into(),
-    })
-}
-
 /// Acts on what one read held, before its bytes are handed on.
 fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: bool) -> Result<()> {
     let Some(attempt) = &mut exchange.attempt else {
@@ -121,13 +79,7 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         let phase = if after { Phase::After } else { Phase::Before };
         exchange.state.metrics.in_band_error.inc(phase);
         if !after {
-            let meaning = Outcome::InBand.meaning(fault.status);
-            if meaning == Outcome::ClientFault && !exchange.attempts.could_follow(meaning) {
-                let endpoint = &attempt.target.endpoint;
-                let place = (&*endpoint.provider.name, &*endpoint.model);
-                let error = face::wrap_upstream_error(fault.status, fault.raw.as_bytes(), place);
-                exchange.refusal = Some(error);
-            }
+            exchange.refusal = error::in_band(&exchange.attempts, attempt, fault);
             return Err(failed("an error event before content"));
         }
     }
@@ -144,6 +96,11 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
     *body = step.out;
     if terminal {
         attempt.claim.terminal();
+        // Before its caller can go on with it.
+        if let Some(conversation) = exchange.conversation.as_ref().filter(|_| !attempt.over) {
+            let told = (&*attempt.target, &relay.evidence().settle().1);
+            conversation.keep(&exchange.state.live.conversations, told, now_ms(), wall_us());
+        }
     }
     if end && !terminal && attempt.outcome.is_none() {
         attempt.outcome = Some(Outcome::Truncated);
