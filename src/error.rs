@@ -5,6 +5,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// Seconds of `Retry-After` where nothing says when a cooldown ends: one's usual length.
+pub const RETRY_AFTER_SECONDS: u32 = 5;
+
 /// `error_type` of the contract (section 5.3), with the status each one belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorType {
@@ -73,13 +76,27 @@ pub enum Origin {
 }
 
 /// What an upstream said, as far as a caller may see it (contract 5.5, `Provider returned error`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamFault {
     pub provider_name: String,
     /// The upstream's own body as text; `None` where it must not be shown (401, 403, 5xx: S21).
     pub raw: Option<String>,
+    /// Of a refusal by moderation: what for, and of which model.
+    pub moderation: Option<Moderation>,
+    /// Seconds it asked to wait, as it said.
+    pub retry_after: Option<u32>,
     /// The failed attempts before it.
     pub previous: Vec<PreviousError>,
+}
+
+/// What a provider's moderation says (contract 5.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moderation {
+    pub reasons: Vec<String>,
+    /// The part of the input, as the provider shortened it.
+    pub flagged_input: Option<String>,
+    /// The catalogue slug of the model that was not asked.
+    pub model: String,
 }
 
 /// Why nothing could be tried (contract 5.4 and 5.5).
@@ -114,7 +131,7 @@ pub struct Error {
     pub origin: Origin,
     /// Whether the caller may send the same request again.
     pub retryable: bool,
-    /// Seconds for `Retry-After`.
+    /// Seconds for `Retry-After`; every 429 and 503 has some (contract 4.5).
     pub retry_after: Option<u32>,
     /// The request field at fault, for OpenAI's `param`.
     pub param: Option<Cow<'static, str>>,
@@ -155,7 +172,7 @@ impl Error {
             message: message.into(),
             origin,
             retryable,
-            retry_after: None,
+            retry_after: matches!(status, 429 | 503).then_some(RETRY_AFTER_SECONDS),
             param: None,
             upstream: None,
             availability: None,
@@ -169,9 +186,10 @@ impl Error {
         self
     }
 
+    /// Names the time to come back, if it is known.
     #[must_use]
     pub fn retry_after(mut self, seconds: Option<u32>) -> Self {
-        self.retry_after = seconds;
+        self.retry_after = seconds.or(self.retry_after);
         self
     }
 

@@ -37,6 +37,8 @@ pub struct Observation<'a> {
     pub native_finish: Option<Text<'a>>,
     /// The upstream's id, unless empty.
     pub id: Option<Text<'a>>,
+    /// The tier that served it, as the upstream names it.
+    pub tier: Option<Text<'a>>,
     /// Where the one string is that is all of the content, quotes excluded.
     pub(super) plain_text: Option<Range<usize>>,
     /// Where a string of padding is, quotes excluded.

@@ -118,6 +118,7 @@ impl<'a> Walk<'a, '_> {
                 }
                 return Some(false);
             }
+            b"service_tier" => self.seen.tier = self.filled_string()?,
             b"system_fingerprint" => {
                 self.marks.set_fingerprint();
                 self.cursor.skip()?;

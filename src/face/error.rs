@@ -1,8 +1,9 @@
 //! Errors as bytes: the envelope before output, the last event after it (contract 4.4, 5.1 to 5.5).
 
 use super::Core;
-use crate::dialect::fault::capped_text;
-use crate::error::{Availability, Error, ErrorType, PreviousError, UpstreamFault};
+use crate::dialect::fault::{capped_text, moderated};
+use crate::error::{Availability, Error, ErrorType, Moderation, PreviousError, UpstreamFault};
+use crate::outcome::is_callers;
 use crate::request::route::Operation;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -10,6 +11,10 @@ use std::sync::Arc;
 
 /// Where the words of the availability object are explained: they are OpenRouter's.
 const DOCS_URL: &str = "https://openrouter.ai/docs/api/reference/errors-and-debugging";
+
+/// What helps where a provider limits the rate.
+const REMEDY: &str = "Send it again after retry_after_seconds, or let other providers or models serve it: \
+    `provider` without `only` and with `allow_fallbacks`, `models`.";
 
 /// The JSON envelope of an error, the same on both faces.
 ///
@@ -34,17 +39,21 @@ fn show_routing(error: &Error, body: &mut Map<String, Value>) {
 }
 
 /// An upstream's 4xx for the caller of `/api/v1`: `Provider returned error`. The upstream's own words
-/// are shown only where they speak of the caller's request (400, 404, 413, 422), never where they may
-/// speak of Weir's credential (S21).
+/// are shown only where they speak of the caller's request ([`is_callers`]), never where they may
+/// speak of Weir's credential (S21): of a 403 only where it is moderation's.
 #[must_use]
-pub fn wrap_upstream_error(status: u16, body: &[u8], provider_name: &str) -> Error {
-    let raw = matches!(status, 400 | 404 | 413 | 422).then(|| capped_text(body));
+pub fn wrap_upstream_error(status: u16, body: &[u8], (provider, model): (&str, &str)) -> Error {
+    let moderated = if status == 403 { moderated(body) } else { None };
+    let shown = is_callers(status) || moderated.is_some();
+    let raw = shown.then(|| capped_text(body));
     let mut error = Error::upstream(status, "Provider returned error");
     if raw.as_ref().is_some_and(|text| text.contains("context_length_exceeded")) {
         error.kind = ErrorType::ContextLengthExceeded;
     }
-    let provider_name = provider_name.to_owned();
-    error.fault(UpstreamFault { provider_name, raw, previous: Vec::new() })
+    let (provider_name, model) = (provider.to_owned(), model.to_owned());
+    let moderation =
+        moderated.map(|(reasons, flagged_input)| Moderation { reasons, flagged_input, model });
+    error.fault(UpstreamFault { provider_name, raw, moderation, ..UpstreamFault::default() })
 }
 
 /// What a stream's events say of themselves.
@@ -114,11 +123,13 @@ fn object(error: &Error) -> Map<String, Value> {
     if let Some(fault) = &error.upstream {
         metadata.insert("provider_name".into(), (*fault.provider_name).into());
         metadata.insert("is_byok".into(), false.into());
-        if error.status == 429 {
-            metadata.insert("limit_source".into(), "upstream_provider_shared_pool".into());
-        }
         if let Some(raw) = &fault.raw {
             metadata.insert("raw".into(), (**raw).into());
+        }
+        if let Some(Moderation { reasons, flagged_input, model }) = &fault.moderation {
+            metadata.insert("reasons".into(), reasons.clone().into());
+            metadata.insert("flagged_input".into(), flagged_input.clone().into());
+            metadata.insert("model_slug".into(), (**model).into());
         }
         if !fault.previous.is_empty() {
             let previous = fault.previous.iter().map(|PreviousError { provider, status }| {
@@ -128,8 +139,14 @@ fn object(error: &Error) -> Map<String, Value> {
             metadata.insert("previous_errors".into(), previous.collect());
         }
     }
+    if error.status == 429 && (error.upstream.is_some() || error.availability.is_some()) {
+        metadata.insert("limit_source".into(), "upstream_provider_shared_pool".into());
+        metadata.insert("remedy_hint".into(), REMEDY.into());
+    }
     if let Some(seconds) = error.retry_after {
         metadata.insert("retry_after_seconds".into(), seconds.into());
+        let asked = error.upstream.as_ref().and_then(|fault| fault.retry_after);
+        metadata.extend(asked.map(|asked| ("retry_after_seconds_raw".into(), asked.into())));
         metadata.insert("headers".into(), json!({ "Retry-After": seconds.to_string() }));
     }
     let mut object = Map::new();
@@ -202,60 +219,4 @@ const fn openai_type(kind: ErrorType) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bounds::ERROR_BODY_BYTES;
-
-    fn text(error: &Error, id: Option<&str>) -> String {
-        String::from_utf8(error_body(error, id).to_vec()).unwrap()
-    }
-
-    #[test]
-    fn envelope_of_a_caller_fault() {
-        let error = Error::caller(400, "acme/x is not a valid model ID").param("model");
-        insta::assert_snapshot!(text(&error, None), @r#"{"error":{"code":400,"message":"acme/x is not a valid model ID","metadata":{"error_type":"invalid_request"},"param":"model","type":"invalid_request_error"}}"#);
-    }
-
-    #[test]
-    fn envelope_of_an_upstream_fault() {
-        let error =
-            wrap_upstream_error(400, br#"{"error":"no"}"#, "DeepInfra").retry_after(Some(7));
-        insta::assert_snapshot!(text(&error, Some("gen-1")), @r#"{"error":{"code":400,"message":"Provider returned error","metadata":{"error_type":"invalid_request","generation_id":"gen-1","headers":{"Retry-After":"7"},"is_byok":false,"provider_name":"DeepInfra","raw":"{\"error\":\"no\"}","retry_after_seconds":7},"param":null,"type":"invalid_request_error"}}"#);
-    }
-
-    #[test]
-    fn the_only_event_of_a_stream_that_failed() {
-        let named = Named {
-            operation: Operation::Chat,
-            generation_id: "gen-1",
-            created: 7,
-            model: "a/m",
-            provider: "P",
-        };
-        let event = error_event(named, &Error::upstream(502, "Provider returned error"));
-        let data = event.strip_suffix(b"\n\n").unwrap();
-        insta::assert_snapshot!(std::str::from_utf8(data).unwrap(), @r#"data: {"choices":[{"delta":{"content":""},"finish_reason":"error","index":0,"native_finish_reason":null}],"created":7,"error":{"code":502,"message":"Provider returned error","metadata":{"error_type":"provider_unavailable"},"param":null,"type":"server_error"},"id":"gen-1","model":"a/m","object":"chat.completion.chunk","provider":"P"}"#);
-    }
-
-    #[test]
-    fn an_upstream_is_quoted_only_about_the_request() {
-        for (status, shown) in [
-            (400, true),
-            (404, true),
-            (413, true),
-            (422, true),
-            (401, false),
-            (402, false),
-            (403, false),
-            (429, false),
-            (500, false),
-            (503, false),
-        ] {
-            let error = wrap_upstream_error(status, b"sk-secret", "P");
-            assert_eq!(text(&error, None).contains("sk-secret"), shown, "{status}");
-            assert_eq!((error.status, &*error.message), (status, "Provider returned error"));
-        }
-        let long = wrap_upstream_error(400, &vec![b'x'; ERROR_BODY_BYTES + 1], "P");
-        assert_eq!(long.upstream.unwrap().raw.unwrap().len(), ERROR_BODY_BYTES);
-    }
-}
+mod tests;

@@ -80,6 +80,8 @@ fn reply(face: Face, streamed: bool) -> Reply {
             policy: Policy::Insured,
             earlier: 0,
         },
+        tier: None,
+        tiers: vec![],
         routing: None,
         prompt_bytes: 100,
         estimator: ESTIMATOR,

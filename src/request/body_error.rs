@@ -28,9 +28,9 @@ pub enum BodyError {
     Model(String),
     #[error("No models provided")]
     NoModel,
-    /// Contract 5.5.
+    /// Neither of them, or both (contract 1.3).
     #[error("Input required: specify \"prompt\" or \"messages\"")]
-    NoInput,
+    Input,
 }
 
 impl BodyError {
@@ -47,7 +47,7 @@ impl BodyError {
             Self::Type { .. } => "type",
             Self::TooMuch { .. } => "bound",
             Self::Model(_) | Self::NoModel => "model",
-            Self::NoInput => "input",
+            Self::Input => "input",
         }
     }
 
@@ -61,7 +61,7 @@ impl BodyError {
             | Self::Type { param, .. }
             | Self::TooMuch { param, .. } => Some(param),
             Self::Model(_) | Self::NoModel => Some("model"),
-            Self::Json(_) | Self::NoInput => None,
+            Self::Json(_) | Self::Input => None,
         }
     }
 }

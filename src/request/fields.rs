@@ -59,13 +59,6 @@ pub(super) fn number<'a>(scanner: &mut Scanner<'a>) -> Result<&'a str, BodyError
     Ok(scanner.slice(start..scanner.at()))
 }
 
-/// Whether the value is anything but `null`.
-pub(super) fn given(scanner: &mut Scanner<'_>) -> Result<bool, BodyError> {
-    let given = scanner.peek() != Some(b'n');
-    scanner.skip(1)?;
-    Ok(given)
-}
-
 /// Where the value is, if it is an array with something in it.
 pub(super) fn filled(scanner: &mut Scanner<'_>) -> Result<Option<Range<usize>>, BodyError> {
     let start = scanner.at();

@@ -68,6 +68,8 @@ pub fn rewrite(body: &Bytes, envelope: &Envelope, edit: &Edit<'_>) -> Bytes {
             };
             splices.push(Splice { range, with: "".into() });
             removed += 1;
+        } else if (member.key, edit.face) == ("prompt", Face::OpenRouter) {
+            splices.extend(as_messages(member));
         } else {
             splices.extend(change(member, envelope, edit, &model));
         }
@@ -89,6 +91,16 @@ fn goes(member: &Member, edit: &Edit<'_>) -> bool {
             !member.parameter.is_empty() && edit.drops.has(member.parameter)
         }
     }
+}
+
+/// The `prompt` of a chat as the message of a user, its bytes as they came (contract 1.3).
+fn as_messages<'a>(prompt: &Member) -> [Splice<'a>; 2] {
+    let before = prompt.span.start..prompt.value.start;
+    let behind = prompt.value.end..prompt.value.end;
+    [
+        Splice { range: before, with: r#""messages":[{"role":"user","content":"#.into() },
+        Splice { range: behind, with: "}]".into() },
+    ]
 }
 
 /// Members the body lacks, as they go just inside its `{`.

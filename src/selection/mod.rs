@@ -26,7 +26,7 @@ pub use draw::SplitMix64;
 pub use exclusion::Exclusion;
 pub use facts::{Facts, Grade};
 pub use order::{Demotion, Score};
-pub use refusal::{Funnel, RETRY_AFTER_SECONDS, nothing_left};
+pub use refusal::{Funnel, nothing_left};
 pub use variant::{STATIC_VARIANTS, Variants, are_static};
 
 use crate::catalog::Endpoint;

@@ -3,11 +3,8 @@
 use super::exclusion::STEPS;
 use super::{Candidate, Exclusion, Needs, Plan};
 use crate::catalog::{Modalities, Parameters};
-use crate::error::{Availability, Error, ErrorType};
+use crate::error::{Availability, Error, ErrorType, RETRY_AFTER_SECONDS};
 use std::sync::Arc;
-
-/// Seconds named in `Retry-After` when no cooldown says when it ends: one's usual length.
-pub const RETRY_AFTER_SECONDS: u32 = 5;
 
 const ALL_LIMITED: &str = "Every provider of the selected model limits its rate right now.";
 

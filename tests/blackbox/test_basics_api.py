@@ -185,6 +185,20 @@ def test_nothing_to_do(shared):
     expect.refused(answer, 400, 'Input required: specify "prompt" or "messages"')
 
 
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_a_chat_has_a_prompt_or_messages(shared, path):
+    answer = shared.ask(path=path, messages=None, prompt="say \u2603")
+    expect.whole(answer)
+    (seen,) = answer.seen("a")
+    sent = json.loads(seen["body"].encode("latin-1"))
+    own, other = ({"messages": [{"role": "user", "content": "say \u2603"}]}, {"prompt": "say \u2603"})
+    kept, gone = (own, "prompt") if path.startswith("/api") else (other, "messages")
+    assert sent.items() >= kept.items() and gone not in sent
+    both = shared.ask(path=path, prompt="x")
+    expect.refused(both, 400, 'Input required: specify "prompt" or "messages"')
+    expect.refused(shared.ask(path=path, messages=None, prompt=["x"]), 400, "`prompt` must be a string")
+
+
 def test_paths_and_methods(shared):
     expect.refused(get(shared, "/v2/nothing", shared.bearer), 404)
     reply = get(shared, "/v1/chat/completions", shared.bearer)

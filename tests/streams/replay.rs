@@ -74,6 +74,8 @@ pub(crate) fn relay(mode: Mode, operation: Operation, streamed: bool) -> Relay {
             policy: Policy::Insured,
             earlier: 0,
         },
+        tier: None,
+        tiers: Vec::new(),
         routing: None,
         prompt_bytes: 100,
         estimator: Estimator::of(Family::Other),

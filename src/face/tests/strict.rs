@@ -62,7 +62,7 @@ fn nulls_that_openrouter_sends_itself_stay() {
         {"role": "assistant", "content": "", "refusal": null, "reasoning": "r"}}]});
     assert_eq!(shaped(&event)["choices"][0]["delta"], event["choices"][0]["delta"]);
     let message = json!({"role": "assistant", "content": null, "refusal": null, "reasoning": null});
-    let body = json!({"choices": [{"index": 0, "message": message, "logprobs": null}]});
+    let body = json!({"choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": "stop"}]});
     assert_eq!(whole(Operation::Chat, &body)["choices"][0]["message"], message);
 }
 

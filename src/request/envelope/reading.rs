@@ -22,7 +22,8 @@ pub(super) struct Reading {
     models: Vec<Arc<str>>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
-    has_input: bool,
+    has_messages: bool,
+    has_prompt: bool,
     service_tier: Option<Service>,
     fast: bool,
     reasoning: Reasoning,
@@ -60,7 +61,9 @@ impl Reading {
         }
         // They may repeat, so a hostile body has any number of them.
         let kept = self.envelope.members.len() < MEMBERS_KEPT && !parameter.is_empty();
-        if let Some((key, fate)) = known.filter(|(_, fate)| *fate != Fate::Noted || kept) {
+        let moves = |name| name == "prompt" && self.has_prompt && is_given;
+        let wanted = |(name, fate): &(_, _)| *fate != Fate::Noted || kept || moves(*name);
+        if let Some((key, fate)) = known.filter(wanted) {
             self.envelope.members.push(Member {
                 key,
                 fate,
@@ -113,11 +116,11 @@ impl Reading {
             }
             "messages" => {
                 if let Some(found) = messages::messages(scanner)? {
-                    self.has_input = true;
+                    self.has_messages = true;
                     envelope.conversation = found;
                 }
             }
-            "prompt" => self.has_input |= fields::given(scanner)?,
+            "prompt" if envelope.operation == Operation::Chat => self.prompt(scanner)?,
             "modalities" => envelope.output = fields::modalities(scanner)?,
             "prompt_cache_key" => {
                 envelope.prompt_cache_key = fields::text(scanner, name)?.map(Arc::from);
@@ -144,6 +147,18 @@ impl Reading {
         Ok(())
     }
 
+    /// The `prompt` of a chat, which may become a message and so stands once.
+    fn prompt(&mut self, scanner: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let wrong = BodyError::Type { param: "prompt", wanted: "a string" };
+        if fields::expect(scanner, b"\"", wrong)? {
+            scanner.skip(1)?;
+            if std::mem::replace(&mut self.has_prompt, true) {
+                return Err(BodyError::Repeated("prompt"));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn finish(mut self) -> Result<Envelope, BodyError> {
         let mut models: Vec<Arc<str>> = Vec::with_capacity(1 + self.models.len());
         for name in self.model.into_iter().chain(self.models) {
@@ -157,8 +172,8 @@ impl Reading {
         if models.is_empty() {
             return Err(BodyError::NoModel);
         }
-        if self.envelope.operation == Operation::Chat && !self.has_input {
-            return Err(BodyError::NoInput);
+        if self.envelope.operation == Operation::Chat && self.has_messages == self.has_prompt {
+            return Err(BodyError::Input);
         }
         self.envelope.models = models;
         self.envelope.hides_reasoning = self.reasoning.is_hidden()?;

@@ -81,17 +81,32 @@ fn null_means_not_set() {
 }
 
 #[test]
-fn input_is_required_of_a_chat_only() {
+fn one_input_is_required_of_a_chat_only() {
     let refused = |body: &str, operation| read(body.as_bytes(), operation).err();
-    assert_eq!(refused(r#"{"model":"m"}"#, Operation::Chat), Some(BodyError::NoInput));
+    assert_eq!(refused(r#"{"model":"m"}"#, Operation::Chat), Some(BodyError::Input));
     assert_eq!(
         refused(r#"{"model":"m","messages":null}"#, Operation::Chat),
-        Some(BodyError::NoInput)
+        Some(BodyError::Input)
     );
     assert_eq!(refused(r#"{"model":"m","prompt":"x"}"#, Operation::Chat), None);
+    let both = r#"{"model":"m","prompt":"x","messages":[]}"#;
+    assert_eq!(refused(both, Operation::Chat), Some(BodyError::Input));
+    assert_eq!(refused(both, Operation::Completion), None);
+    for null in [
+        r#"{"model":"m","prompt":null,"messages":[]}"#,
+        r#"{"model":"m","messages":null,"prompt":""}"#,
+    ] {
+        assert_eq!(refused(null, Operation::Chat), None);
+    }
+    let twice = r#"{"model":"m","prompt":"x","prompt":"y"}"#;
+    assert_eq!(refused(twice, Operation::Chat), Some(BodyError::Repeated("prompt")));
+    let list = r#"{"model":"m","prompt":["x"]}"#;
+    let wrong = BodyError::Type { param: "prompt", wanted: "a string" };
+    assert_eq!(refused(list, Operation::Chat), Some(wrong));
+    assert_eq!(refused(list, Operation::Completion), None);
     assert_eq!(refused(r#"{"model":"m"}"#, Operation::Completion), None);
     assert_eq!(refused(r#"{"model":"m"}"#, Operation::Embedding), None);
-    assert_eq!(BodyError::NoInput.to_string(), r#"Input required: specify "prompt" or "messages""#);
+    assert_eq!(BodyError::Input.to_string(), r#"Input required: specify "prompt" or "messages""#);
 }
 
 #[test]

@@ -45,23 +45,23 @@ fn the_tier_sent_is_the_one_that_is_priced() {
     ];
     for (tier, sent, gone) in cases {
         let edit = Edit { tier, ..PLAIN };
-        let body = |members: &str| format!("{{\"model\":\"up\",\"prompt\":1,{members}}}");
+        let body = |members: &str| format!("{{\"model\":\"up\",\"messages\":1,{members}}}");
         assert_eq!(edited(&body(sent), &edit), body(gone), "{tier:?}");
     }
     let edit = Edit { tier: TierEdit::Set("flex"), ..PLAIN };
-    let asked = edited(r#"{"model":"up","prompt":1,"speed":"fast"}"#, &edit);
-    assert_eq!(asked, r#"{"service_tier":"flex","model":"up","prompt":1}"#);
+    let asked = edited(r#"{"model":"up","messages":1,"speed":"fast"}"#, &edit);
+    assert_eq!(asked, r#"{"service_tier":"flex","model":"up","messages":1}"#);
 }
 
 #[test]
 fn options_of_the_provider_are_members_of_their_own() {
-    let body = r#"{"model":"up","prompt":1,"provider":{"options":{"groq":{"x":[1], "y":2}}}}"#;
+    let body = r#"{"model":"up","messages":1,"provider":{"options":{"groq":{"x":[1], "y":2}}}}"#;
     let bytes = Bytes::from(body);
     let envelope = read(&bytes, Operation::Chat).unwrap();
     let (_, options) = &envelope.provider.options[0];
     let out = rewrite(&bytes, &envelope, &Edit { options, ..PLAIN });
-    assert_eq!(out, r#"{"x":[1],"y":2,"model":"up","prompt":1}"#);
-    assert_eq!(rewrite(&bytes, &envelope, &PLAIN), r#"{"model":"up","prompt":1}"#);
+    assert_eq!(out, r#"{"x":[1],"y":2,"model":"up","messages":1}"#);
+    assert_eq!(rewrite(&bytes, &envelope, &PLAIN), r#"{"model":"up","messages":1}"#);
 }
 
 #[test]
@@ -72,60 +72,80 @@ fn splices_only_what_must_change() {
             r#" { "messages" : [ ] , "mod\u0065l" : "m" } "#,
             r#" { "messages" : [ ] , "mod\u0065l" : "up" } "#,
         ),
-        (r#"{"models":["m"],"prompt":1}"#, r#"{"model":"up","prompt":1}"#),
-        (r#"{"model":null,"models":["m"],"prompt":1}"#, r#"{"model":"up","prompt":1}"#),
-        (r#"{"prompt":1,"models":["m"]}"#, r#"{"model":"up","prompt":1}"#),
-        (r#"{"prompt":1, "usage":{}, "route":"x", "model":"m"}"#, r#"{"prompt":1, "model":"up"}"#),
-        (r#"{"usage":{} , "debug":1 , "prompt":1,"model":"m"}"#, r#"{"prompt":1,"model":"up"}"#),
-        (r#"{"prompt":1,"model":"m", "trace":{} }"#, r#"{"prompt":1,"model":"up" }"#),
+        (r#"{"models":["m"],"messages":1}"#, r#"{"model":"up","messages":1}"#),
+        (r#"{"model":null,"models":["m"],"messages":1}"#, r#"{"model":"up","messages":1}"#),
+        (r#"{"messages":1,"models":["m"]}"#, r#"{"model":"up","messages":1}"#),
         (
-            r#"{"usage":1,"prompt":1,"debug":1,"model":"m","trace":1}"#,
-            r#"{"prompt":1,"model":"up"}"#,
+            r#"{"messages":1, "usage":{}, "route":"x", "model":"m"}"#,
+            r#"{"messages":1, "model":"up"}"#,
         ),
         (
-            r#"{"API_base":"x","prompt":1,"model":"m","api_key":"k"}"#,
-            r#"{"prompt":1,"model":"up"}"#,
+            r#"{"usage":{} , "debug":1 , "messages":1,"model":"m"}"#,
+            r#"{"messages":1,"model":"up"}"#,
+        ),
+        (r#"{"messages":1,"model":"m", "trace":{} }"#, r#"{"messages":1,"model":"up" }"#),
+        (
+            r#"{"usage":1,"messages":1,"debug":1,"model":"m","trace":1}"#,
+            r#"{"messages":1,"model":"up"}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":true}"#,
-            r#"{"stream_options":{"include_usage":true},"model":"up","prompt":1,"stream":true}"#,
+            r#"{"API_base":"x","messages":1,"model":"m","api_key":"k"}"#,
+            r#"{"messages":1,"model":"up"}"#,
         ),
         (
-            r#"{"models":["m"],"prompt":1,"stream":true}"#,
-            r#"{"model":"up","stream_options":{"include_usage":true},"prompt":1,"stream":true}"#,
+            r#"{"model":"m","messages":1,"stream":true}"#,
+            r#"{"stream_options":{"include_usage":true},"model":"up","messages":1,"stream":true}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":true,"stream_options":null}"#,
-            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+            r#"{"models":["m"],"messages":1,"stream":true}"#,
+            r#"{"model":"up","stream_options":{"include_usage":true},"messages":1,"stream":true}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{ }}"#,
-            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true }}"#,
+            r#"{"model":"m","messages":1,"stream":true,"stream_options":null}"#,
+            r#"{"model":"up","messages":1,"stream":true,"stream_options":{"include_usage":true}}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{ "x":1}}"#,
-            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true, "x":1}}"#,
+            r#"{"model":"m","messages":1,"stream":true,"stream_options":{ }}"#,
+            r#"{"model":"up","messages":1,"stream":true,"stream_options":{"include_usage":true }}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{"include_usage": false,"x":1}}"#,
-            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage": true,"x":1}}"#,
+            r#"{"model":"m","messages":1,"stream":true,"stream_options":{ "x":1}}"#,
+            r#"{"model":"up","messages":1,"stream":true,"stream_options":{"include_usage":true, "x":1}}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{"include_usage":null}}"#,
-            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+            r#"{"model":"m","messages":1,"stream":true,"stream_options":{"include_usage": false,"x":1}}"#,
+            r#"{"model":"up","messages":1,"stream":true,"stream_options":{"include_usage": true,"x":1}}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
-            r#"{"model":"up","prompt":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+            r#"{"model":"m","messages":1,"stream":true,"stream_options":{"include_usage":null}}"#,
+            r#"{"model":"up","messages":1,"stream":true,"stream_options":{"include_usage":true}}"#,
         ),
         (
-            r#"{"model":"m","prompt":1,"stream":false,"stream_options":{"include_usage":false}}"#,
-            r#"{"model":"up","prompt":1,"stream":false,"stream_options":{"include_usage":false}}"#,
+            r#"{"model":"m","messages":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+            r#"{"model":"up","messages":1,"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"model":"m","messages":1,"stream":false,"stream_options":{"include_usage":false}}"#,
+            r#"{"model":"up","messages":1,"stream":false,"stream_options":{"include_usage":false}}"#,
         ),
     ];
     for (body, expected) in cases {
         assert_eq!(edited(body, &PLAIN), expected, "{body}");
     }
+}
+
+#[test]
+fn the_prompt_of_a_chat_becomes_a_message_with_its_own_bytes() {
+    let body = r#"{"usage":1, "prompt" : "a\u00e9\"😀" ,"model":"up"}"#;
+    let message = r#"{"messages":[{"role":"user","content":"a\u00e9\"😀"}] ,"model":"up"}"#;
+    assert_eq!(edited(body, &PLAIN), message);
+    let faithful = Edit { face: Face::Faithful, ..PLAIN };
+    assert_eq!(edited(body, &faithful), r#"{"prompt" : "a\u00e9\"😀" ,"model":"up"}"#);
+    let null = r#"{"model":"up","prompt":null,"messages":[]}"#;
+    assert_eq!(edited(null, &PLAIN), null);
+    let body = Bytes::from(r#"{"model":"up","prompt":"x"}"#);
+    let envelope = read(&body, Operation::Completion).unwrap();
+    assert_eq!(rewrite(&body, &envelope, &PLAIN), body, "a completion has no messages");
 }
 
 #[test]
@@ -137,7 +157,7 @@ fn a_body_of_weirs_own_words_becomes_a_bare_model() {
 
 #[test]
 fn nothing_to_change_copies_nothing() {
-    let body = Bytes::from_static(br#"{"model":"up","prompt":1,"user":"u"}"#);
+    let body = Bytes::from_static(br#"{"model":"up","messages":1,"user":"u"}"#);
     let envelope = read(&body, Operation::Chat).unwrap();
     assert_eq!(rewrite(&body, &envelope, &PLAIN).as_ptr(), body.as_ptr());
 }
@@ -147,8 +167,8 @@ fn declared_fields_stay_and_forbidden_ones_never() {
     let declares = ["usage", "models", "api_base"].map(String::from);
     let edit = Edit { declares: &declares, ..PLAIN };
     assert_eq!(
-        edited(r#"{"usage":1,"debug":1,"models":["m"],"api_base":"x","prompt":1}"#, &edit),
-        r#"{"model":"up","usage":1,"models":["m"],"prompt":1}"#
+        edited(r#"{"usage":1,"debug":1,"models":["m"],"api_base":"x","messages":1}"#, &edit),
+        r#"{"model":"up","usage":1,"models":["m"],"messages":1}"#
     );
 }
 
@@ -169,8 +189,8 @@ fn parameters_the_endpoint_does_not_honour_are_not_sent() {
     }
     let drops = Parameters::TOOLS.dropped();
     let repeated =
-        edited(r#"{"model":"up","top_k":1,"prompt":1,"top_k":2}"#, &Edit { drops, ..PLAIN });
-    assert_eq!(repeated, r#"{"model":"up","prompt":1}"#);
+        edited(r#"{"model":"up","top_k":1,"messages":1,"top_k":2}"#, &Edit { drops, ..PLAIN });
+    assert_eq!(repeated, r#"{"model":"up","messages":1}"#);
     let nothing_known = Edit { drops: Parameters::NONE.dropped(), ..PLAIN };
     assert_eq!(edited(body, &nothing_known), body);
 }
@@ -178,7 +198,7 @@ fn parameters_the_endpoint_does_not_honour_are_not_sent() {
 #[test]
 fn usage_is_asked_for_only_where_the_endpoint_knows_the_option() {
     let edit = Edit { stream_usage: false, ..PLAIN };
-    let body = r#"{"model":"up","prompt":1,"stream":true}"#;
+    let body = r#"{"model":"up","messages":1,"stream":true}"#;
     assert_eq!(edited(body, &edit), body);
 }
 
@@ -186,14 +206,14 @@ fn usage_is_asked_for_only_where_the_endpoint_knows_the_option() {
 fn names_are_escaped_and_users_replaced_only_where_they_are() {
     let edit = Edit { upstream_model: "a\"b\\c\n", hashed_user: Some("h"), ..PLAIN };
     assert_eq!(
-        edited(r#"{"model":"m","prompt":1,"user":"u"}"#, &edit),
-        r#"{"model":"a\"b\\c\n","prompt":1,"user":"h"}"#
+        edited(r#"{"model":"m","messages":1,"user":"u"}"#, &edit),
+        r#"{"model":"a\"b\\c\n","messages":1,"user":"h"}"#
     );
-    let null = r#"{"model":"m","prompt":1,"user":null}"#;
+    let null = r#"{"model":"m","messages":1,"user":null}"#;
     assert!(edited(null, &edit).ends_with(r#""user":null}"#));
-    assert!(!edited(r#"{"model":"m","prompt":1}"#, &edit).contains("user"));
+    assert!(!edited(r#"{"model":"m","messages":1}"#, &edit).contains("user"));
     let faithful = Edit { face: Face::Faithful, ..edit };
-    let kept = r#"{"model":"m","prompt":1,"user":"u"}"#;
+    let kept = r#"{"model":"m","messages":1,"user":"u"}"#;
     assert!(edited(kept, &faithful).ends_with(r#""user":"u"}"#));
 }
 
@@ -261,9 +281,11 @@ fn body() -> impl Strategy<Value = String> {
         |(mut parts, at, listed, outer)| {
             let model = if listed { ("models", "[\"m\"]") } else { ("model", "\"m\"") };
             let model = ((model.0.to_owned(), model.1.to_owned()), " ", "");
-            parts.retain(|((key, _), ..)| *key != model.0.0 && key != "prompt");
+            let input = [("prompt", "\"p\\u0041\""), ("messages", "[1]")][at.index(2)];
+            let input = ((input.0.to_owned(), input.1.to_owned()), "", " ");
+            parts.retain(|((key, _), ..)| *key != model.0.0 && key != "messages");
             parts.insert(at.index(parts.len() + 1), model);
-            parts.push((("prompt".to_owned(), "\"p\"".to_owned()), "", ""));
+            parts.insert(at.index(parts.len() + 1), input);
             let mut names = std::collections::HashSet::new();
             parts.retain(|((key, _), ..)| names.insert(key.clone()));
             let members: Vec<String> = parts
@@ -296,6 +318,10 @@ fn expected(body: &[u8], streams: bool, edit: &Edit<'_>) -> Vec<(String, String)
         })
     };
     let stays = original.iter().filter(|(key, _)| !goes(key)).map(|(key, value)| {
+        if key == "prompt" && edit.face == Face::OpenRouter {
+            let said = format!("[{{\"role\":\"user\",\"content\":{value}}}]");
+            return ("messages".to_owned(), said);
+        }
         let value = match key.as_str() {
             "model" => "\"up\"".to_owned(),
             "user" if value != "null" => edit.hashed_user.map_or(value.clone(), quoted),
@@ -351,8 +377,8 @@ proptest! {
         let envelope = read(&body, Operation::Chat).unwrap();
         let edit = Edit { stream_usage: false, ..PLAIN };
         let out = rewrite(&body, &envelope, &edit);
-        let touched: Vec<&Member> =
-            envelope.members.iter().filter(|it| goes(it, &edit) || it.key == "model").collect();
+        let changes = |it: &&Member| goes(it, &edit) || matches!(it.key, "model" | "prompt");
+        let touched: Vec<&Member> = envelope.members.iter().filter(changes).collect();
         let first = touched.iter().map(|it| it.lead.min(it.span.start)).min().unwrap();
         let last = touched.iter().map(|it| it.tail).max().unwrap();
         let first = if envelope.member("model").is_none() { envelope.open } else { first };
@@ -385,7 +411,8 @@ fn recorded_requests_are_understood_and_sent_on_as_they_came() {
         let envelope = read(&body, operation).unwrap_or_else(|refusal| panic!("{id}: {refusal}"));
         seen += 1;
         let streams = members(&body).contains(&("stream".to_owned(), "true".to_owned()));
-        let edit = Edit { upstream_model: "up", ..PLAIN };
+        let face = if operation == Operation::Chat { Face::OpenRouter } else { Face::Faithful };
+        let edit = Edit { face, ..PLAIN };
         let out = rewrite(&body, &envelope, &edit);
         let asks =
             streams && operation != Operation::Embedding && envelope.include_usage != Some(true);

@@ -4,7 +4,6 @@ use super::Failure;
 use crate::bounds::COOLDOWN_SECONDS;
 use crate::error::{Availability, Error, UpstreamFault};
 use crate::outcome::Outcome;
-use crate::selection::RETRY_AFTER_SECONDS;
 
 /// How many tries failed, and of what.
 #[derive(Debug, Default)]
@@ -26,8 +25,6 @@ impl Failures {
         self.rate_limited += usize::from(outcome == Outcome::RateLimited);
         self.overloaded += usize::from(matches!(status, 503 | 529));
         self.timeouts += usize::from(is_timeout(outcome, status));
-        let (least, most) = COOLDOWN_SECONDS;
-        let retry_after = retry_after.map(|seconds| seconds.clamp(least, most));
         self.retry_after = match (self.retry_after, retry_after) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -40,7 +37,6 @@ impl Failures {
         let Self { all, untried, rate_limited, overloaded, timeouts, retry_after } = *self;
         let Some(last) = last.filter(|_| untried < all) else {
             return Error::weir(503, "No provider is available for the selected model right now.")
-                .retry_after(Some(RETRY_AFTER_SECONDS))
                 .availability(unavailable(TEMPORARILY));
         };
         let status = match last.outcome {
@@ -54,16 +50,16 @@ impl Failures {
             _ if timeouts == all => 504,
             _ => 502,
         };
+        let retry_after = retry_after.filter(|_| last.outcome != Outcome::ClientFault);
+        let (least, most) = COOLDOWN_SECONDS;
         let provider_name = provider_name.to_owned();
+        let fault = UpstreamFault { provider_name, retry_after, ..UpstreamFault::default() };
         let error = Error::upstream(status, "Provider returned error")
-            .retry_after(retry_after.filter(|_| last.outcome != Outcome::ClientFault))
-            .fault(UpstreamFault { provider_name, raw: None, previous: Vec::new() });
+            .retry_after(retry_after.map(|seconds| seconds.clamp(least, most)))
+            .fault(fault);
         match status {
             429 => error.availability(unavailable("capacity_exhausted")),
-            503 => {
-                let seconds = error.retry_after.unwrap_or(RETRY_AFTER_SECONDS);
-                error.retry_after(Some(seconds)).availability(unavailable(TEMPORARILY))
-            }
+            503 => error.availability(unavailable(TEMPORARILY)),
             _ => error,
         }
     }

@@ -1,6 +1,5 @@
 use super::*;
-use crate::error::{ErrorType, Origin};
-use crate::selection::RETRY_AFTER_SECONDS;
+use crate::error::{ErrorType, Origin, RETRY_AFTER_SECONDS};
 use proptest::prelude::*;
 
 fn at(model: usize, candidate: usize) -> Option<Choice> {
@@ -26,11 +25,11 @@ fn run(attempts: &mut Attempts, outcome: Outcome, status: u16) -> Vec<Choice> {
 fn every_status_has_one_meaning() {
     let cases: [(&[u16], Verdict); 6] = [
         (&[200, 201, 206], Verdict::Deliver),
-        (&[400, 404, 413, 422], Verdict::Fail(Outcome::ClientFault)),
+        (&[400, 404, 413, 415, 422, 424, 451], Verdict::Fail(Outcome::ClientFault)),
         (&[401, 402, 403], Verdict::Fail(Outcome::Credential)),
         (&[429], Verdict::Fail(Outcome::RateLimited)),
         (&[408, 409, 425, 500, 502, 503, 504, 524, 529, 599], Verdict::Fail(Outcome::ServerError)),
-        (&[0, 101, 301, 307, 405, 415, 451, 600], Verdict::Fail(Outcome::Malformed)),
+        (&[0, 101, 301, 307, 405, 410, 418, 600], Verdict::Fail(Outcome::Malformed)),
     ];
     for (statuses, verdict) in cases {
         for status in statuses {
@@ -154,6 +153,23 @@ fn the_earliest_time_to_come_back_is_named() {
     }
     let error = attempts.verdict("P");
     assert_eq!((error.status, error.retry_after), (429, Some(7)));
+}
+
+#[test]
+fn when_to_come_back_is_always_said_and_what_was_asked_for_too() {
+    for (outcome, status) in [(Outcome::RateLimited, 429), (Outcome::ServerError, 503)] {
+        for (asked, seconds) in [(None, RETRY_AFTER_SECONDS), (Some(0), 1), (Some(900), 300)] {
+            let mut attempts = Attempts::new(vec![vec![0]]);
+            attempts.next(yes).unwrap();
+            attempts.failed(outcome, status, asked);
+            let error = attempts.verdict("P");
+            assert_eq!((error.status, error.retry_after), (status, Some(seconds)));
+            assert_eq!(error.upstream.unwrap().retry_after, asked);
+        }
+    }
+    let mut attempts = Attempts::new(vec![vec![0]]);
+    run(&mut attempts, Outcome::Shutdown, 0);
+    assert_eq!(attempts.verdict("P").retry_after, Some(RETRY_AFTER_SECONDS));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use weir::catalog::Parameters;
 use weir::request::envelope::{self, Envelope};
 use weir::request::keys::Fate;
 use weir::request::rewrite::{self, Edit, TierEdit};
@@ -23,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
         stream_usage: choice & 4 == 0,
         declares: if choice & 8 == 0 { &[] } else { &declared },
         tier: TierEdit::Keep,
+        drops: Parameters::NONE,
         options: &[],
         hashed_user: (choice & 16 == 0).then_some(HASHED),
     };
@@ -57,6 +59,11 @@ fn expected(body: &Members<'_>, envelope: &Envelope, edit: &Edit<'_>) -> Vec<(St
             Fate::Steers | Fate::Noted => false,
         });
         if goes {
+            continue;
+        }
+        if key == "prompt" && member.is_some() && edit.face == Face::OpenRouter {
+            let said = format!("[{{\"role\":\"user\",\"content\":{value}}}]");
+            made.push(("messages".into(), said));
             continue;
         }
         let value = match key.as_str() {
