@@ -52,11 +52,13 @@ impl Directory {
 
     /// Begins the next epoch and makes that durable. `seen` is what the slot file knows, or else the newest
     /// sound segment; `spooled` is the newest epoch of the spool: they stand in for a lost identity and keep
-    /// an epoch from being used twice.
+    /// an epoch from being used twice. So does the time, Unix milliseconds, which an epoch is not before: a
+    /// directory that is put back from a copy, or runs in two places, does not know what else was begun.
     pub(super) fn begin(
         &self,
         seen: Option<Writer>,
         spooled: Option<u64>,
+        now_ms: u64,
     ) -> Result<Writer, OpenError> {
         let path = self.path.join(IDENTITY);
         let stored = writer(&self.path).map_err(OpenError::io("read", &path))?;
@@ -68,7 +70,7 @@ impl Directory {
             (None, Some(seen)) => seen,
             (None, None) => Writer { node: rand::random(), epoch: 0 },
         };
-        let epoch = last.epoch.max(spooled.unwrap_or(0)).saturating_add(1);
+        let epoch = last.epoch.max(spooled.unwrap_or(0)).saturating_add(1).max(now_ms);
         let writer = Writer { epoch, ..last };
         let text = format!("node {}\nepoch {}\n", hex::encode(writer.node), writer.epoch);
         replace(&path, text.as_bytes()).map_err(OpenError::io("write", &path))?;
@@ -159,13 +161,15 @@ mod tests {
     fn the_node_stays_and_the_epoch_grows() {
         let place = tempfile::tempdir().unwrap();
         let directory = Directory::lock(place.path()).unwrap();
-        let first = directory.begin(None, None).unwrap();
-        let second = directory.begin(None, None).unwrap();
+        let begin = |seen, now_ms| directory.begin(seen, None, now_ms).unwrap();
+        let (first, second) = (begin(None, 0), begin(None, 0));
         assert_eq!((second.node, first.epoch, second.epoch), (first.node, 1, 2));
         let later = Writer { epoch: 9, ..first };
-        assert_eq!(directory.begin(Some(later), None).unwrap().epoch, 10);
+        assert_eq!(begin(Some(later), 10).epoch, 10);
         fs::write(place.path().join("identity"), "garbage").unwrap();
-        assert_eq!(directory.begin(Some(later), None).unwrap(), later_by_one(later));
+        assert_eq!(begin(Some(later), 10), later_by_one(later));
+        assert_eq!((begin(None, 500).epoch, begin(None, 500).epoch), (500, 501));
+        assert_eq!(begin(None, 100).epoch, 502, "a clock put back");
     }
 
     fn later_by_one(writer: Writer) -> Writer {

@@ -5,6 +5,7 @@
 //! threads'. A slot is given up when its record is synced, so a sync that fails loses nothing; and only
 //! then do the sinks see the record, so that no recovery finds again what a sink has.
 
+use super::SpoolFull;
 use super::depth::{Gate, add};
 use super::losses::{self, Loss};
 use super::prices::{Priced, Prices};
@@ -196,7 +197,11 @@ impl Flusher {
 
     fn refuse(&self, error: &io::Error) {
         if self.shared.gate() == Gate::Open {
-            tracing::error!(%error, "no space for the spool: new requests are refused until there is");
+            let fate = match self.shared.options.spool_full {
+                SpoolFull::Refuse => "refused",
+                SpoolFull::ServeUnbilled => "served without a record",
+            };
+            tracing::error!(%error, "no space for the spool: new requests are {fate} until there is");
         }
         self.shared.set_gate(Gate::Full);
     }

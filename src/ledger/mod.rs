@@ -16,6 +16,8 @@ mod atomic {
 mod claim;
 mod codec;
 #[cfg(test)]
+mod copy_tests;
+#[cfg(test)]
 mod cut_tests;
 #[cfg(test)]
 mod damage_tests;

@@ -166,10 +166,16 @@ impl Reading {
 
     /// Scans up to `limit` rows.
     pub(super) fn step(&mut self, limit: usize) -> Step {
+        self.step_to(limit, u64::MAX)
+    }
+
+    /// Scans up to `limit` rows, and not beyond an offset where a frame ends.
+    pub(super) fn step_to(&mut self, limit: usize, end: u64) -> Step {
         let mut step = Step { rows: std::mem::take(&mut self.spare), ..Step::default() };
         let buffer = std::mem::take(&mut self.source.buffer);
         let mut scan = Scan::new(&buffer, self.source.used, self.index);
-        while step.rows.len() < limit {
+        let end = if end > self.source.offset() { end } else { u64::MAX };
+        while step.rows.len() < limit && self.source.offset() < end {
             let Some(piece) = scan.next() else { break };
             self.source.used = match piece {
                 Piece::Frame { end, .. } | Piece::Lost { end, .. } => end,

@@ -4,7 +4,7 @@ mod backlog;
 mod file;
 
 use super::depth::add;
-use super::directory::{Directory, Writer, quarantine};
+use super::directory::{self, Directory, Writer, quarantine};
 use super::losses::{self, Loss};
 use super::prices::{Priced, Prices};
 use super::reading;
@@ -12,7 +12,7 @@ use super::record::flag;
 use super::saved::{self, furthest};
 use super::segments::{Segment, Segments};
 use super::settle::settle;
-use super::shared::Shared;
+use super::shared::{Shared, now_us};
 use super::sink::sqlite::Reader;
 use super::slot::{DISPATCHED, SEALED, Slot};
 use super::spool::Spool;
@@ -67,7 +67,8 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let newest = segments.newest();
     let spooled = newest.as_ref().map(|(id, _)| id.0);
     let seen = old.as_ref().and_then(Old::writer).or_else(|| segments.writer());
-    let writer = directory.begin(seen, spooled)?;
+    let is_new = directory::writer(&place).ok().flatten().is_none();
+    let writer = directory.begin(seen, spooled, now_us() / 1_000)?;
     let old = match old {
         Some(old) if old.writer().is_some_and(|own| own.node != writer.node) => {
             tracing::error!(file = %path.display(), "the slot file is another node's: set aside");
@@ -84,7 +85,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     let synced = old.as_ref().and_then(|old| old.map.header().spooled());
     let there = newest.as_ref().and_then(|(_, it)| reading::rows_after(it, writer.node));
     // Without either a sink may still know that there was more.
-    let known = synced.or_else(|| known_to_sinks(&options, writer));
+    let known = synced.or_else(|| if is_new { None } else { known_to_sinks(&options, writer) });
     let rows = known.max(there).unwrap_or(0);
     let delivered = old.as_ref().and_then(|old| old.map.header().delivered());
     let delivered = delivered.unwrap_or_else(|| {
@@ -131,11 +132,10 @@ fn report(shared: &Shared, found: &Found) {
     }
 }
 
-/// How many rows of a node's any sink has come past; only of one that was started before.
+/// How many rows of a node's any sink has come past.
 fn known_to_sinks(options: &Options, writer: Writer) -> Option<u64> {
     let cursor = |target: Target| target.open().ok()?.cursor(writer.node).ok()?;
-    let sinks = options.sinks().filter(|_| writer.epoch > 1);
-    sinks.filter_map(cursor).map(|at| at.rows).max()
+    options.sinks().filter_map(cursor).map(|at| at.rows).max()
 }
 
 /// What is left of the slots where the host may have lost power. Nobody knows which pages of the map

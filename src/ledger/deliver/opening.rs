@@ -11,6 +11,8 @@ use crate::ledger::sink::{Position, Sink};
 pub(super) struct Standing {
     /// The sink was asked where it stands.
     asked: bool,
+    /// That another writes under this node's name was told.
+    told: bool,
     /// How many of the node's rows it has, or has been found to miss; `None`: that is not known.
     accounted: Option<u64>,
 }
@@ -18,6 +20,22 @@ pub(super) struct Standing {
 impl Standing {
     /// Where a segment is resumed by a sink that stands at `cursor` now.
     fn resume(&mut self, shared: &Shared, own: usize, cursor: Option<Position>) -> Resume {
+        // Whoever wrote that is not of this directory: only keys tell what the sink has.
+        let cursor = cursor.filter(|at| {
+            let is_own = at.epoch <= shared.writer.epoch;
+            if !is_own && !std::mem::replace(&mut self.told, true) {
+                tracing::error!(
+                    own,
+                    "a sink has rows of a later start of this node: another Weir runs on a copy of the state \
+                     directory, or this is an old copy; nothing is lost, but end one of them, and empty its \
+                     state directory once its spool is delivered"
+                );
+            }
+            is_own
+        });
+        if self.asked {
+            self.put_back(own, cursor);
+        }
         if !std::mem::replace(&mut self.asked, true) {
             let rows = shared.map.header().delivered().unwrap_or(0);
             if cursor.is_none() && rows > 0 {
@@ -29,6 +47,19 @@ impl Standing {
             });
         }
         Resume { cursor, accounted: self.accounted }
+    }
+
+    /// A sink that was put back to an earlier state, or lost everything, misses what it had been given since.
+    fn put_back(&mut self, own: usize, cursor: Option<Position>) {
+        let now = match cursor {
+            // One that an earlier version wrote does not tell.
+            Some(cursor) if cursor.rows == 0 => return,
+            cursor => cursor.map_or(0, |cursor| cursor.rows),
+        };
+        if let Some(before) = self.accounted.filter(|before| *before > now && !self.told) {
+            tracing::error!(own, before, now, "a sink has fewer of this node's rows than it had");
+            self.accounted = Some(now);
+        }
     }
 
     /// A segment that ends behind so many of the node's rows was read to its end.
@@ -71,8 +102,8 @@ pub(super) fn open_first(
             tracing::error!(
                 %file,
                 rows,
-                "this spool segment is another node's: it is set aside; to have its rows delivered, move it, \
-                 without .bad, to where it came from, or to an empty state directory, and start Weir there"
+                "this spool segment is another node's: it is set aside; `weir ledger redeliver --segment` offers \
+                 its rows to a database"
             );
             shared.segments.retire(id, own, true)?;
             Ok(Next::Another)

@@ -189,15 +189,16 @@ impl Walk<'_> {
             Err(error) => return Err(ReviewError::State(error)),
         };
         self.found.segments += 1;
-        // Only of the segment in which the cursor is a batch may end on either side of it.
-        let parted = self.cursor.is_some_and(|cursor| (cursor.epoch, cursor.segment) == id);
-        let limit = if parted || self.skipped { 1 } else { SINK_BATCH };
+        // No step goes over the cursor: its rows are on one side of it.
+        let cursor = self.cursor.filter(|cursor| (cursor.epoch, cursor.segment) == id);
+        let parted = cursor.map_or(u64::MAX, |cursor| cursor.offset);
+        let limit = if self.skipped { 1 } else { SINK_BATCH };
         let accounted = self.through.or(self.floor);
         reading.resume(Resume { accounted, ..Resume::default() });
         reading.fill().map_err(ReviewError::State)?;
         while !reading.at_end() {
             let start = reading.position().offset;
-            let step = reading.step(limit);
+            let step = reading.step_to(limit, parted);
             let end = reading.position();
             watch.seen(end.offset - start);
             let is_delivered = self.cursor.is_some_and(|cursor| {

@@ -12,6 +12,7 @@
 use super::{Batch, Position, Receipt, Sink, SinkError, columns};
 use crate::ledger::directory::{is_at, quarantine, remove, replace, sync_directory};
 use crate::ledger::record::{Record, RecordKey};
+use rustix::fs::FlockOperation;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -30,6 +31,7 @@ pub(super) struct JsonLines {
     state: State,
     /// Keys in the newest files, read when the first recovered row comes.
     written: Option<HashSet<RecordKey>>,
+    _lock: File,
 }
 
 /// What the cursor file says.
@@ -54,9 +56,13 @@ struct Cursor {
 }
 
 impl JsonLines {
-    /// Opens the directory, or makes it, and cuts what no cursor covers.
+    /// Opens the directory, or makes it, and cuts what no cursor covers. One process at a time.
     pub(super) fn open(directory: &Path, rotate_bytes: u64) -> Result<Self, SinkError> {
         fs::create_dir_all(directory)?;
+        let lock = File::create(directory.join(".lock"))?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(io::Error::other("another process writes there: give each its own").into());
+        }
         let known = read_cursor(directory)?;
         let state = match known {
             Some(state) => state,
@@ -67,7 +73,7 @@ impl JsonLines {
             None => begin(directory, state)?,
         };
         let directory = directory.to_owned();
-        let mut sink = Self { directory, rotate_bytes, file, state, written: None };
+        let mut sink = Self { directory, rotate_bytes, file, state, written: None, _lock: lock };
         if known.is_none() && state.file > 0 {
             tracing::warn!(
                 directory = %sink.directory.display(),

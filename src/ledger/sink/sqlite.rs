@@ -14,7 +14,10 @@ use reader::stored_row;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(in crate::ledger) use reader::Reader;
@@ -48,6 +51,9 @@ pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 pub(in crate::ledger) struct Sqlite {
     connection: Connection,
+    path: PathBuf,
+    /// Device and inode of the file that is open. Not a handle: to close one would end SQLite's locks.
+    file: (u64, u64),
     /// Of [`TOGETHER`] rows, and of one.
     inserts: [String; 2],
     select: String,
@@ -79,12 +85,19 @@ impl Sqlite {
         };
         Ok(Self {
             connection,
+            path: path.to_owned(),
+            file: id(path)?,
             inserts: [TOGETHER, 1].map(insert),
             select: format!(
                 "SELECT {names} FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3"
             ),
         })
     }
+}
+
+fn id(path: &Path) -> io::Result<(u64, u64)> {
+    let file = fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// Moves what the log holds into the database and syncs it: a commit whose sync had failed may look
@@ -131,6 +144,11 @@ impl Sink for Sqlite {
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
+        // What is written to a file without a name is gone when it is closed.
+        if id(&self.path).ok() != Some(self.file) {
+            let gone = "the database was removed or replaced while it was open";
+            return Err(io::Error::new(io::ErrorKind::NotFound, gone).into());
+        }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let [many, one] = &self.inserts;

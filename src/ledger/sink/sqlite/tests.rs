@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const NODE: [u8; 16] = [7; 16];
 
-fn open() -> (tempfile::TempDir, std::path::PathBuf, Sqlite) {
+fn open() -> (tempfile::TempDir, PathBuf, Sqlite) {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("ledger.db");
     let sqlite = Sqlite::open(&path).unwrap();
