@@ -76,15 +76,27 @@ pub enum Origin {
 }
 
 /// What an upstream said, as far as a caller may see it (contract 5.5, `Provider returned error`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamFault {
     pub provider_name: String,
     /// The upstream's own body as text; `None` where it must not be shown (401, 403, 5xx: S21).
     pub raw: Option<String>,
+    /// Of a refusal by moderation: what for, and of which model.
+    pub moderation: Option<Moderation>,
     /// Seconds it asked to wait, as it said.
     pub retry_after: Option<u32>,
     /// The failed attempts before it.
     pub previous: Vec<PreviousError>,
+}
+
+/// What a provider's moderation says (contract 5.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moderation {
+    pub reasons: Vec<String>,
+    /// The part of the input, as the provider shortened it.
+    pub flagged_input: Option<String>,
+    /// The catalogue slug of the model that was not asked.
+    pub model: String,
 }
 
 /// Why nothing could be tried (contract 5.4 and 5.5).

@@ -1,5 +1,12 @@
 //! How a try ended. One closed set, shared by attempts (which decides), metrics (label) and ledger (row).
 
+/// Whether a status refuses what the caller asked (F19): its form, model, size, kind of media, something it
+/// names that cannot be had, or by law. Any endpoint of the model would say the same.
+#[must_use]
+pub const fn is_callers(status: u16) -> bool {
+    matches!(status, 400 | 404 | 413 | 415 | 422 | 424 | 451)
+}
+
 /// Who made an attempt end without its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -39,7 +46,7 @@ pub enum Outcome {
 
     /// Delivered to its terminal event, or a whole body.
     Ok = 16,
-    /// 400, 404, 413, 422: the caller's own fault.
+    /// The caller's own fault: [`is_callers`].
     ClientFault = 17,
     RateLimited = 18,
     /// 401, 402, 403 for our credential.
@@ -131,6 +138,16 @@ impl Outcome {
             | Self::Empty
             | Self::Malformed => Cause::Provider,
         })
+    }
+
+    /// What it says of request and upstream: an error inside a 200 says what its `status` would have (F27).
+    #[must_use]
+    pub const fn meaning(self, status: u16) -> Self {
+        match (self, status) {
+            (Self::InBand, status) if is_callers(status) => Self::ClientFault,
+            (Self::InBand, 429) => Self::RateLimited,
+            (outcome, _) => outcome,
+        }
     }
 
     /// Whether the try reached the upstream, so that a record must exist.

@@ -36,11 +36,12 @@ impl<'a> Text<'a> {
     }
 }
 
-/// A member's key and where its first quote is.
+/// A member's key: its name, unescaped, and where it stands, both quotes included.
 #[derive(Debug)]
 pub(super) struct Key<'a> {
     pub(super) name: Cow<'a, [u8]>,
     pub(super) at: usize,
+    pub(super) end: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -89,9 +90,10 @@ impl<'a> Cursor<'a> {
         }
         let at = self.at;
         let name = self.string()?.key();
+        let end = self.at;
         self.take(b':')?;
         self.peek()?;
-        Some(Some(Key { name, at }))
+        Some(Some(Key { name, at, end }))
     }
 
     /// Inside an array or object: whether another item comes, before the closing `end`.
@@ -260,7 +262,7 @@ mod tests {
         let mut cursor = Cursor::new(br#"{"us\u0061ge" : 1 , "b":2}"#);
         cursor.take(b'{').unwrap();
         let key = cursor.key().unwrap().unwrap();
-        assert_eq!((&*key.name, key.at), (&b"usage"[..], 1));
+        assert_eq!((&*key.name, key.at, key.end), (&b"usage"[..], 1, 13));
         cursor.skip().unwrap();
         assert_eq!(&*cursor.key().unwrap().unwrap().name, b"b");
         cursor.skip().unwrap();

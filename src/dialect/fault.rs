@@ -55,6 +55,29 @@ pub fn read(value: &[u8]) -> InBandFault {
     }
 }
 
+/// Words by which a 403 refuses what was asked, not who asks.
+const MODERATED: [&str; 5] =
+    ["moderation", "flagged", "content_policy", "content_filter", "safety"];
+
+/// What the body of a 403 says of the caller's request (contract 5.5, moderation): reasons, and the part of
+/// the input. `None`: it speaks of something else.
+#[must_use]
+pub fn moderated(body: &[u8]) -> Option<(Vec<String>, Option<String>)> {
+    let parsed: Value = serde_json::from_slice(body).ok()?;
+    let error = parsed.get("error").unwrap_or(&parsed);
+    let metadata = error.get("metadata").unwrap_or(&Value::Null);
+    let (reasons, input) = (metadata.get("reasons"), metadata.get("flagged_input"));
+    let mut words = ["code", "type", "status"].iter().filter_map(|key| error.get(key)?.as_str());
+    let named = words.any(|word| {
+        let word = word.to_ascii_lowercase();
+        MODERATED.iter().any(|moderated| word.contains(moderated))
+    });
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let listed = reasons.and_then(Value::as_array).map(|all| all.iter().filter_map(text).collect());
+    let is_so = named || reasons.is_some() || input.is_some();
+    is_so.then(|| (listed.unwrap_or_default(), input.and_then(text)))
+}
+
 /// Bytes as text, at most [`ERROR_BODY_BYTES`] of them, cut between characters.
 #[must_use]
 pub fn capped_text(bytes: &[u8]) -> String {
@@ -127,6 +150,26 @@ mod tests {
         for (value, status, message) in cases {
             let fault = read(value.as_bytes());
             assert_eq!((fault.status, &*fault.message, &*fault.raw), (status, message, value));
+        }
+    }
+
+    #[test]
+    fn moderation_is_told_from_a_refused_credential() {
+        let told = br#"{"error":{"code":403,"metadata":{"reasons":["a",1],"flagged_input":"x"}}}"#;
+        assert_eq!(moderated(told), Some((vec!["a".to_owned()], Some("x".to_owned()))));
+        for body in [r#"{"error":{"type":"content_policy_violation"}}"#, r#"{"code":"Flagged"}"#] {
+            assert_eq!(moderated(body.as_bytes()), Some((vec![], None)), "{body}");
+        }
+        let others = [
+            r#"{"error":{"type":"permission_error","message":"moderation"}}"#,
+            r#"{"error":{"code":"unsupported_country_region_territory"}}"#,
+            r#"{"error":"moderation"}"#,
+            r#"["reasons"]"#,
+            "<html>",
+            "",
+        ];
+        for body in others {
+            assert_eq!(moderated(body.as_bytes()), None, "{body}");
         }
     }
 

@@ -14,16 +14,16 @@ pub enum Mark {
     /// `choices` is an empty array.
     NoChoices(Range<usize>),
     /// A delta or a message begins here, past its brace; which members it has.
-    Delta { at: usize, has: DeltaHas },
+    Message { at: usize, has: MessageHas },
     /// Members that are not kept, with the comma that goes with them.
     Cut(Range<usize>),
     /// A choice's finish reason, a string or null; whether the choice also has a native one.
     Finish { value: Range<usize>, native: bool },
     /// An object that lacks something ends here; whether it has other members.
     Lacks { at: usize, what: Lack, members: bool },
-    /// The key `reasoning_content` begins here; whether its message has no `reasoning`, the name it has
-    /// at OpenRouter.
-    ReasoningKey { at: usize, alone: bool },
+    /// A key with its quotes, however it is escaped; the name it has at OpenRouter, and whether no other
+    /// member has that name already.
+    Key { key: Range<usize>, name: &'static str, alone: bool },
     /// A usage object inside a kept member.
     NestedUsage(Range<usize>),
 }
@@ -35,25 +35,41 @@ pub enum Lack {
     Finish { native: bool },
     /// A choice without a delta, message or text.
     Content,
+    /// A choice without an index; its place among the choices.
+    Index(u32),
     /// A tool call of a whole message that does not say its type.
     Type,
+    /// A choice of a whole reply without log probabilities.
+    Logprobs,
 }
 
-/// Members of a delta that OpenRouter repeats in each one (contract 4.3).
+/// Members that OpenRouter has in every delta, or in every whole message (contract 4.1, 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DeltaHas {
+pub struct MessageHas {
     /// `assistant`: no other is kept.
     pub role: bool,
     pub content: bool,
+    pub refusal: bool,
+    /// By this name or by that of which it takes the place.
+    pub reasoning: bool,
     /// These or others that are kept.
     pub any: bool,
+}
+
+/// What a face that re-shapes makes of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The caller reads a stream: choices have deltas, and no messages.
+    pub chunks: bool,
+    /// Messages have no reasoning.
+    pub hides_reasoning: bool,
 }
 
 /// The marks of one observation; kept from event to event so that none allocates.
 #[derive(Debug)]
 pub struct Marks {
     /// Nothing is marked unless this is set.
-    wanted: bool,
+    shown: Option<Shown>,
     list: Vec<Mark>,
     created: Option<u64>,
     fingerprint: bool,
@@ -64,8 +80,8 @@ pub struct Marks {
 const UNMOVED: Moves = [(usize::MAX, usize::MAX); 2];
 
 impl Marks {
-    pub(super) fn new(wanted: bool) -> Self {
-        Self { wanted, list: Vec::new(), created: None, fingerprint: false, moves: UNMOVED }
+    pub(super) fn new(shown: Option<Shown>) -> Self {
+        Self { shown, list: Vec::new(), created: None, fingerprint: false, moves: UNMOVED }
     }
 
     /// The marks in document order.
@@ -111,7 +127,17 @@ impl Marks {
     }
 
     pub(super) fn are_wanted(&self) -> bool {
-        self.wanted
+        self.shown.is_some()
+    }
+
+    /// The caller is shown no reasoning.
+    pub(super) fn hide_reasoning(&self) -> bool {
+        self.shown.is_some_and(|shown| shown.hides_reasoning)
+    }
+
+    /// The caller reads chunks.
+    pub(super) fn are_of_chunks(&self) -> bool {
+        self.shown.is_some_and(|shown| shown.chunks)
     }
 
     pub(super) fn clear(&mut self) {
@@ -123,7 +149,7 @@ impl Marks {
 
     #[inline]
     pub(super) fn put(&mut self, mark: Mark) {
-        if self.wanted {
+        if self.shown.is_some() {
             self.list.push(mark);
         }
     }
@@ -137,16 +163,16 @@ impl Marks {
         self.list.truncate(length);
     }
 
-    /// Says of the delta mark at `index` what its delta has.
-    pub(super) fn delta_has(&mut self, index: usize, members: DeltaHas) {
-        if let Some(Mark::Delta { has, .. }) = self.list.get_mut(index) {
+    /// Says of the message mark at `index` what its message has.
+    pub(super) fn message_has(&mut self, index: usize, members: MessageHas) {
+        if let Some(Mark::Message { has, .. }) = self.list.get_mut(index) {
             *has = members;
         }
     }
 
-    /// Says of the reasoning key at `index` that `reasoning` stands beside it.
+    /// Says of the key mark at `index` that a member of the name it would get stands beside it.
     pub(super) fn not_alone(&mut self, index: usize) {
-        if let Some(Mark::ReasoningKey { alone, .. }) = self.list.get_mut(index) {
+        if let Some(Mark::Key { alone, .. }) = self.list.get_mut(index) {
             *alone = false;
         }
     }
@@ -168,15 +194,13 @@ impl Mark {
             Self::Member(offset) => Self::Member(at(*offset)),
             Self::End(offset) => Self::End(at(*offset)),
             Self::NoChoices(place) => Self::NoChoices(range(place)),
-            Self::Delta { at: offset, has } => Self::Delta { at: at(*offset), has: *has },
+            Self::Message { at: offset, has } => Self::Message { at: at(*offset), has: *has },
             Self::Finish { value, native } => Self::Finish { value: range(value), native: *native },
             Self::Cut(place) => Self::Cut(range(place)),
             Self::Lacks { at: offset, what, members } => {
                 Self::Lacks { at: at(*offset), what: *what, members: *members }
             }
-            Self::ReasoningKey { at: offset, alone } => {
-                Self::ReasoningKey { at: at(*offset), alone: *alone }
-            }
+            Self::Key { key, name, alone } => Self::Key { key: range(key), name, alone: *alone },
             Self::NestedUsage(place) => Self::NestedUsage(range(place)),
         }
     }

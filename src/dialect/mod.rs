@@ -12,9 +12,9 @@ mod usage;
 
 pub use cursor::Text;
 pub use fault::InBandFault;
-pub use mark::{Lack, Mark, Marks};
+pub use mark::{Lack, Mark, Marks, MessageHas, Shown};
 pub use observe::{Choices, Observation, Observer};
-pub use usage::Report;
+pub use usage::{Predictions, Report};
 
 use crate::tools::Calls;
 

@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use super::cursor::Text;
-use super::mark::Marks;
+use super::mark::{Marks, Shown};
 use super::template::Template;
 use super::usage::Report;
 use crate::meter::Delivered;
@@ -37,6 +37,8 @@ pub struct Observation<'a> {
     pub native_finish: Option<Text<'a>>,
     /// The upstream's id, unless empty.
     pub id: Option<Text<'a>>,
+    /// The tier that served it, as the upstream names it.
+    pub tier: Option<Text<'a>>,
     /// Where the one string is that is all of the content, quotes excluded.
     pub(super) plain_text: Option<Range<usize>>,
     /// Where a string of padding is, quotes excluded.
@@ -53,6 +55,14 @@ impl Observation<'_> {
     pub fn is_usage_only(&self) -> bool {
         self.top_usage && self.choices != Choices::Some && self.error.is_none() && !self.embeddings
     }
+
+    /// A chunk that a caller of `/api/v1` is not shown: of a list of choices, of embeddings and of an error
+    /// it has none, or only usage, which stands in the last chunk (contract 4.3).
+    #[must_use]
+    pub fn is_for_nobody(&self) -> bool {
+        let lacks_choices = self.choices == Choices::Absent;
+        self.is_usage_only() || lacks_choices && self.error.is_none() && !self.embeddings
+    }
 }
 
 /// Reads the events of one reply.
@@ -64,10 +74,10 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// For a face that re-shapes events, `marked`; for one that does not, places are not looked for.
+    /// For a face that re-shapes events, what it shows; for one that does not, places are not looked for.
     #[must_use]
-    pub fn new(dialect: Dialect, marked: bool) -> Self {
-        Self { dialect, marks: Marks::new(marked), template: Template::default() }
+    pub fn new(dialect: Dialect, shown: Option<Shown>) -> Self {
+        Self { dialect, marks: Marks::new(shown), template: Template::default() }
     }
 
     /// Reads one event's data, or a whole body, once: numbers for the meter, and places for the face.

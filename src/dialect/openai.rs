@@ -1,13 +1,14 @@
 //! The OpenAI chat dialect: chat, completions and embeddings replies, streamed or whole.
 
 pub(super) mod calls;
+mod choice;
 mod content;
 
 use super::cursor::{Cursor, Text};
-use super::kept::Kept;
-use super::mark::{Lack, Mark, Marks};
-use super::observe::{Choices, Observation};
+use super::mark::{Mark, Marks};
+use super::observe::Observation;
 use super::usage::{self, Report};
+use choice::Part;
 
 /// See [`super::Observer::observe`].
 pub(super) fn observe<'a>(json: &'a [u8], marks: &mut Marks) -> Option<Observation<'a>> {
@@ -56,23 +57,6 @@ struct Walk<'a, 'm> {
     contents: u32,
     /// Inside tool calls: those of what.
     calls: Option<Part>,
-}
-
-/// What holds a choice's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Delta,
-    Message,
-}
-
-impl Part {
-    fn named(key: &[u8]) -> Option<Self> {
-        match key {
-            b"delta" => Some(Self::Delta),
-            b"message" => Some(Self::Message),
-            _ => None,
-        }
-    }
 }
 
 /// Where usage may stand, the better the higher.
@@ -134,6 +118,7 @@ impl<'a> Walk<'a, '_> {
                 }
                 return Some(false);
             }
+            b"service_tier" => self.seen.tier = self.filled_string()?,
             b"system_fingerprint" => {
                 self.marks.set_fingerprint();
                 self.cursor.skip()?;
@@ -146,88 +131,6 @@ impl<'a> Walk<'a, '_> {
             _ => self.cursor.skip()?,
         }
         Some(true)
-    }
-
-    fn choices(&mut self) -> Option<()> {
-        if self.cursor.peek()? != b'[' {
-            return self.cursor.skip();
-        }
-        let start = self.cursor.at();
-        self.cursor.take(b'[')?;
-        self.seen.choices = Choices::Empty;
-        while self.cursor.item(b']')? {
-            self.seen.choices = Choices::Some;
-            if self.cursor.peek()? == b'{' {
-                self.choice()?;
-            } else {
-                self.cursor.skip()?;
-            }
-        }
-        if self.seen.choices == Choices::Empty {
-            self.marks.put(Mark::NoChoices(start..self.cursor.at()));
-        }
-        Some(())
-    }
-
-    fn choice(&mut self) -> Option<()> {
-        self.cursor.take(b'{')?;
-        let (mut finish, mut native, mut content) = (None, false, false);
-        let mut kept = Kept::default();
-        while let Some(key) = self.cursor.key()? {
-            let part = Part::named(&key.name);
-            if part.is_some() && self.cursor.peek()? != b'{' {
-                self.cursor.skip()?;
-                kept.cut(key.at, self.cursor.at(), self.marks);
-                continue;
-            }
-            kept.keep(key.at, self.marks);
-            match (&*key.name, part) {
-                (_, Some(part)) => {
-                    content = true;
-                    self.message(part)?;
-                }
-                (b"text", _) => {
-                    content = true;
-                    self.content()?;
-                }
-                (b"finish_reason", _) => {
-                    let start = self.cursor.at();
-                    let reason = self.filled_string()?;
-                    self.seen.finish = reason.or(self.seen.finish);
-                    finish = Some(self.marks.len());
-                    let value = start..self.cursor.at();
-                    self.marks.put(Mark::Finish { value, native: false });
-                }
-                (b"native_finish_reason", _) => {
-                    native = true;
-                    self.seen.native_finish = self.filled_string()?.or(self.seen.native_finish);
-                }
-                (b"usage", _) => {
-                    let start = self.cursor.at();
-                    self.usage(rank::CHOICE)?;
-                    self.marks.put(Mark::NestedUsage(start..self.cursor.at()));
-                }
-                (b"error", _) => self.error()?,
-                _ => self.cursor.skip()?,
-            }
-            kept.ends(self.cursor.at());
-        }
-        let any = kept.close(self.cursor.at().saturating_sub(1), self.marks);
-        match finish {
-            Some(index) if native => self.marks.has_native(index),
-            Some(_) => {}
-            None => self.lacks(Lack::Finish { native }, any),
-        }
-        if !content {
-            self.lacks(Lack::Content, any || finish.is_none());
-        }
-        Some(())
-    }
-
-    /// The object that was just closed lacks something.
-    fn lacks(&mut self, what: Lack, members: bool) {
-        let at = self.cursor.at().saturating_sub(1);
-        self.marks.put(Mark::Lacks { at, what, members });
     }
 
     fn embeddings(&mut self) -> Option<()> {

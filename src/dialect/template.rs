@@ -91,8 +91,10 @@ pub(super) type Moves = [(usize, usize); 2];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::{Dialect, Observer};
+    use crate::dialect::{Dialect, Observer, Shown};
     use proptest::prelude::*;
+
+    const SHOWN: Shown = Shown { chunks: true, hides_reasoning: false };
 
     fn event(text: &str, padding: &str, rest: &str) -> String {
         format!(
@@ -104,7 +106,7 @@ mod tests {
     fn only_the_strings_may_differ() {
         let mut template = Template::default();
         let first = event("a", "pad", "");
-        let mut observer = Observer::new(Dialect::OpenAiChat, false);
+        let mut observer = Observer::new(Dialect::OpenAiChat, None);
         template.learn(first.as_bytes(), &observer.observe(first.as_bytes()).unwrap());
         for (text, padding) in [("", ""), ("long\\\" text", "x"), ("\\\\", "")] {
             let other = event(text, padding, "");
@@ -130,7 +132,7 @@ mod tests {
         for (length, remembered) in [(TEMPLATE_BYTES, true), (TEMPLATE_BYTES + 1, false)] {
             let json = event(&"x".repeat(length - frame), "", "");
             let mut template = Template::default();
-            let mut observer = Observer::new(Dialect::OpenAiChat, false);
+            let mut observer = Observer::new(Dialect::OpenAiChat, None);
             template.learn(json.as_bytes(), &observer.observe(json.as_bytes()).unwrap());
             assert_eq!(template.fit(json.as_bytes()).is_some(), remembered, "{length}");
         }
@@ -141,7 +143,7 @@ mod tests {
         for rest in [r#","usage":{"prompt_tokens":1}"#, r#","error":"x""#] {
             let mut template = Template::default();
             let json = event("a", "pad", rest);
-            let mut observer = Observer::new(Dialect::OpenAiChat, false);
+            let mut observer = Observer::new(Dialect::OpenAiChat, None);
             template.learn(json.as_bytes(), &observer.observe(json.as_bytes()).unwrap());
             assert!(template.fit(json.as_bytes()).is_none(), "{json}");
         }
@@ -166,13 +168,13 @@ mod tests {
                 1..8,
             )
         ) {
-            let mut observer = Observer::new(Dialect::OpenAiChat, true);
+            let mut observer = Observer::new(Dialect::OpenAiChat, Some(SHOWN));
             for (text, key, rest, finish) in events {
                 let json = format!(
                     r#"{{"created":5,"choices":[{{"delta":{{"{key}":{}}},"finish_reason":{finish}}}]{rest},"z":1}}"#,
                     serde_json::Value::from(text),
                 );
-                let mut fresh = Observer::new(Dialect::OpenAiChat, true);
+                let mut fresh = Observer::new(Dialect::OpenAiChat, Some(SHOWN));
                 let (fast, slow) = (observer.observe(json.as_bytes()), fresh.observe(json.as_bytes()));
                 prop_assert_eq!(fast.map(said), slow.map(said), "{}", json);
                 let places = |observer: &Observer| {

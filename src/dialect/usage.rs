@@ -8,11 +8,19 @@ use crate::usage::{Kind, Usage};
 pub enum Report {
     /// Kinds are disjoint. Not `sound`: parts exceeded their whole and were clamped, or the total is
     /// not the sum.
-    Valid { usage: Usage, sound: bool },
+    Valid { usage: Usage, sound: bool, predictions: Predictions },
     /// A count is negative, a string, a fraction or beyond all reason: the report is refused (F35).
     Suspect,
     /// Not an object, or cut (F33).
     Unreadable,
+}
+
+/// Tokens of a `prediction` that the reply took and that it did not, where that is said. They are in the
+/// completion, and no kind of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Predictions {
+    pub accepted: Option<u64>,
+    pub rejected: Option<u64>,
 }
 
 /// No reply counts this many tokens of one kind.
@@ -33,9 +41,15 @@ enum Count {
     AudioOut,
     ImageOut,
     Searches,
+    // From here on nothing is billed, and so no report is refused for it.
+    Accepted,
+    Rejected,
 }
 
-type Counts = [Option<u64>; 12];
+/// How many counts are billed.
+const BILLED: usize = Count::Accepted as usize;
+
+type Counts = [Option<u64>; 14];
 
 /// Which object of a report a key stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +85,8 @@ const KEYS: &[(Parent, &[u8], Count)] = &[
     (Parent::Completion, b"reasoning_tokens", Count::Reasoning),
     (Parent::Completion, b"audio_tokens", Count::AudioOut),
     (Parent::Completion, b"image_tokens", Count::ImageOut),
+    (Parent::Completion, b"accepted_prediction_tokens", Count::Accepted),
+    (Parent::Completion, b"rejected_prediction_tokens", Count::Rejected),
     (Parent::Tools, b"web_search_requests", Count::Searches),
 ];
 
@@ -83,7 +99,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Option<Option<Report>> {
             object(cursor, Parent::Report, &mut counts, &mut refused)?;
             Some(if refused {
                 Some(Report::Suspect)
-            } else if counts == Counts::default() {
+            } else if counts.iter().take(BILLED).all(Option::is_none) {
                 None
             } else {
                 Some(disjoint(&counts))
@@ -113,7 +129,7 @@ fn object(
                     }
                 }
                 Ok(None) => {}
-                Err(()) => *refused = true,
+                Err(()) => *refused |= (*count as usize) < BILLED,
             }
         } else if parent == Parent::Report
             && cursor.peek()? == b'{'
@@ -184,7 +200,9 @@ fn disjoint(counts: &Counts) -> Report {
     );
     let whole = usage.prompt() + usage.completion();
     let sound = sound && given(Count::Total).is_none_or(|total| total == whole);
-    Report::Valid { usage, sound }
+    let predictions =
+        Predictions { accepted: given(Count::Accepted), rejected: given(Count::Rejected) };
+    Report::Valid { usage, sound, predictions }
 }
 
 #[cfg(test)]
@@ -197,7 +215,9 @@ mod tests {
 
     /// The kinds of a valid report that are not zero, and whether it is sound.
     fn kinds(text: &str) -> (Vec<(&'static str, u64)>, bool) {
-        let Some(Report::Valid { usage, sound }) = report(text) else { panic!("valid: {text}") };
+        let Some(Report::Valid { usage, sound, .. }) = report(text) else {
+            panic!("valid: {text}")
+        };
         let counted = Kind::ALL.iter().map(|(kind, name)| (*name, usage.get(*kind)));
         (counted.filter(|(name, count)| *count > 0 && *name != "requests").collect(), sound)
     }
@@ -297,6 +317,21 @@ mod tests {
         for (text, expected, sound) in cases {
             assert_eq!(kinds(text), (expected, sound), "{text}");
         }
+    }
+
+    #[test]
+    fn predictions_are_told_and_never_a_reason_to_refuse() {
+        let told = |details: &str| {
+            let text = format!(r#"{{"prompt_tokens":1,"completion_tokens_details":{details}}}"#);
+            let Some(Report::Valid { predictions, .. }) = report(&text) else { panic!("{text}") };
+            (predictions.accepted, predictions.rejected)
+        };
+        let both = r#"{"accepted_prediction_tokens":2,"rejected_prediction_tokens":0}"#;
+        assert_eq!(told(both), (Some(2), Some(0)));
+        let odd = r#"{"accepted_prediction_tokens":-1,"rejected_prediction_tokens":null}"#;
+        assert_eq!(told(odd), (None, None));
+        assert_eq!(told("null"), (None, None));
+        assert_eq!(report(&format!(r#"{{"completion_tokens_details":{both}}}"#)), None);
     }
 
     #[test]

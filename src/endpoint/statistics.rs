@@ -95,7 +95,7 @@ impl Statistics {
             self.uptime.add(now_ms, success);
             self.attempts.add(now_ms, u64::from(success), u64::from(!success));
         }
-        if let Some(class) = ErrorClass::of(sample.outcome)
+        if let Some(class) = ErrorClass::of(sample.outcome.meaning(sample.status))
             && let Some(window) = self.errors.get(class as usize / 2)
         {
             let second = class as u64 % 2;

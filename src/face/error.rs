@@ -1,8 +1,9 @@
 //! Errors as bytes: the envelope before output, the last event after it (contract 4.4, 5.1 to 5.5).
 
 use super::Core;
-use crate::dialect::fault::capped_text;
-use crate::error::{Availability, Error, ErrorType, PreviousError, UpstreamFault};
+use crate::dialect::fault::{capped_text, moderated};
+use crate::error::{Availability, Error, ErrorType, Moderation, PreviousError, UpstreamFault};
+use crate::outcome::is_callers;
 use crate::request::route::Operation;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -38,17 +39,21 @@ fn show_routing(error: &Error, body: &mut Map<String, Value>) {
 }
 
 /// An upstream's 4xx for the caller of `/api/v1`: `Provider returned error`. The upstream's own words
-/// are shown only where they speak of the caller's request (400, 404, 413, 422), never where they may
-/// speak of Weir's credential (S21).
+/// are shown only where they speak of the caller's request ([`is_callers`]), never where they may
+/// speak of Weir's credential (S21): of a 403 only where it is moderation's.
 #[must_use]
-pub fn wrap_upstream_error(status: u16, body: &[u8], provider_name: &str) -> Error {
-    let raw = matches!(status, 400 | 404 | 413 | 422).then(|| capped_text(body));
+pub fn wrap_upstream_error(status: u16, body: &[u8], (provider, model): (&str, &str)) -> Error {
+    let moderated = if status == 403 { moderated(body) } else { None };
+    let shown = is_callers(status) || moderated.is_some();
+    let raw = shown.then(|| capped_text(body));
     let mut error = Error::upstream(status, "Provider returned error");
     if raw.as_ref().is_some_and(|text| text.contains("context_length_exceeded")) {
         error.kind = ErrorType::ContextLengthExceeded;
     }
-    let provider_name = provider_name.to_owned();
-    error.fault(UpstreamFault { provider_name, raw, retry_after: None, previous: Vec::new() })
+    let (provider_name, model) = (provider.to_owned(), model.to_owned());
+    let moderation =
+        moderated.map(|(reasons, flagged_input)| Moderation { reasons, flagged_input, model });
+    error.fault(UpstreamFault { provider_name, raw, moderation, ..UpstreamFault::default() })
 }
 
 /// What a stream's events say of themselves.
@@ -120,6 +125,11 @@ fn object(error: &Error) -> Map<String, Value> {
         metadata.insert("is_byok".into(), false.into());
         if let Some(raw) = &fault.raw {
             metadata.insert("raw".into(), (**raw).into());
+        }
+        if let Some(Moderation { reasons, flagged_input, model }) = &fault.moderation {
+            metadata.insert("reasons".into(), reasons.clone().into());
+            metadata.insert("flagged_input".into(), flagged_input.clone().into());
+            metadata.insert("model_slug".into(), (**model).into());
         }
         if !fault.previous.is_empty() {
             let previous = fault.previous.iter().map(|PreviousError { provider, status }| {

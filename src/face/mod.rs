@@ -14,15 +14,19 @@ mod usage;
 mod whole;
 
 pub use crate::dialect::InBandFault;
+pub use crate::dialect::fault::moderated;
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use metadata::{Place, Routing};
 
-use crate::dialect::{Dialect, Observation, Observer};
+use crate::catalog::Tier;
+use crate::dialect::{Dialect, Observation, Observer, Shown};
 use crate::error::Error;
 use crate::meter::{Account, Delivered, Estimator, Evidence, Finish, Tally};
-use crate::price::Terms;
+use crate::price::{PriceVersion, Terms};
 use crate::request::route::{Face, Operation};
+use crate::selection::Service;
 use crate::tools::Calls;
+use crate::usage::Usage;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -44,7 +48,12 @@ pub struct Reply {
     pub provider: Arc<str>,
     /// Weir added `stream_options.include_usage`.
     pub injected_usage: bool,
+    /// `/api/v1` shows no reasoning.
+    pub hides_reasoning: bool,
     pub terms: Terms,
+    /// The tier it was asked at, and what others of the same offer cost.
+    pub tier: Option<Tier>,
+    pub tiers: Vec<(Option<Tier>, Arc<PriceVersion>)>,
     /// Bytes of the caller's text.
     pub prompt_bytes: u64,
     /// `openrouter_metadata` as JSON, where it is asked for; on `/api/v1` only.
@@ -96,14 +105,29 @@ struct Core {
     created: u64,
     /// Its tool calls, where they are to be judged.
     calls: Option<Calls>,
+    /// It is billed at another tier than was asked.
+    retiered: bool,
 }
 
 impl Core {
     /// Takes in what was observed in `json`.
     fn note(&mut self, json: &[u8], seen: &Observation<'_>, tally: &mut dyn Tally) {
         self.account.note(seen, tally);
+        if let Some(word) = seen.tier.filter(|_| !self.reply.tiers.is_empty()) {
+            self.served(word.raw);
+        }
         if let Some(calls) = &mut self.calls {
             self.observer.tool_calls(json, seen, calls);
+        }
+    }
+
+    /// The upstream says at which tier it serves: billing follows (contract 3.8).
+    fn served(&mut self, word: &[u8]) {
+        let reply = &mut self.reply;
+        let Some(tier) = Service::served(word).filter(|tier| *tier != reply.tier) else { return };
+        if let Some((_, version)) = reply.tiers.iter().find(|(known, _)| *known == tier) {
+            (reply.tier, reply.terms.version) = (tier, Arc::clone(version));
+            self.retiered = true;
         }
     }
 
@@ -113,6 +137,16 @@ impl Core {
         if let Some(calls) = &mut self.calls {
             calls.lose();
         }
+    }
+
+    /// Nothing that was asked for is in it, nor a reason why: as good as no reply.
+    fn is_hollow(&self) -> bool {
+        let tokens = self.account.reported().map_or(0, Usage::completion);
+        let reason = match self.account.finish() {
+            None => tokens > 0,
+            Some(finish) => finish != Finish::Error,
+        };
+        !reason && !self.account.has_content() && self.reply.operation != Operation::Embedding
     }
 
     fn evidence(&self) -> Evidence<'_> {
@@ -137,10 +171,14 @@ impl Relay {
         } else {
             Body::Whole(whole::Whole::default())
         };
-        let observer = Observer::new(reply.dialect, reply.face == Face::OpenRouter);
+        let Reply { streamed: chunks, hides_reasoning, .. } = reply;
+        let shown = Shown { chunks, hides_reasoning };
+        let shaped = (reply.face == Face::OpenRouter).then_some(shown);
+        let observer = Observer::new(reply.dialect, shaped);
         let created = reply.created;
         let calls = reply.judged.then(Calls::default);
-        Self { core: Core { reply, account: Account::default(), observer, created, calls }, body }
+        let account = Account::default();
+        Self { core: Core { reply, account, observer, created, calls, retiered: false }, body }
     }
 
     /// One upstream read; `end` with the last, maybe empty one. Numbers go to `tally` before the bytes
@@ -156,6 +194,17 @@ impl Relay {
         step.out = step.out.filter(|out| !out.is_empty());
         step.content = !had_content && self.core.account.has_content();
         step
+    }
+
+    /// Whether the upstream has just said that it serves at another tier than was known.
+    pub fn take_retiered(&mut self) -> bool {
+        std::mem::take(&mut self.core.retiered)
+    }
+
+    /// The tier at which it is served, and the terms of that.
+    #[must_use]
+    pub fn served(&self) -> (Option<Tier>, &Terms) {
+        (self.core.reply.tier, &self.core.reply.terms)
     }
 
     /// The final event after a cut (contract 4.4), same on both faces, separated from a half-sent event

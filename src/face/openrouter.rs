@@ -1,10 +1,11 @@
 //! OpenRouter's shape (contract 4.1 to 4.3), spliced into the upstream's own bytes.
 
 use super::{Core, Reply, usage};
-use crate::dialect::{Lack, Mark, finish};
+use crate::dialect::{Lack, Mark, MessageHas, finish};
 use crate::meter::{self, Evidence};
 use crate::request::route::Operation;
 use bytes::BytesMut;
+use std::fmt::Write;
 
 /// The one choice of a chunk that says nothing; clients break on an empty array (contract 4.3).
 fn idle_choice(operation: Operation) -> &'static str {
@@ -49,12 +50,12 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
                 from = marks.at(*at);
                 continue;
             }
-            Mark::End(at) | Mark::Delta { at, .. } | Mark::Lacks { at, .. } => (*at, *at),
-            Mark::ReasoningKey { at, .. } => (*at, at + br#""reasoning_content""#.len()),
-            Mark::NoChoices(place) | Mark::NestedUsage(place) | Mark::Cut(place) => {
-                (place.start, place.end)
-            }
-            Mark::Finish { value, .. } => (value.start, value.end),
+            Mark::End(at) | Mark::Message { at, .. } | Mark::Lacks { at, .. } => (*at, *at),
+            Mark::NoChoices(place)
+            | Mark::NestedUsage(place)
+            | Mark::Cut(place)
+            | Mark::Key { key: place, .. }
+            | Mark::Finish { value: place, .. } => (place.start, place.end),
         };
         let (start, end) = (marks.at(start), marks.at(end));
         out.extend_from_slice(get(from, start));
@@ -62,7 +63,7 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
         from = end;
     }
     if marks.created().is_none() && core.reply.operation != Operation::Embedding {
-        out.extend_from_slice(format!(r#","created":{}"#, core.created).as_bytes());
+        number(r#","created":"#, core.created, out);
     }
 }
 
@@ -75,41 +76,70 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
             out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
             out.extend_from_slice(b"]");
         }
-        Mark::Delta { has, .. } => {
-            let role = (!has.role).then_some(r#""role":"assistant""#);
-            let content = (!has.content).then_some(r#""content":"""#);
-            let written = [role, content, has.any.then_some("")];
-            let mut separator = "";
-            for member in written.into_iter().flatten() {
-                out.extend_from_slice(separator.as_bytes());
-                out.extend_from_slice(member.as_bytes());
-                separator = ",";
-            }
-        }
+        Mark::Message { has, .. } => message(*has, &core.reply, out),
         Mark::Finish { native, .. } => finish_reason(old, *native, out),
         Mark::Lacks { what, members, .. } => {
             out.extend_from_slice(if *members { b"," } else { b"" });
-            out.extend_from_slice(lacking(*what, &core.reply).as_bytes());
+            lacking(*what, &core.reply, out);
         }
-        Mark::ReasoningKey { alone, .. } => {
-            out.extend_from_slice(if *alone { br#""reasoning""# } else { old });
+        Mark::Key { name, alone: true, .. } => {
+            out.extend_from_slice(b"\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\"");
         }
+        Mark::Key { alone: false, .. } => out.extend_from_slice(old),
         Mark::NestedUsage(_) => out.extend_from_slice(b"null"),
     }
 }
 
-/// What an object lacks.
-fn lacking(what: Lack, reply: &Reply) -> &'static str {
-    match (what, reply.operation) {
+/// Writes what a delta, or a whole message, lacks (contract 4.1, 4.3).
+fn message(has: MessageHas, reply: &Reply, out: &mut BytesMut) {
+    let delta = reply.streamed;
+    let content = if delta { r#""content":"""# } else { r#""content":null"# };
+    let written = [
+        (!has.role).then_some(r#""role":"assistant""#),
+        (!has.content).then_some(content),
+        (!has.refusal && !delta).then_some(r#""refusal":null"#),
+        (!has.reasoning && !delta && !reply.hides_reasoning).then_some(r#""reasoning":null"#),
+        has.any.then_some(""),
+    ];
+    let mut separator = "";
+    for member in written.into_iter().flatten() {
+        out.extend_from_slice(separator.as_bytes());
+        out.extend_from_slice(member.as_bytes());
+        separator = ",";
+    }
+}
+
+/// Writes what an object lacks.
+fn lacking(what: Lack, reply: &Reply, out: &mut BytesMut) {
+    let member = match (what, reply.operation) {
+        (Lack::Index(place), _) => {
+            number(r#""index":"#, place.into(), out);
+            return;
+        }
         (Lack::Finish { native: true }, _) => r#""finish_reason":null"#,
         (Lack::Finish { native: false }, _) => {
             r#""finish_reason":null,"native_finish_reason":null"#
         }
         (Lack::Type, _) => r#""type":"function""#,
+        (Lack::Logprobs, _) => r#""logprobs":null"#,
         (Lack::Content, Operation::Completion) => r#""text":"""#,
         (Lack::Content, _) if reply.streamed => r#""delta":{"role":"assistant","content":""}"#,
-        (Lack::Content, _) => r#""message":{"role":"assistant","content":""}"#,
-    }
+        (Lack::Content, _) if reply.hides_reasoning => {
+            r#""message":{"role":"assistant","content":"","refusal":null}"#
+        }
+        (Lack::Content, _) => {
+            r#""message":{"role":"assistant","content":"","refusal":null,"reasoning":null}"#
+        }
+    };
+    out.extend_from_slice(member.as_bytes());
+}
+
+/// Writes `before` and a number, in place.
+fn number(before: &str, number: u64, out: &mut BytesMut) {
+    // Room is made as it is needed, so it cannot fail.
+    let _ = write!(out, "{before}{number}");
 }
 
 /// A finish reason, normalised, and the upstream's own beside it.
@@ -141,7 +171,8 @@ pub(super) fn usage_object(core: &Core) -> String {
     let known = Evidence { complete: true, content: true, ..core.evidence() };
     let (_, usage) = known.settle();
     let failed = meter::failed(None, core.account.finish(), &usage, reply.operation);
-    usage::object(&usage, &reply.terms, reply.operation, failed)
+    let spent = usage::Spent { usage: &usage, predictions: core.account.predictions(), failed };
+    usage::object(&spent, &reply.terms, reply.operation)
 }
 
 /// Tells how the request was routed, where that is asked for.

@@ -201,7 +201,7 @@ impl State {
             Mode::Pass => {}
             Mode::Filter if seen.is_usage_only() => self.dropping = true,
             Mode::Filter => pass.out.keep(block),
-            Mode::Shape(_) if seen.is_usage_only() => {}
+            Mode::Shape(_) if seen.is_for_nobody() => {}
             Mode::Shape(opening) => {
                 let core = &*pass.core;
                 write_event(pass.out.buffer(), |out| {
@@ -214,8 +214,7 @@ impl State {
 
     fn terminal(&mut self, block: &Block<'_>, pass: &mut Pass<'_>) {
         let again = std::mem::replace(&mut self.done, true);
-        let account = &pass.core.account;
-        self.released |= account.has_finished() || account.reported().is_some();
+        self.released |= !pass.core.is_hollow();
         match &self.mode {
             Mode::Shape(opening) if !again && !self.faulted => {
                 openrouter::ending(pass.core, opening, pass.out.buffer());
@@ -232,7 +231,11 @@ impl State {
         if self.released {
             let core = &*pass.core;
             if let Mode::Shape(_) = self.mode {
-                let error = wrap_upstream_error(fault.status, value, &core.reply.provider);
+                let error = wrap_upstream_error(
+                    fault.status,
+                    value,
+                    (&core.reply.provider, &core.reply.model),
+                );
                 write_event(pass.out.buffer(), |out| {
                     out.extend_from_slice(error::last_event(core, &error).as_bytes());
                 });
@@ -246,7 +249,8 @@ impl State {
         if self.faulted {
             return;
         }
-        if pass.core.account.has_finished() && !self.done {
+        let finished = pass.core.account.has_finished() && !self.done;
+        if finished && (self.released || !pass.core.is_hollow()) {
             self.released = true;
             if let Mode::Shape(opening) = &self.mode {
                 openrouter::ending(pass.core, opening, pass.out.buffer());

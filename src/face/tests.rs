@@ -9,7 +9,9 @@ mod bounds;
 mod calls;
 mod content;
 mod errors;
+mod escapes;
 mod openrouter;
+mod reasoning;
 mod strict;
 mod usage;
 mod whole;
@@ -71,12 +73,15 @@ fn reply(face: Face, streamed: bool) -> Reply {
         model: "a/m".into(),
         provider: "P".into(),
         injected_usage: false,
+        hides_reasoning: false,
         terms: Terms {
             version: Arc::new(PriceVersion::flat([150_000; KINDS])),
             started_us: 0,
             policy: Policy::Insured,
             earlier: 0,
         },
+        tier: None,
+        tiers: vec![],
         routing: None,
         prompt_bytes: 100,
         estimator: ESTIMATOR,

@@ -1,21 +1,30 @@
 //! The usage object of the contract (section 4.2), exact to the pico-dollar.
 
+use crate::dialect::Predictions;
 use crate::price::{Terms, format_usd};
 use crate::request::route::Operation;
 use crate::usage::{KINDS, Kind, Usage};
 use std::fmt::Write;
 
-/// The usage object of a delivered reply on `/api/v1`; its `cost` is what the caller pays, which may be
-/// nothing for a reply that `failed`.
-pub(super) fn object(usage: &Usage, terms: &Terms, operation: Operation, failed: bool) -> String {
+/// What a delivered reply on `/api/v1` used.
+pub(super) struct Spent<'a> {
+    pub(super) usage: &'a Usage,
+    pub(super) predictions: Predictions,
+    /// The caller may have to pay nothing.
+    pub(super) failed: bool,
+}
+
+/// The usage object; its `cost` is what the caller pays.
+pub(super) fn object(spent: &Spent<'_>, terms: &Terms, operation: Operation) -> String {
+    let usage = spent.usage;
     let sum =
         |kinds: &[Kind]| kinds.iter().map(|kind| usage.get(*kind)).fold(0, u64::saturating_add);
     let (prompt, completion) = (usage.prompt(), usage.completion());
     let total = prompt.saturating_add(completion);
     let rates = terms.rates(usage);
-    let charge = terms.policy.charge(rates.cost(usage), true, failed);
+    let charge = terms.policy.charge(rates.cost(usage), true, spent.failed);
     let cost = format_usd(terms.earlier.saturating_add(charge));
-    let mut text = String::with_capacity(512);
+    let mut text = String::with_capacity(640);
     if operation == Operation::Embedding {
         let _ =
             write!(text, r#"{{"prompt_tokens":{prompt},"total_tokens":{total},"cost":{cost}}}"#);
@@ -41,12 +50,29 @@ pub(super) fn object(usage: &Usage, terms: &Terms, operation: Operation, failed:
     );
     let _ = write!(
         text,
-        r#""completion_tokens_details":{{"reasoning_tokens":{},"image_tokens":{},"audio_tokens":{}}}}}"#,
+        r#""completion_tokens_details":{{"reasoning_tokens":{},"image_tokens":{},"audio_tokens":{}"#,
         usage.get(Kind::Reasoning),
         usage.get(Kind::OutputImage),
         usage.get(Kind::OutputAudio),
     );
+    details(spent, &mut text);
     text
+}
+
+/// Ends the completion's details and the object, with what only some replies report.
+fn details(spent: &Spent<'_>, text: &mut String) {
+    let Predictions { accepted, rejected } = spent.predictions;
+    for (name, count) in [("accepted", accepted), ("rejected", rejected)] {
+        if let Some(count) = count {
+            let _ = write!(text, r#","{name}_prediction_tokens":{count}"#);
+        }
+    }
+    text.push('}');
+    let searches = spent.usage.get(Kind::Searches);
+    if searches > 0 {
+        let _ = write!(text, r#","server_tool_use_details":{{"web_search_requests":{searches}}}"#);
+    }
+    text.push('}');
 }
 
 fn only(usage: &Usage, kinds: &[Kind]) -> Usage {
@@ -103,6 +129,9 @@ mod tests {
         let mut terms = Terms { version, started_us: 0, policy: Policy::Insured, earlier: 0 };
         let usage =
             Usage::ZERO.with(Kind::Input, 22).with(Kind::Output, 2).with(Kind::Reasoning, 6);
+        let object = |usage: &Usage, terms: &Terms, operation, failed| {
+            object(&Spent { usage, predictions: Predictions::default(), failed }, terms, operation)
+        };
         insta::assert_snapshot!(object(&usage, &terms, Operation::Chat, false), @r#"{"prompt_tokens":22,"completion_tokens":8,"total_tokens":30,"cost":0.0000045,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.0000033,"upstream_inference_completions_cost":0.0000012},"completion_tokens_details":{"reasoning_tokens":6,"image_tokens":0,"audio_tokens":0}}"#);
         insta::assert_snapshot!(object(&usage, &terms, Operation::Embedding, false), @r#"{"prompt_tokens":22,"total_tokens":30,"cost":0.0000045}"#);
         assert!(object(&usage, &terms, Operation::Chat, true).contains(r#""cost":0,"#));

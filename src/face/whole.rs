@@ -98,7 +98,7 @@ impl Whole {
             step.fault = Some(fault::read(body.get(range.clone()).unwrap_or(&body)));
             return;
         }
-        if seen.choices == Choices::Empty && !seen.content {
+        if seen.choices == Choices::Empty && !seen.content || core.is_hollow() {
             step.empty = true;
             return;
         }

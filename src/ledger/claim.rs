@@ -48,6 +48,23 @@ impl Claim {
         Some(claim)
     }
 
+    /// The reply is of another tier than was asked for (contract 3.8): the record will have this intent, and
+    /// the price of these terms. The attempt keeps its number: where a process dies in between, both slots
+    /// tell of the same one. False: no slot is free, and all stays as it was.
+    pub fn serve(&mut self, intent: &Intent<'_>, terms: &Terms, estimator: Estimator) -> bool {
+        let Some(old) = self.slot() else { return true };
+        let Some(index) = self.shared.take_slot() else { return false };
+        let Some(new) = self.shared.slot(index) else { return false };
+        let (epoch, seq) = (self.shared.writer.epoch, old.seq.load(Relaxed));
+        let identity = Identity { epoch, seq, started_us: old.started_us.load(Relaxed) };
+        let basis = Basis { policy: terms.policy, estimator };
+        new.claim(identity, intent, terms.version.text(), basis);
+        new.follow(old);
+        new.state.store(old.state.load(Relaxed), Release);
+        self.shared.release(std::mem::replace(&mut self.index, index));
+        true
+    }
+
     fn slot(&self) -> Option<&Slot> {
         self.shared.slot(self.index).filter(|_| self.open.load(Relaxed))
     }

@@ -91,18 +91,23 @@ impl Shared {
         self.map.slots().get(index as usize)
     }
 
-    /// Takes a free slot, if new attempts are admitted at all.
+    /// Takes a free slot and a number, if new attempts are admitted at all.
     pub(super) fn take(&self) -> Option<(u32, u64)> {
-        let index = if self.gate() == Gate::Open { self.free.pop() } else { None };
-        let Some(index) = index else {
+        let index = if self.gate() == Gate::Open { self.take_slot() } else { None };
+        if index.is_none() {
             add(&self.counters.refused, 1);
-            return None;
-        };
+        }
+        Some((index?, self.seq.fetch_add(1, Relaxed) + 1))
+    }
+
+    /// Takes a free slot.
+    pub(super) fn take_slot(&self) -> Option<u32> {
+        let index = self.free.pop()?;
         if index >= self.high.load(Relaxed) {
             self.high.fetch_max(index + 1, Relaxed);
         }
         add(&self.counters.claimed, 1);
-        Some((index, self.seq.fetch_add(1, Relaxed) + 1))
+        Some(index)
     }
 
     /// Gives a slot back whose record is safe in the spool, or that leaves none.

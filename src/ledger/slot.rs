@@ -135,6 +135,27 @@ impl Slot {
         self.state.store(CLAIMED, Release);
     }
 
+    /// Takes over what another slot says of the reply to the same attempt.
+    pub(super) fn follow(&self, other: &Self) {
+        for (own, word) in [
+            (&self.ended_us, &other.ended_us),
+            (&self.duration_us, &other.duration_us),
+            (&self.first_content, &other.first_content),
+            (&self.status, &other.status),
+            (&self.outcome, &other.outcome),
+            (&self.finish, &other.finish),
+        ] {
+            own.store(word.load(Relaxed), Relaxed);
+        }
+        self.mark(other.marks.load(Relaxed));
+        if let Some(usage) = other.reported() {
+            self.report(&usage);
+        }
+        self.deliver(&other.delivered.each_ref().map(|word| word.load(Relaxed)));
+        self.native_finish.store(&other.native_finish.load());
+        self.upstream_id.store(&other.upstream_id.load());
+    }
+
     /// Replaces the reported usage as a whole.
     pub(super) fn report(&self, usage: &Usage) {
         let [first, second] = &self.usage;

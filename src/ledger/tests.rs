@@ -6,6 +6,7 @@ use super::testing::{
 use super::*;
 use crate::meter::{CLASSES, Delivered, Tally};
 use crate::outcome::Outcome;
+use crate::price::PriceVersion;
 use crate::usage::{Kind, Usage};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -268,4 +269,39 @@ fn texts_beyond_their_share_of_the_slot_are_cut_and_flagged() {
     assert_eq!(row.intent.app, "é".repeat(64));
     assert_eq!((row.upstream_id.len(), row.native_finish.as_str()), (128, "é".repeat(32).as_str()));
     assert_eq!((row.outcome, row.finish), (Outcome::Internal, Some(crate::meter::Finish::Length)));
+}
+
+/// Billed as served (contract 3.8): the record has tier and price of the reply, and all that was seen before.
+#[test]
+fn an_attempt_that_is_served_at_another_tier_keeps_its_number_and_what_it_has_seen() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(options(place.path())).unwrap();
+    let mut claim = dispatched(&ledger, "gen-1", 1);
+    claim.media();
+    claim.status(200);
+    claim.first_content(40);
+    claim.committed();
+    let mut tally = &claim;
+    tally.upstream_id("chatcmpl-1");
+    tally.reported(&Usage::ZERO.with(Kind::Input, 10).with(Kind::Output, 5));
+    let version = Arc::new(PriceVersion::parse("input=1000 output=2000").unwrap());
+    let terms = Terms { version: version.clone(), ..terms() };
+    let mut served = intent("gen-1", 1);
+    (served.tier, served.price) = ("priority".into(), version.hash());
+    assert!(claim.serve(&served, &terms, ESTIMATOR));
+    assert_eq!(ledger.depth().slots_used, 1);
+    claim.terminal();
+    claim.outcome(Outcome::Ok);
+    // What a kill here leaves, and what goes on.
+    let after = crash(place.path());
+    let recovered = Ledger::open(options(after.path())).unwrap();
+    drop(claim);
+    until("it is delivered", || ledger.depth().rows_flushed == 1);
+    for found in [ledger.find("gen-1"), recovered.find("gen-1")] {
+        let Found::Rows(rows) = found else { panic!("{found:?}") };
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!((&*row.intent.tier, row.key.seq, row.cost), ("priority", 1, 20_000));
+        assert_eq!((row.status, &*row.upstream_id, row.committed), (200, "chatcmpl-1", true));
+        assert!(row.flags & flag::MEDIA > 0 && row.first_content_us == Some(40));
+    }
 }

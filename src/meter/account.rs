@@ -1,7 +1,7 @@
 //! What one attempt's reply has said so far, put into its tally as it comes.
 
 use super::{Delivered, Finish, Tally};
-use crate::dialect::{Observation, Report, finish};
+use crate::dialect::{Observation, Predictions, Report, finish};
 use crate::usage::Usage;
 
 /// Accumulates the observations of one reply. The last valid report wins; nothing is summed (I11).
@@ -10,6 +10,7 @@ pub struct Account {
     delivered: Delivered,
     untold: bool,
     reported: Option<Usage>,
+    predictions: Predictions,
     named: bool,
     finish: Option<Finish>,
     content: bool,
@@ -42,8 +43,8 @@ impl Account {
 
     /// Takes in one usage report.
     pub fn report(&mut self, report: Report, tally: &mut dyn Tally) {
-        let (usage, sound) = match report {
-            Report::Valid { usage, sound } => (usage, sound),
+        let (usage, sound, predictions) = match report {
+            Report::Valid { usage, sound, predictions } => (usage, sound, predictions),
             Report::Suspect => return tally.suspect(),
             Report::Unreadable => return tally.unreadable(),
         };
@@ -55,7 +56,7 @@ impl Account {
         if !sound {
             tally.suspect();
         }
-        self.reported = Some(usage);
+        (self.reported, self.predictions) = (Some(usage), predictions);
         tally.reported(&usage);
     }
 
@@ -81,6 +82,12 @@ impl Account {
     #[must_use]
     pub fn reported(&self) -> Option<&Usage> {
         self.reported.as_ref()
+    }
+
+    /// What that report says of predicted tokens.
+    #[must_use]
+    pub fn predictions(&self) -> Predictions {
+        self.predictions
     }
 
     /// Content was seen.

@@ -2,6 +2,7 @@
 //! from here (design, invariant 6).
 
 use crate::bounds::SYNC_WAIT;
+use crate::catalog::Tier;
 use crate::edge::clock::{now_ms, wall_us};
 use crate::endpoint::{self, InFlight, Sample, Scope};
 use crate::face::Relay;
@@ -9,7 +10,7 @@ use crate::ledger::Claim;
 use crate::meter::{self, Estimator, Evidence, Finish, Source};
 use crate::metrics::CooldownScope;
 use crate::outcome::Outcome;
-use crate::price::{Pico, Terms};
+use crate::price::{Pico, PriceVersion, Terms};
 use crate::request::route::Operation;
 use crate::snapshot::Target;
 use crate::tools::Calls;
@@ -31,6 +32,8 @@ pub(super) enum Flow {
     Pass,
     /// The same, collected to be wrapped (`/api/v1`); not if it is compressed.
     Wrap(Option<Vec<u8>>),
+    /// A 403, collected to be judged: it speaks of our credential, or of what the caller asked.
+    Judge(Vec<u8>),
 }
 
 /// A try that holds a slot. Dropped before dispatch it leaves no record.
@@ -41,6 +44,8 @@ pub(super) struct Attempt {
     pub(super) credential: Option<Arc<Key>>,
     pub(super) claim: Claim,
     pub(super) terms: Terms,
+    /// What other tiers of the same offer cost.
+    pub(super) tiers: Vec<(Option<Tier>, Arc<PriceVersion>)>,
     pub(super) estimator: Estimator,
     pub(super) body: Bytes,
     /// The request's `tools`, kept when its body goes, where the calls of the reply are judged by them.
@@ -201,10 +206,11 @@ impl Attempt {
     fn tell(&self, outcome: Outcome, usage: &Usage) {
         let now = now_ms();
         self.target.metrics.attempt(outcome);
-        self.target.upstream.throttle.record(outcome, self.status, now);
+        let meaning = outcome.meaning(self.status);
+        self.target.upstream.throttle.record(meaning, self.status, now);
         // Where no secret of ours was sent, none is to blame.
         let unasked = outcome == Outcome::Credential && self.credential.is_none();
-        let blamed = if unasked { Outcome::ServerError } else { outcome };
+        let blamed = if unasked { Outcome::ServerError } else { meaning };
         if self.target.live.record(blamed, now, self.retry_after) {
             self.target.metrics.ejection();
         }
@@ -220,7 +226,7 @@ impl Attempt {
             cut_short: self.cut_short(),
         };
         self.target.live.measure(&sample, now);
-        match endpoint::scope(outcome) {
+        match endpoint::scope(meaning) {
             Scope::Address => {
                 self.target.upstream.pool.connect_failed(self.address, now);
                 self.target.metrics.cooldown(CooldownScope::Address);

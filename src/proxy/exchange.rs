@@ -3,7 +3,7 @@
 use super::attempt::{Attempt, Ended};
 use crate::access::{Admitted, Caller};
 use crate::choose::Conversation;
-use crate::edge::clock::{Clock, now_ms, wall_us};
+use crate::edge::clock::Clock;
 use crate::edge::held::{self, Inner};
 use crate::error::{Error, PreviousError};
 use crate::face::{Named, Place, Routing};
@@ -112,11 +112,6 @@ impl Exchange {
                 self.state.judge.take(&ended.target, tools, calls);
             }
             self.charged = self.charged.saturating_add(ended.charge);
-            if let (Outcome::Ok, Some(conversation)) = (ended.outcome, &self.conversation) {
-                let table = &self.state.live.conversations;
-                let told = (&*ended.target, &ended.usage);
-                conversation.keep(table, told, now_ms(), wall_us());
-            }
             if ended.outcome != Outcome::Ok {
                 let endpoint = &ended.target.endpoint;
                 let provider = Arc::clone(&endpoint.provider.name);

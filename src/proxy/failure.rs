@@ -86,7 +86,7 @@ fn fail(state: &State, exchange: &mut Exchange, outcome: Outcome) -> bool {
         None => (0, None, false),
     };
     exchange.end_attempt();
-    exchange.attempts.failed(outcome, status, retry_after);
+    exchange.attempts.failed(outcome.meaning(status), status, retry_after);
     exchange.fresh = reused && status == 0 && outcome == Outcome::Reset;
     if exchange.fresh {
         state.metrics.stale_conn.inc();
@@ -125,7 +125,10 @@ fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
         };
     }
     if *error.etype() == EMPTY_REPLY {
-        return Outcome::Empty;
+        return match attempt.flow {
+            Flow::Judge(_) => Outcome::Credential,
+            _ => Outcome::Empty,
+        };
     }
     match error.esource() {
         ErrorSource::Downstream => Outcome::ClientAbort,

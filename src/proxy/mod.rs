@@ -9,6 +9,7 @@ mod catalog;
 mod exchange;
 mod failure;
 mod head;
+mod intent;
 mod local;
 mod reply;
 mod request;

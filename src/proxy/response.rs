@@ -1,6 +1,7 @@
 //! From an upstream: its status decides, its head is replaced, its body is metered and shaped.
 
 mod body;
+mod error;
 mod head;
 
 use crate::face::Routing;

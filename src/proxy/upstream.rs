@@ -2,11 +2,11 @@
 
 use super::attempt::{Attempt, Flow};
 use super::exchange::Exchange;
-use crate::catalog::{Endpoint, Parameters, Tier};
+use super::intent;
+use crate::catalog::{Endpoint, Parameters};
 use crate::edge::clock::{now_ms, wall_us};
 use crate::edge::merge;
 use crate::error::Error;
-use crate::ledger::record::Intent;
 use crate::meter::{Estimator, Family};
 use crate::outcome::Outcome;
 use crate::price::Terms;
@@ -23,7 +23,6 @@ use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorType, Result};
 use pingora_http::RequestHeader;
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -120,11 +119,14 @@ fn begin(
     let body = rewrite(&exchange.body, &exchange.envelope, &edit);
     let started_us = wall_us();
     let version = Arc::clone(target.endpoint.price.at(started_us));
+    let tiers = intent::tiers(exchange, &target.endpoint, started_us);
     let policy = exchange.snapshot.settings.ledger.charge;
     let terms = Terms { version, started_us, policy, earlier: exchange.charged };
     let family = Family::of(&target.endpoint.upstream_model);
     let estimator = target.live.calibration.correct(Estimator::of(family));
-    let intent = intent(exchange, &target, credential.as_deref(), &terms);
+    let attempt = exchange.dispatched.saturating_add(1);
+    let told = (&*target, credential.as_deref(), target.endpoint.tier, &terms);
+    let intent = intent::intent(exchange, attempt, told);
     let Some(claim) = state.ledger.claim(&intent, &terms, estimator) else {
         let full = "The ledger cannot take another request now";
         exchange.refusal = Some(Error::weir(503, full).retry_after(Some(1)));
@@ -144,6 +146,7 @@ fn begin(
         credential,
         claim,
         terms,
+        tiers,
         estimator,
         body,
         operation: exchange.operation,
@@ -193,38 +196,6 @@ fn options<'a>(exchange: &'a Exchange, endpoint: &Endpoint) -> &'a [Range<usize>
     let mut options = exchange.envelope.provider.options.iter();
     let own = options.find(|(slug, _)| selection::names(slug, endpoint));
     own.map_or(&[], |(_, members)| members)
-}
-
-fn intent<'a>(
-    exchange: &'a Exchange,
-    target: &'a Target,
-    credential: Option<&'a Key>,
-    terms: &Terms,
-) -> Intent<'a> {
-    let endpoint = &target.endpoint;
-    let session = exchange.generation.session.as_deref();
-    Intent {
-        generation_id: Cow::Borrowed(&exchange.generation.id),
-        attempt: exchange.dispatched.saturating_add(1),
-        face: exchange.face,
-        operation: exchange.operation,
-        streamed: exchange.envelope.stream,
-        workspace: Cow::Borrowed(&exchange.caller.workspace),
-        key_hash: exchange.caller.key_hash,
-        app: Cow::Borrowed(&exchange.generation.app),
-        session: Cow::Borrowed(session.unwrap_or("")),
-        user: Cow::Borrowed(exchange.generation.user.as_deref().unwrap_or("")),
-        model: Cow::Borrowed(&endpoint.model),
-        provider: Cow::Borrowed(&endpoint.provider.slug),
-        provider_name: Cow::Borrowed(&endpoint.provider.name),
-        endpoint: Cow::Borrowed(&endpoint.tag),
-        upstream_model: Cow::Borrowed(&endpoint.upstream_model),
-        credential: Cow::Borrowed(credential.map_or("", |credential| &credential.id)),
-        tier: Cow::Borrowed(endpoint.tier.map_or("", Tier::as_str)),
-        price: terms.version.hash(),
-        prompt_bytes: exchange.envelope.text_bytes(exchange.body.len()),
-        max_tokens: exchange.envelope.max_tokens,
-    }
 }
 
 /// `connected_to_upstream`.

@@ -16,6 +16,9 @@ pub enum BodyError {
     /// A spelling that a case-insensitive parser would take for a steering field.
     #[error("write `{0}` exactly so: another spelling of it is ambiguous")]
     Twin(&'static str),
+    /// Two fields that mean the same say different things.
+    #[error("`{param}` must be the same as `{other}`")]
+    Conflict { param: &'static str, other: &'static str },
     #[error("`{param}` must be {wanted}")]
     Type { param: &'static str, wanted: &'static str },
     #[error("`{param}` may have at most {most} {unit}")]
@@ -39,7 +42,7 @@ impl BodyError {
             Self::Json(Fault { flaw: Flaw::Utf8 | Flaw::Mark | Flaw::Surrogate, .. }) => "encoding",
             Self::Json(Fault { flaw: Flaw::Trailing, .. }) => "trailing",
             Self::Json(_) => "syntax",
-            Self::Repeated(_) => "duplicate",
+            Self::Repeated(_) | Self::Conflict { .. } => "duplicate",
             Self::Twin(_) => "case",
             Self::Type { .. } => "type",
             Self::TooMuch { .. } => "bound",
@@ -54,6 +57,7 @@ impl BodyError {
         match self {
             Self::Repeated(param)
             | Self::Twin(param)
+            | Self::Conflict { param, .. }
             | Self::Type { param, .. }
             | Self::TooMuch { param, .. } => Some(param),
             Self::Model(_) | Self::NoModel => Some("model"),

@@ -68,6 +68,8 @@ pub struct Envelope {
     pub max_tokens: Option<u64>,
     pub session_id: Option<Arc<str>>,
     pub user: Option<Arc<str>>,
+    /// The caller is to be shown no reasoning.
+    pub hides_reasoning: bool,
     /// Where `tools` is, if it has any.
     pub tools: Option<Range<usize>>,
     /// `n`: how many answers are wanted.

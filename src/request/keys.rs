@@ -156,6 +156,9 @@ pub(super) const MAX_PRICE: &Table = &[
 /// `stream_options`.
 pub(super) const STREAM_OPTIONS: &Table = &[("include_usage", Steers)];
 
+/// `reasoning`.
+pub(super) const REASONING: &Table = &[("effort", Noted), ("exclude", Noted)];
+
 /// Longest name in any table, with room to spare.
 const LONGEST: usize = 32;
 
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_short_and_fit_the_mask() {
-        for table in [TOP, PROVIDER, SORT, CUTOFFS, MAX_PRICE, STREAM_OPTIONS] {
+        for table in [TOP, PROVIDER, SORT, CUTOFFS, MAX_PRICE, STREAM_OPTIONS, REASONING] {
             assert!(table.is_sorted_by(|a, b| a.0 < b.0), "binary search needs sorted names");
             assert!(table.len() <= 128);
             for (name, _) in table {

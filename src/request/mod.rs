@@ -15,6 +15,7 @@ pub mod held_bytes;
 pub mod keys;
 pub mod messages;
 pub mod preferences;
+mod reasoning;
 pub mod rewrite;
 pub mod route;
 pub mod scan;

@@ -51,6 +51,18 @@ impl Service {
         ("scale", Self::Tier(Tier::Scale)),
         ("ultrafast", Self::Tier(Tier::Ultrafast)),
     ];
+
+    /// The tier that an upstream's word for how it serves stands for; `None`: it is no such word.
+    #[must_use]
+    pub fn served(word: &[u8]) -> Option<Option<Tier>> {
+        let (_, service) = Self::WORDS.iter().find(|(known, _)| known.as_bytes() == word)?;
+        match service {
+            Self::Tier(tier) => Some(Some(*tier)),
+            Self::Default => Some(None),
+            // `auto` is asked, and never served.
+            Self::Unsaid => None,
+        }
+    }
 }
 
 /// What the request itself is like, as far as an endpoint must fit it.

@@ -155,7 +155,7 @@ fn a_tuple_of_2020_12_is_read_as_one() {
 
 /// The calls of a stream whose events have these deltas, each an array `tool_calls`.
 fn streamed(deltas: &[String]) -> Calls {
-    let mut observer = Observer::new(Dialect::OpenAiChat, false);
+    let mut observer = Observer::new(Dialect::OpenAiChat, None);
     let mut calls = Calls::default();
     for delta in deltas {
         let json = format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":{delta}}}}}]}}"#);

@@ -9,7 +9,7 @@ mod tests;
 
 use crate::bounds::{ATTEMPTS_PER_MODEL, RETRY_BACKOFF, TRIES_PER_REQUEST};
 use crate::error::Error;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, is_callers};
 use failures::{Failures, is_untried};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub enum Verdict {
 pub const fn classify_status(status: u16) -> Verdict {
     Verdict::Fail(match status {
         200..=299 => return Verdict::Deliver,
-        400 | 404 | 413 | 422 => Outcome::ClientFault,
+        status if is_callers(status) => Outcome::ClientFault,
         401..=403 => Outcome::Credential,
         429 => Outcome::RateLimited,
         408 | 409 | 425 | 500..=599 => Outcome::ServerError,

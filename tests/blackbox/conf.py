@@ -35,6 +35,7 @@ class Provider:
     total: str = "60s"
     extra: dict = field(default_factory=dict)
     endpoint: dict = field(default_factory=dict)  # what its endpoints have besides
+    variant: dict = field(default_factory=dict)  # and its further ones of a model
 
 
 @dataclass
@@ -93,7 +94,7 @@ def write(deployment: Deployment, chaos_port: int, listen: int, admin: int, dire
     (conf / "providers.toml").write_text(
         "".join(_provider(provider, chaos_port, conf) for provider in deployment.providers)
     )
-    changes = {provider.slug: provider.endpoint for provider in deployment.providers}
+    changes = {provider.slug: (provider.endpoint, provider.variant) for provider in deployment.providers}
     (conf / "models.toml").write_text("".join(_model(model, changes) for model in deployment.models))
     digest = hashlib.sha256(deployment.key.encode()).hexdigest()
     (conf / "keys.toml").write_text(
@@ -126,7 +127,7 @@ def _provider(provider: Provider, chaos_port: int, conf: Path) -> str:
     return _table("[[provider]]", entries) + keyed
 
 
-def _model(model: Model, changes: dict[str, dict]) -> str:
+def _model(model: Model, changes: dict[str, tuple[dict, dict]]) -> str:
     text = _table("[[model]]", {"slug": model.slug, "name": model.slug, "context_length": CONTEXT})
     for index, slug in enumerate(model.providers):
         prompt, completion = PRICES[index]
@@ -136,5 +137,6 @@ def _model(model: Model, changes: dict[str, dict]) -> str:
             "model": f"up-{slug}",
             "price": {"input": str(prompt), "output": str(completion)},
         }
-        text += _table("[[model.endpoint]]", endpoint | changes.get(slug, {}))
+        first, further = changes.get(slug, ({}, {}))
+        text += _table("[[model.endpoint]]", endpoint | first | (further if again else {}))
     return text

@@ -14,6 +14,7 @@ BOTH_FACES = ["/api/v1/chat/completions", "/v1/chat/completions"]
 TYPES = {
     400: "invalid_request", 401: "authentication", 402: "payment_required", 403: "permission_denied",
     404: "not_found", 408: "timeout", 413: "payload_too_large", 422: "unprocessable", 429: "rate_limit_exceeded",
+    415: "invalid_request", 424: "invalid_request", 451: "invalid_request",
     500: "server", 502: "provider_unavailable", 503: "provider_overloaded", 504: "timeout",
 }
 
@@ -28,14 +29,14 @@ def whole(answer: Answer | Reply, text: str = WHOLE) -> None:
         assert "content-length" not in answer.headers
 
 
-def refused(answer: Answer | Reply, status: int, message: str | None = None) -> dict:
+def refused(answer: Answer | Reply, status: int, message: str | None = None, type: str | None = None) -> dict:
     """The contract's envelope with this status; returns the error."""
     assert answer.ended == "clean", answer.ended
     assert answer.status == status, (answer.status, answer.body[:500])
     assert answer.headers["content-type"].startswith("application/json")
     error = answer.json()["error"]
-    assert error["code"] == status and type(error["code"]) is int
-    assert error["metadata"]["error_type"] == TYPES[status], error
+    assert error["code"] == status and isinstance(error["code"], int)
+    assert error["metadata"]["error_type"] == (type or TYPES[status]), error
     assert isinstance(error["message"], str) and error["message"]
     assert "type" in error and "param" in error, "OpenAI's SDKs read both"
     if status in (429, 503):

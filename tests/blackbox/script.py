@@ -10,6 +10,7 @@ attempt, the last repeating). Every field has a default, so `{}` is a good answe
     type      content type            headers     extra [name, value] pairs
     framing   chunked | length | close
     text      content deltas          finish      "stop"
+    tier      the service_tier it says it was served at
     tools     true: the answer calls a tool, or with these arguments
     usage     table | null            usage_at    chunk | choice | every | none (default: chunk if asked)
     usages    one table per event, cumulative or odd (F35)
@@ -140,6 +141,8 @@ def _document(step: dict, request: Request) -> bytes:
     usage = step.get("usage", USAGE)
     text = "".join(step.get("text", TEXT))
     document = {"id": request.upstream_id, "created": 1700000000, "model": request.model}
+    if "tier" in step:
+        document["service_tier"] = step["tier"]
     if request.operation == "embeddings":
         vector = [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5, 1.0]}]
         document = {"object": "list", "data": vector, "model": request.model}
@@ -181,6 +184,8 @@ def _deltas(step: dict) -> list[dict]:
 def _chunk(step: dict, request: Request, delta: dict | None, finish: str | None) -> dict:
     """One stream event; `delta` None is the usage chunk without a choice."""
     chunk = {"id": request.upstream_id, "created": 1700000000, "model": request.model}
+    if "tier" in step:
+        chunk["service_tier"] = step["tier"]
     if request.operation == "completions":
         chunk["object"] = "text_completion"
         body = {"text": (delta or {}).get("content", "")}

@@ -1,5 +1,6 @@
 """Faults before content (reliability.md, section 3 B, and F27)."""
 
+import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,14 +19,14 @@ def brisk(providers, outcome):
     return dict.fromkeys(providers, conf.BRISK) if outcome.endswith("timeout") else {}
 
 
-def failover(run, step, outcome, status=0, **ask):
+def failover(run, step, outcome, status=0, source="none", **ask):
     """The first endpoint fails so, the second answers; both leave a row."""
     weir = run("ab", **brisk("a", outcome))
     answer = weir.ask({"a": step}, **ask)
     expect.whole(answer)
     failed, good = answer.rows(2)
-    expect.row(failed, "a", outcome, attempt=1, status=status)
-    expect.free(failed)
+    expect.row(failed, "a", outcome, source, attempt=1, status=status)
+    expect.free(failed) if source == "none" else expect.insured(failed, failed["cost"])
     expect.row(good, "b", "ok", "reported", attempt=2, status=200)
     expect.paid(good, weir.deployment.cost("b", expect.INPUT, expect.OUTPUT))
     weir.settles(1, "attempts_total", provider="a", outcome=outcome)
@@ -174,6 +175,44 @@ def test_F18_a_refused_credential_cools_it_and_fails_over(run, status):
     assert following.seen("a") == [], "its other models would fail the same way"
 
 
+MODERATION = {"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "a ... b"}}}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_F18_a_403_of_moderation_is_the_callers_and_cools_nothing(run, path, stream):
+    weir = run("ab")
+    raw = json.dumps(MODERATION)
+    answer = weir.ask({"a": {"status": 403, "raw": raw}}, path=path, stream=stream)
+    if path.startswith("/api"):
+        metadata = expect.refused(answer, 403, "Provider returned error")["metadata"]
+        assert (metadata["raw"], metadata["reasons"], metadata["flagged_input"]) == (raw, ["violence"], "a ... b")
+        assert (metadata["provider_name"], metadata["model_slug"]) == ("A", "test/m")
+    else:
+        assert (answer.status, answer.body) == (403, raw.encode())
+    assert answer.seen("b") == [], "another endpoint of the model would say the same"
+    (row,) = answer.rows(1)
+    expect.row(row, "a", "client_fault", status=403)
+    expect.free(row)
+    following = weir.ask()
+    expect.whole(following)
+    assert len(following.seen("a")) == 1, "others are served as before"
+    assert weir.metric("cooldowns_total") == 0
+
+
+def test_F18_another_model_may_take_what_moderation_refused(run):
+    weir = run({"test/m": "ab", "test/n": "c"})
+    answer = weir.ask({"a": {"status": 403, "raw": json.dumps(MODERATION)}}, models=["test/n"])
+    expect.whole(answer)
+    assert answer.seen("b") == [] and len(answer.seen("c")) == 1
+
+
+@pytest.mark.parametrize("raw", ["", "<html>no</html>", '{"error":{"type":"permission_error","message":"no"}}'])
+def test_F18_any_other_403_is_of_the_credential(run, raw):
+    weir, _ = failover(run, {"status": 403, "raw": raw}, "credential", status=403)
+    weir.settles(1, "cooldowns_total", provider="a", scope="credential")
+
+
 def test_F18_a_refused_credential_alone_is_502_and_names_no_key(run):
     weir, answer, _ = hopeless(run, {"status": 401, "echo_key": True}, "credential", 502, "a")
     weir.no_secret(answer.body.decode())
@@ -195,7 +234,7 @@ def test_F19_the_callers_fault_passes_as_it_came_on_v1(run, status, stream):
     weir.settles(1, "requests_total", face="faithful", outcome="caller_fault")
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 424, 451])
 def test_F19_the_callers_fault_is_wrapped_on_api_v1(run, status):
     weir = run("ab")
     raw = '{"error": {"message": "too long",  "code":"x"}}'
@@ -239,6 +278,51 @@ def test_F27_an_error_as_first_event_fails_over(run, path):
 def test_F27_an_error_in_an_unstreamed_200_fails_over(run):
     step = {"raw": '{"error":{"code":503,"message":"busy"}}'}
     failover(run, step, "in_band_error", status=200, stream=False)
+
+
+TOO_LONG = {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("stream", [True, False])
+def test_F27_what_the_caller_did_wrong_is_told_as_such_and_is_nobodys_failure(run, path, stream):
+    weir = run("ab")
+    step = {"error": {"at": 0, "error": TOO_LONG}} if stream else {"raw": json.dumps({"error": TOO_LONG})}
+    for _ in range(4):
+        answer = weir.ask({"a": step}, path=path, stream=stream)
+        error = expect.refused(answer, 400, "Provider returned error", "context_length_exceeded")
+        assert json.loads(error["metadata"]["raw"]) == TOO_LONG
+        assert answer.seen("b") == [], "another endpoint would say the same"
+        (row,) = answer.rows(1)
+        expect.row(row, "a", "in_band_error", status=200)
+        expect.free(row)
+    following = weir.ask()
+    expect.whole(following)
+    assert len(following.seen("a")) == 1, "others are served as before"
+
+
+def test_F27_after_content_too_it_is_nobodys_failure(run):
+    weir = run("a")
+    for _ in range(4):
+        weir.ask({"a": {"error": {"at": 2, "error": TOO_LONG}}})
+    expect.whole(weir.ask())
+
+
+def test_F27_the_next_model_is_tried(run):
+    weir = run({"test/m": "ab", "test/n": "c"})
+    answer = weir.ask({"a": {"error": {"at": 0, "error": TOO_LONG}}}, models=["test/n"])
+    expect.whole(answer)
+    assert answer.seen("b") == [] and len(answer.seen("c")) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_F27_only_rate_limits_inside_are_429(run, stream):
+    error = {"code": 429, "message": "slow down"}
+    step = {"error": {"at": 0, "error": error}} if stream else {"raw": json.dumps({"error": error})}
+    weir = run("ab")
+    error = expect.refused(weir.ask({"*": step}, stream=stream), 429, "Provider returned error")
+    assert error["availability"]["code"] == "capacity_exhausted"
+    weir.settles(2, "cooldowns_total", scope="endpoint")
 
 
 def test_F27_only_error_events_are_a_real_status(run):

@@ -2,6 +2,7 @@
 never in a log, and never shown to the next caller of its connection (N6)."""
 
 import gzip
+import json
 import time
 
 import expect
@@ -114,6 +115,41 @@ def test_F23_a_page_of_html_is_no_answer(run, path, stream):
 @pytest.mark.parametrize("type", ["application/json", "text/event-stream"])
 def test_F23_an_empty_200_is_no_answer(run, path, stream, type):
     failover(run, {"raw": "", "type": type}, "empty", status=200, path=path, stream=stream)
+
+
+WHOLE = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
+HOLLOW = {
+    "failed": {"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "error"}]},
+    "told": {"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "error",
+                          "error": {"code": 502, "message": "no"}}]},
+    "unfinished": {"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": None}],
+                   "usage": {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}},
+}
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("kind", HOLLOW)
+def test_F23_a_reply_with_nothing_in_it_is_no_answer(run, path, kind):
+    source = "partial" if kind == "unfinished" else "none"
+    failover(run, {"raw": json.dumps(WHOLE | HOLLOW[kind])}, "empty", 200, source, path=path, stream=False)
+
+
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+@pytest.mark.parametrize("step", [
+    {"text": [""], "finale": False, "usage_at": "choice", "usage": {"prompt_tokens": 3, "completion_tokens": 0}},
+    {"text": [""], "finish": "error"},
+    {"text": [""], "finish": "error", "done": False},
+], ids=["usage", "error", "cut"])
+def test_F23_a_stream_with_nothing_in_it_is_no_answer(run, path, step):
+    source = "reported" if "finish" in step else "partial"
+    failover(run, step, "empty", 200, source, path=path)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_F23_a_reply_that_says_why_it_is_empty_is_one(run, stream):
+    weir = run("ab")
+    answer = weir.ask({"a": {"text": [""], "finish": "content_filter"}}, stream=stream)
+    assert answer.status == 200 and b"content_filter" in answer.body and answer.seen("b") == []
 
 
 def after_done(path: str, *more, then="keep") -> dict:

@@ -3,10 +3,14 @@
 import json
 import signal
 import time
+from decimal import Decimal
 from pathlib import Path
 
+import conf
 import expect
+import pytest
 from test_clients import TOOLS
+from test_ledger_commands import weir_says
 from test_routing import explained
 
 DOCS = "https://openrouter.ai/docs/api/reference/errors-and-debugging"
@@ -94,6 +98,29 @@ def test_a_tier_serves_who_asks_for_it_and_is_told_so(run):
     assert sent(weir.ask(service_tier="on_demand"), "b")["service_tier"] == "on_demand", "a provider's own word"
     assert where(weir.ask(provider={"only": ["a/priority"]})) == "a", "its slug opts in"
     assert where(weir.ask(model="test/m:nitro")) in "ab"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", expect.BOTH_FACES)
+def test_a_reply_is_billed_at_the_tier_that_served_it(run, path, stream):
+    weir = run("aa", a={"variant": {"tag": "a/priority", "tier": "priority"}})
+    base, dear = ([Decimal(price) / 10**6 for price in conf.PRICES[variant]] for variant in (0, 1))
+    tokens = (expect.INPUT, expect.OUTPUT)
+    cases = [("priority", "priority", dear), ("default", "", base), ("flex", "priority", dear), (None, "priority", dear)]
+    for served, tier, prices in cases:
+        step = {} if served is None else {"tier": served}
+        answer = weir.ask({"a": step}, path=path, stream=stream, service_tier="priority")
+        expect.whole(answer)
+        (row,) = answer.rows(1)
+        cost = sum(price * count for price, count in zip(prices, tokens, strict=True))
+        assert (row["tier"], row["endpoint"], row["charge"]) == (tier, "a/priority", int(cost * 10**12)), served
+        if path.startswith("/api"):
+            assert Decimal(str(answer.usage["cost"])) == cost
+    # The other way round: a base endpoint that serves at a tier of its own accord.
+    (row,) = weir.ask({"a": {"tier": "priority"}}, path=path, stream=stream).rows(1)
+    assert (row["tier"], row["endpoint"]) == ("priority", "a")
+    done = weir_says("ledger", "verify", "--conf", weir.conf)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_options_pass_to_their_provider_only(run):

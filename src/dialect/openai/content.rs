@@ -1,8 +1,9 @@
 //! What a choice holds: deltas and messages, their text, reasoning and tool calls.
 
 use super::super::kept::Kept;
-use super::super::mark::{DeltaHas, Lack, Mark};
-use super::{Part, Walk};
+use super::super::mark::{Lack, Mark, MessageHas};
+use super::Walk;
+use super::choice::Part;
 use crate::meter::Delivered;
 
 /// Members of a content object that hold text a caller reads, or objects that do.
@@ -18,6 +19,8 @@ const TEXT_KEYS: &[&[u8]] = &[
     b"custom",
     b"input",
 ];
+/// Members of a message by which it shows reasoning.
+const REASONING: &[&[u8]] = &[b"reasoning", b"reasoning_content", b"reasoning_details"];
 /// How deep content nests before its text is no longer counted.
 const TEXT_DEPTH: usize = 8;
 /// Where in `tool_calls` a call is: an item of the list.
@@ -27,23 +30,32 @@ impl Walk<'_, '_> {
     /// A delta or a message: what in it is content.
     pub(super) fn message(&mut self, part: Part) -> Option<()> {
         let (index, at) = (self.marks.len(), self.cursor.at() + 1);
-        self.marks.put(Mark::Delta { at, has: DeltaHas::default() });
+        self.marks.put(Mark::Message { at, has: MessageHas::default() });
         self.cursor.take(b'{')?;
         self.reasoned = false;
-        let mut has = DeltaHas { content: part == Part::Message, ..DeltaHas::default() };
-        let mut kept = Kept::default();
-        let (mut reasoning, mut alias) = (false, None);
+        let (mut has, mut kept) = (MessageHas::default(), Kept::default());
+        let mut alias = None;
         while let Some(key) = self.cursor.key()? {
-            if !self.is_kept(&key.name)? {
-                self.cursor.skip()?;
+            let hidden = self.marks.hide_reasoning() && REASONING.contains(&&*key.name);
+            if hidden || !self.is_kept(&key.name)? {
+                // It is paid for all the same.
+                if hidden {
+                    self.reasoning()?
+                } else {
+                    self.cursor.skip()?
+                }
                 kept.cut(key.at, self.cursor.at(), self.marks);
                 continue;
             }
             kept.keep(key.at, self.marks);
-            has.role |= &*key.name == b"role";
-            has.content |= &*key.name == b"content";
             match &*key.name {
+                b"role" => {
+                    has.role = true;
+                    self.cursor.skip()?;
+                }
                 b"content" | b"refusal" | b"function_call" | b"audio" | b"images" => {
+                    has.content |= &*key.name == b"content";
+                    has.refusal |= &*key.name == b"refusal";
                     self.content()?;
                 }
                 b"tool_calls" => {
@@ -54,12 +66,11 @@ impl Walk<'_, '_> {
                     self.calls = None;
                 }
                 b"reasoning" | b"reasoning_details" => {
-                    reasoning |= &*key.name == b"reasoning";
+                    has.reasoning |= &*key.name == b"reasoning";
                     self.reasoning()?;
                 }
                 b"reasoning_content" => {
-                    alias = Some(self.marks.len());
-                    self.marks.put(Mark::ReasoningKey { at: key.at, alone: true });
+                    alias = Some(self.key(&key, "reasoning"));
                     self.reasoning()?;
                 }
                 _ => self.cursor.skip()?,
@@ -67,18 +78,20 @@ impl Walk<'_, '_> {
             kept.ends(self.cursor.at());
         }
         has.any = kept.close(self.cursor.at().saturating_sub(1), self.marks);
-        if let Some(alias) = alias.filter(|_| reasoning) {
+        if let Some(alias) = alias.filter(|_| has.reasoning) {
             self.marks.not_alone(alias);
         }
-        self.marks.delta_has(index, has);
+        has.reasoning |= alias.is_some();
+        self.marks.message_has(index, has);
         Some(())
     }
 
     /// Whether strict clients take the member of a message whose value comes next: they know null of
-    /// few, and of roles only the assistant's.
+    /// few, and of roles only the assistant's. No null takes the place of another name's reasoning.
     fn is_kept(&mut self, name: &[u8]) -> Option<bool> {
         Some(match name {
-            b"content" | b"refusal" | b"reasoning" => true,
+            b"refusal" => true,
+            b"content" if !self.marks.are_of_chunks() => true,
             b"role" => self.cursor.rest().starts_with(br#""assistant""#),
             _ => !self.cursor.is_null()?,
         })

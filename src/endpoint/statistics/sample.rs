@@ -67,12 +67,10 @@ impl Sample {
     /// Whether the attempt counts for uptime and how (contract 3.3): 401, 402, 404, 5xx, a failure in the
     /// middle and an error finish are failures; 400, 413 and 429 are nobody's.
     pub(super) fn counts(&self) -> Option<bool> {
-        match scope(self.outcome) {
+        match scope(self.outcome.meaning(self.status)) {
             Scope::Success => Some(true),
             Scope::Failure | Scope::Address | Scope::Credential => Some(false),
-            Scope::Nobody if self.outcome == Outcome::ClientFault && self.status == 404 => {
-                Some(false)
-            }
+            Scope::Nobody if self.status == 404 => Some(false),
             Scope::Throttle | Scope::Nobody => None,
         }
     }

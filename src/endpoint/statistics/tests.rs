@@ -88,11 +88,15 @@ fn callers_faults_and_rate_limits_do_not_count_and_404_does() {
     for (outcome, name) in Outcome::ALL {
         let sample = |status| Sample { outcome, status, ..GOOD };
         let counted = sample(400).counts().is_some();
-        let expected = !matches!(scope(outcome), Scope::Throttle | Scope::Nobody);
+        let meaning = outcome.meaning(400);
+        let expected = !matches!(scope(meaning), Scope::Throttle | Scope::Nobody);
         assert_eq!(counted, expected, "{name}");
     }
     let fault = |status| Sample { outcome: Outcome::ClientFault, status, ..GOOD };
     assert_eq!((fault(404).counts(), fault(413).counts()), (Some(false), None));
+    let inside = |status| Sample { outcome: Outcome::InBand, status, ..GOOD }.counts();
+    assert_eq!([400, 404, 413, 451, 429].map(inside), [None, Some(false), None, None, None]);
+    assert_eq!([401, 500, 502, 503].map(inside), [Some(false); 4]);
 }
 
 #[test]

@@ -13,7 +13,8 @@ fn envelope_of_a_caller_fault() {
 
 #[test]
 fn envelope_of_an_upstream_fault() {
-    let error = wrap_upstream_error(400, br#"{"error":"no"}"#, "DeepInfra").retry_after(Some(7));
+    let error =
+        wrap_upstream_error(400, br#"{"error":"no"}"#, ("DeepInfra", "m")).retry_after(Some(7));
     insta::assert_snapshot!(text(&error, Some("gen-1")), @r#"{"error":{"code":400,"message":"Provider returned error","metadata":{"error_type":"invalid_request","generation_id":"gen-1","headers":{"Retry-After":"7"},"is_byok":false,"provider_name":"DeepInfra","raw":"{\"error\":\"no\"}","retry_after_seconds":7},"param":null,"type":"invalid_request_error"}}"#);
 }
 
@@ -45,11 +46,11 @@ fn an_upstream_is_quoted_only_about_the_request() {
         (500, false),
         (503, false),
     ] {
-        let error = wrap_upstream_error(status, b"sk-secret", "P");
+        let error = wrap_upstream_error(status, b"sk-secret", ("P", "m"));
         assert_eq!(text(&error, None).contains("sk-secret"), shown, "{status}");
         assert_eq!((error.status, &*error.message), (status, "Provider returned error"));
     }
-    let long = wrap_upstream_error(400, &vec![b'x'; ERROR_BODY_BYTES + 1], "P");
+    let long = wrap_upstream_error(400, &vec![b'x'; ERROR_BODY_BYTES + 1], ("P", "m"));
     assert_eq!(long.upstream.unwrap().raw.unwrap().len(), ERROR_BODY_BYTES);
 }
 
@@ -59,7 +60,7 @@ fn a_provider_that_limits_its_rate_is_told_with_a_remedy() {
         serde_json::from_slice::<Value>(&error_body(error, None)).unwrap()["error"]["metadata"]
             .take()
     };
-    let mut error = wrap_upstream_error(429, b"", "P").retry_after(Some(300));
+    let mut error = wrap_upstream_error(429, b"", ("P", "m")).retry_after(Some(300));
     error.upstream.as_mut().unwrap().retry_after = Some(900);
     let told = metadata(&error);
     assert_eq!(told["limit_source"], "upstream_provider_shared_pool");

@@ -37,9 +37,9 @@ data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m
 
 data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"delta":{"role":"assistant","content":"","reasoning":"r","extra":1},"index":0,"finish_reason":null,"native_finish_reason":null}],"x_groq":{"id":"q","usage":null},"created":7}
 
-data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices" : [ { "finish_reason":null,"native_finish_reason":null,"delta":{"role":"assistant","content":""}} ],"z" : [ 1 , { "usage" : 2 } ],"created":7}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices" : [ { "finish_reason":null,"native_finish_reason":null,"delta":{"role":"assistant","content":""},"index":0} ],"z" : [ 1 , { "usage" : 2 } ],"created":7}
 
-data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"finish_reason":"length","native_finish_reason":"x","delta":{"role":"assistant","content":""}},{"finish_reason":null,"native_finish_reason":null,"usage":null,"delta":{"role":"assistant","content":""}}],"created":7}
+data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"finish_reason":"length","native_finish_reason":"x","delta":{"role":"assistant","content":""},"index":0},{"finish_reason":null,"native_finish_reason":null,"usage":null,"delta":{"role":"assistant","content":""},"index":1}],"created":7}
 
 data: {"id":"gen-1","object":"chat.completion.chunk","provider":"P","model":"a/m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"native_finish_reason":null,"logprobs":null}],"created":7}
 

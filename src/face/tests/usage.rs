@@ -57,3 +57,39 @@ fn usage_in_an_unfinished_last_event_counts() {
     let result = every_way(&reply(Face::Faithful, true), &body);
     assert_eq!((&*result.out, result.sheet.usage.unwrap().prompt()), (&*body, 9));
 }
+
+#[test]
+fn searches_and_predictions_are_shown_where_the_upstream_tells_of_them() {
+    let shown = |more: &str, streamed: bool| -> serde_json::Value {
+        let usage = format!(r#""usage":{{"prompt_tokens":5,"completion_tokens":3{more}}}"#);
+        let choice = r#"{"message":{"content":"x"},"finish_reason":"stop"}"#;
+        let body = if streamed {
+            [&*delta(r#""content":"x""#), &chunk(&format!(r#""choices":[],{usage}"#)), DONE]
+                .concat()
+        } else {
+            format!(r#"{{"choices":[{choice}],{usage}}}"#)
+        };
+        let out = every_way(&reply(Face::OpenRouter, streamed), &body).out;
+        let events: Vec<&str> = out.trim_end().split("\n\n").collect();
+        let last = if streamed { &events[events.len() - 2][6..] } else { &*out };
+        serde_json::from_str::<serde_json::Value>(last).unwrap()["usage"].clone()
+    };
+    for streamed in [true, false] {
+        let none = shown("", streamed);
+        assert!(none.get("server_tool_use_details").is_none());
+        assert!(none["completion_tokens_details"].get("accepted_prediction_tokens").is_none());
+        for name in ["server_tool_use", "server_tool_use_details"] {
+            let searched = shown(&format!(r#","{name}":{{"web_search_requests":3}}"#), streamed);
+            let expected = serde_json::json!({"web_search_requests": 3});
+            assert_eq!(searched["server_tool_use_details"], expected);
+        }
+        let details = r#"{"reasoning_tokens":1,"accepted_prediction_tokens":2,"rejected_prediction_tokens":0}"#;
+        let told = shown(&format!(r#","completion_tokens_details":{details}"#), streamed);
+        let told = &told["completion_tokens_details"];
+        assert_eq!(told["accepted_prediction_tokens"], 2);
+        assert_eq!(
+            (&told["rejected_prediction_tokens"], &told["reasoning_tokens"]),
+            (&0.into(), &1.into())
+        );
+    }
+}

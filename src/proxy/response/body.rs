@@ -1,17 +1,16 @@
 //! The body of a reply, read by read: metered, shaped, and the clock that the next read has.
 
-use super::{failed, told};
-use crate::bounds::ERROR_BODY_BYTES;
-use crate::edge::clock::{Clock, now_ms};
+use super::{error, failed};
+use crate::edge::clock::{Clock, now_ms, wall_us};
 use crate::error::Error;
-use crate::face::{self, Step};
+use crate::face::Step;
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Flow};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::intent;
 use bytes::Bytes;
 use pingora::Result;
-use std::mem::take;
 use std::time::Duration;
 
 /// How long an upstream may go on after its terminal event: late usage counts as long (F36).
@@ -39,21 +38,14 @@ pub(in crate::proxy) fn body(
         Flow::Awaiting => Err(failed("a body before its head")),
         Flow::Pass => Ok(()),
         Flow::Wrap(kept) => {
-            if let (Some(bytes), Some(kept)) = (body.take(), kept.as_mut()) {
-                let room = ERROR_BODY_BYTES.saturating_sub(kept.len());
-                kept.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
-            }
-            if end {
-                let name = &attempt.target.endpoint.provider.name;
-                let said = kept.as_deref().unwrap_or_default();
-                let routing = told(exchange.routing.as_deref(), &attempt.target, attempt.status);
-                let error = face::wrap_upstream_error(attempt.status, said, name);
-                let error = Error { routing, ..error }.after(take(&mut exchange.missed.failed));
-                *body = Some(match exchange.clock.began_with_comment() {
-                    true => face::error_event(exchange.named(), &error),
-                    false => face::error_body(&error, Some(&exchange.generation.id)),
-                });
-            }
+            let said =
+                kept.as_mut().map(|kept| error::keep(kept, body.take(), end)).unwrap_or_default();
+            *body = end.then(|| error::wrapped(exchange, &said));
+            Ok(())
+        }
+        Flow::Judge(kept) => {
+            let said = error::keep(kept, body.take(), end);
+            *body = if end { Some(error::judged(exchange, said)?) } else { None };
             Ok(())
         }
         Flow::Reply(relay) => {
@@ -64,6 +56,9 @@ pub(in crate::proxy) fn body(
                 exchange.state.metrics.post_done.inc();
             }
             let step = relay.push(read, end, &mut attempt.claim);
+            if relay.take_retiered() {
+                intent::served(exchange);
+            }
             reply(exchange, step, body, end)
         }
     }
@@ -84,6 +79,7 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         let phase = if after { Phase::After } else { Phase::Before };
         exchange.state.metrics.in_band_error.inc(phase);
         if !after {
+            exchange.refusal = error::in_band(&exchange.attempts, attempt, fault);
             return Err(failed("an error event before content"));
         }
     }
@@ -100,6 +96,11 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
     *body = step.out;
     if terminal {
         attempt.claim.terminal();
+        // Before its caller can go on with it.
+        if let Some(conversation) = exchange.conversation.as_ref().filter(|_| !attempt.over) {
+            let told = (&*attempt.target, &relay.evidence().settle().1);
+            conversation.keep(&exchange.state.live.conversations, told, now_ms(), wall_us());
+        }
     }
     if end && !terminal && attempt.outcome.is_none() {
         attempt.outcome = Some(Outcome::Truncated);

@@ -53,12 +53,19 @@ pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader)
             model: Arc::clone(&attempt.target.endpoint.model),
             provider: Arc::clone(&attempt.target.endpoint.provider.name),
             injected_usage: attempt.injected_usage,
+            hides_reasoning: exchange.envelope.hides_reasoning,
             terms: attempt.terms.clone(),
+            tier: attempt.target.endpoint.tier,
+            tiers: std::mem::take(&mut attempt.tiers),
             prompt_bytes: attempt.prompt_bytes,
             estimator: attempt.estimator,
             judged: exchange.envelope.judged_by().is_some(),
             routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
         }))),
+        Verdict::Fail(_) if status == 403 && !is_compressed(&head.headers) => {
+            attempt.retry_after = retry_after(&head.headers);
+            Flow::Judge(Vec::new())
+        }
         Verdict::Fail(outcome) => {
             attempt.ends(outcome);
             attempt.retry_after = retry_after(&head.headers);
@@ -108,7 +115,7 @@ fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result
     let mut head = ResponseHeader::build(upstream.status, Some(6))?;
     let kind = upstream.headers.get(header::CONTENT_TYPE).cloned();
     match (flow, kind) {
-        (Flow::Wrap(_), _) | (_, None) => {
+        (Flow::Wrap(_) | Flow::Judge(_), _) | (_, None) => {
             head.insert_header(header::CONTENT_TYPE, "application/json")?;
         }
         (_, Some(kind)) => head.insert_header(header::CONTENT_TYPE, kind)?,

@@ -8,6 +8,7 @@ use crate::request::fields;
 use crate::request::keys::Fate;
 use crate::request::messages;
 use crate::request::preferences;
+use crate::request::reasoning::Reasoning;
 use crate::request::route::Operation;
 use crate::request::scan::Scanner;
 use crate::selection::Service;
@@ -24,6 +25,7 @@ pub(super) struct Reading {
     has_messages: bool,
     service_tier: Option<Service>,
     fast: bool,
+    reasoning: Reasoning,
 }
 
 impl Reading {
@@ -141,6 +143,9 @@ impl Reading {
             "speed" => {
                 self.fast = fields::text(scanner, name)?.as_deref() == Some("fast");
             }
+            "include_reasoning" | "reasoning" | "reasoning_effort" => {
+                self.reasoning.read(scanner, name)?;
+            }
             _ => scanner.skip(1)?,
         }
         Ok(())
@@ -164,6 +169,7 @@ impl Reading {
             return Err(BodyError::Input);
         }
         self.envelope.models = models;
+        self.envelope.hides_reasoning = self.reasoning.is_hidden()?;
         let fast = self.fast.then_some(Service::Tier(Tier::Priority));
         self.envelope.service = self.service_tier.or(fast).unwrap_or_default();
         self.envelope.max_tokens = self.max_completion_tokens.or(self.max_tokens);

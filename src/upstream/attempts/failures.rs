@@ -53,7 +53,7 @@ impl Failures {
         let retry_after = retry_after.filter(|_| last.outcome != Outcome::ClientFault);
         let (least, most) = COOLDOWN_SECONDS;
         let provider_name = provider_name.to_owned();
-        let fault = UpstreamFault { provider_name, raw: None, retry_after, previous: Vec::new() };
+        let fault = UpstreamFault { provider_name, retry_after, ..UpstreamFault::default() };
         let error = Error::upstream(status, "Provider returned error")
             .retry_after(retry_after.map(|seconds| seconds.clamp(least, most)))
             .fault(fault);

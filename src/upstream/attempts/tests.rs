@@ -25,11 +25,11 @@ fn run(attempts: &mut Attempts, outcome: Outcome, status: u16) -> Vec<Choice> {
 fn every_status_has_one_meaning() {
     let cases: [(&[u16], Verdict); 6] = [
         (&[200, 201, 206], Verdict::Deliver),
-        (&[400, 404, 413, 422], Verdict::Fail(Outcome::ClientFault)),
+        (&[400, 404, 413, 415, 422, 424, 451], Verdict::Fail(Outcome::ClientFault)),
         (&[401, 402, 403], Verdict::Fail(Outcome::Credential)),
         (&[429], Verdict::Fail(Outcome::RateLimited)),
         (&[408, 409, 425, 500, 502, 503, 504, 524, 529, 599], Verdict::Fail(Outcome::ServerError)),
-        (&[0, 101, 301, 307, 405, 415, 451, 600], Verdict::Fail(Outcome::Malformed)),
+        (&[0, 101, 301, 307, 405, 410, 418, 600], Verdict::Fail(Outcome::Malformed)),
     ];
     for (statuses, verdict) in cases {
         for status in statuses {
