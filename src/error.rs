@@ -102,6 +102,8 @@ pub struct Moderation {
 /// Why nothing could be tried (contract 5.4 and 5.5).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Availability {
+    /// Empty where the contract has no code of this status (a context that is too long): then the
+    /// funnel alone is told.
     pub code: &'static str,
     pub requested_models: Vec<Arc<str>>,
     /// Display names of the providers that would serve it at another moment.

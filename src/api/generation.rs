@@ -3,28 +3,40 @@
 use crate::ledger::record::Record;
 use crate::meter::Finish;
 use crate::outcome::Outcome;
-use crate::price::{Pico, format_usd};
+use crate::price::{Pico, PriceVersion, format_usd};
 use crate::request::route::Operation;
 use crate::usage::Kind;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Number, Value, json};
+use std::sync::Arc;
 
 /// The whole body, from the records of one generation in any order; `None` without records.
 ///
 /// The attempt that reached the caller speaks for the generation, else the last one; money is the
 /// sum over attempts. Times are milliseconds; `latency` is what the caller waited for content,
-/// failed attempts included.
+/// failed attempts included. `price` finds a version by its hash, if it is still configured:
+/// without it the discount of the cache is not told.
 #[must_use]
-pub fn render(rows: &[Record]) -> Option<Bytes> {
+pub fn render(
+    rows: &[Record],
+    price: impl Fn([u8; 32]) -> Option<Arc<PriceVersion>>,
+) -> Option<Bytes> {
     let mut attempts: Vec<&Record> = rows.iter().collect();
     attempts.sort_by_key(|record| record.intent.attempt);
     let first = *attempts.first()?;
     let last = *attempts.last()?;
     let lead = attempts.iter().rfind(|record| record.committed).map_or(last, |record| *record);
     let mut data = described(lead, first);
-    let more =
-        [numbers(lead), money(&attempts), json!({ "provider_responses": responses(&attempts) })];
+    let version = price(lead.intent.price);
+    let saved = version
+        .and_then(|it| it.rates(lead.started_us, lead.usage.prompt()).cache_discount(&lead.usage));
+    let more = [
+        numbers(lead),
+        money(&attempts),
+        json!({ "cache_discount": saved.and_then(dollars) }),
+        json!({ "provider_responses": responses(&attempts) }),
+    ];
     if let Value::Object(fields) = &mut data {
         for part in more {
             if let Value::Object(part) = part {
@@ -97,7 +109,6 @@ fn money(attempts: &[&Record]) -> Value {
         "usage": dollars(charge),
         "total_cost": dollars(charge),
         "upstream_inference_cost": null,
-        "cache_discount": null,
         "is_byok": false,
         "response_cache_source_id": null,
     })
@@ -148,91 +159,4 @@ const fn api_type(operation: Operation) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::fixture::record;
-
-    fn data(rows: &[Record]) -> Value {
-        let body: Value = serde_json::from_slice(&render(rows).unwrap()).unwrap();
-        body["data"].clone()
-    }
-
-    #[test]
-    fn a_delivered_generation_is_told_in_full() {
-        let data = data(&[record()]);
-        for (key, value) in [
-            ("id", json!("gen-1")),
-            ("upstream_id", json!("chatcmpl-9")),
-            ("created_at", json!("2026-05-06T01:35:06.250Z")),
-            ("session_id", json!("s-1")),
-            ("external_user", Value::Null),
-            ("http_referer", json!("https://app.example")),
-            ("api_type", json!("completions")),
-            ("streamed", json!(true)),
-            ("cancelled", json!(false)),
-            ("finish_reason", json!("stop")),
-            ("native_finish_reason", json!("eos")),
-            ("latency", json!(300)),
-            ("generation_time", json!(1_200)),
-            ("native_tokens_prompt", json!(22)),
-            ("native_tokens_completion", json!(8)),
-            ("native_tokens_reasoning", json!(3)),
-            ("native_tokens_cached", json!(2)),
-            ("is_byok", json!(false)),
-        ] {
-            assert_eq!(data[key], value, "{key}");
-        }
-    }
-
-    #[test]
-    fn money_keeps_every_digit() {
-        let mut row = record();
-        row.charge = 123_456_789_000_000_000_001;
-        let body = render(&[row]).unwrap();
-        let text = std::str::from_utf8(&body).unwrap();
-        assert!(text.contains(r#""total_cost":123456789.000000000001"#), "{text}");
-        assert!(text.contains(r#""usage":123456789.000000000001"#), "{text}");
-    }
-
-    #[test]
-    fn the_delivered_attempt_leads_and_every_attempt_is_listed() {
-        let mut failed = record();
-        failed.intent.provider_name = "South".into();
-        failed.outcome = Outcome::RateLimited;
-        failed.status = 429;
-        failed.committed = false;
-        failed.first_content_us = None;
-        failed.charge = 0;
-        let mut served = record();
-        served.intent.attempt = 2;
-        served.started_us += 500_000;
-        let data = data(&[served, failed]);
-        assert_eq!((&data["provider_name"], &data["latency"]), (&json!("North"), &json!(800)));
-        assert_eq!(data["generation_time"], 1_700);
-        let listed = data["provider_responses"].as_array().unwrap();
-        let statuses: Vec<_> = listed.iter().map(|row| row["status"].as_u64()).collect();
-        assert_eq!(statuses, [Some(429), Some(200)]);
-        assert_eq!(listed[0]["provider_name"], "South");
-        assert_eq!(listed[0]["latency"], Value::Null);
-    }
-
-    #[test]
-    fn without_a_delivered_attempt_the_last_one_leads() {
-        let mut rows = [record(), record()];
-        for (row, attempt) in rows.iter_mut().zip([2, 1]) {
-            row.committed = false;
-            row.intent.attempt = attempt;
-            row.outcome = Outcome::ServerError;
-        }
-        rows[0].outcome = Outcome::ClientAbort;
-        rows[0].status = 0;
-        let data = data(&rows);
-        assert_eq!(data["cancelled"], true);
-        assert_eq!(data["provider_responses"][1]["status"], Value::Null);
-    }
-
-    #[test]
-    fn no_record_no_generation() {
-        assert_eq!(render(&[]), None);
-    }
-}
+mod tests;

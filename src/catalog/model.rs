@@ -4,9 +4,9 @@ use super::{DataPolicy, Modalities, Parameters, Provider, Tier, Timeouts};
 use crate::price::Schedule;
 use std::sync::Arc;
 
-/// Weir's own request fields, which an upstream only receives if its endpoint declares them
-/// (design, "What is consumed").
-pub const DECLARABLE: [&str; 11] = [
+/// Request fields of Weir's or the contract's own, which an upstream only receives if its endpoint
+/// declares them (design, "What is consumed").
+pub const DECLARABLE: [&str; 16] = [
     "models",
     "provider",
     "route",
@@ -18,6 +18,11 @@ pub const DECLARABLE: [&str; 11] = [
     "include_reasoning",
     "debug",
     "trace",
+    "cache_control",
+    "deferred_tools",
+    "max_tool_calls",
+    "prompt_cache_options",
+    "stop_server_tools_when",
 ];
 
 /// One way to be served one model: the unit of selection.
@@ -48,7 +53,7 @@ pub struct Endpoint {
     pub distillable: bool,
     /// What is done with prompts here; the provider's unless configured.
     pub policy: DataPolicy,
-    /// Weir's own fields (`usage`, `provider`, ...) this upstream understands and so receives.
+    /// Fields of [`DECLARABLE`] (`usage`, `provider`, ...) this upstream understands and so receives.
     pub declares: Vec<String>,
     /// Overrides the provider's.
     pub timeouts: Timeouts,

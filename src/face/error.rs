@@ -174,6 +174,9 @@ fn explain(
         metadata.insert("routing_funnel".into(), funnel.into());
         metadata.insert("failed_routing_step".into(), (*failed).into());
     }
+    if availability.code.is_empty() {
+        return;
+    }
     let names = |names: &[Arc<str>]| names.iter().map(|name| Value::from(&**name)).collect();
     let models: Vec<Value> = names(&availability.requested_models);
     let mut shown = json!({

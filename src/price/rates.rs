@@ -13,6 +13,14 @@ const CACHED_PER_MILLE: u64 = 800;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rates(pub(super) [u64; KINDS]);
 
+/// Kinds of a prompt that go through a cache, with what each would be without one.
+const CACHED: [(Kind, Kind); 4] = [
+    (Kind::CacheRead, Kind::Input),
+    (Kind::CacheWrite5m, Kind::Input),
+    (Kind::CacheWrite1h, Kind::Input),
+    (Kind::InputAudioCached, Kind::InputAudio),
+];
+
 impl Rates {
     /// These prices; those of spare cells, which stand for no kind, count as zero.
     #[must_use]
@@ -42,6 +50,18 @@ impl Rates {
         self.0.iter().zip(usage.0.iter()).fold(0, |total: Pico, (price, count)| {
             total.saturating_add(Pico::from(*price).saturating_mul(Pico::from(*count)))
         })
+    }
+
+    /// What the prompt cost less for its cache than at the full price of input, in pico-dollars: less
+    /// than nothing where writing to it costs more. `None` where no token went through a cache.
+    #[must_use]
+    pub fn cache_discount(&self, usage: &Usage) -> Option<Pico> {
+        let used = CACHED.iter().filter(|(cached, _)| usage.get(*cached) > 0);
+        let saved = used.map(|(cached, full)| {
+            let less = Pico::from(self.price(*full)) - Pico::from(self.price(*cached));
+            less.saturating_mul(Pico::from(usage.get(*cached)))
+        });
+        saved.reduce(Pico::saturating_add)
     }
 
     /// Pico-dollars that a prompt of so many tokens will probably cost, to choose by and never to bill
@@ -79,6 +99,21 @@ mod tests {
         assert_eq!(price.expected(1_000, Some(1 << 40), false), 10_007 + 512 * 40);
         assert_eq!(price.expected(0, None, false), 57);
         assert_eq!(Rates::new([u64::MAX; KINDS]).expected(9, None, true), u64::MAX);
+    }
+
+    #[test]
+    fn a_cache_saves_what_its_tokens_would_have_cost_and_a_write_can_cost_more() {
+        let given =
+            [(Kind::Input, 10), (Kind::CacheRead, 1), (Kind::CacheWrite5m, 12), (Kind::Output, 40)];
+        let rates = Rates::new(complete(&given));
+        let usage = Usage::ZERO.with(Kind::Input, 100).with(Kind::Output, 9);
+        assert_eq!(rates.cache_discount(&usage), None);
+        assert_eq!(rates.cache_discount(&usage.with(Kind::CacheRead, 5)), Some(45));
+        assert_eq!(rates.cache_discount(&usage.with(Kind::CacheWrite5m, 5)), Some(-10));
+        let all = rates.cost(&usage.with(Kind::CacheRead, 5));
+        assert_eq!(all + 45, rates.cost(&usage.with(Kind::Input, 105)), "as if none were cached");
+        let most = Rates::new([u64::MAX; KINDS]).cache_discount(&Usage([u64::MAX; KINDS]));
+        assert_eq!(most, Some(0));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use crate::api;
 use crate::edge::clock::wall_us;
 use crate::error::Error;
 use crate::ledger::{Found, Ledger};
+use crate::price::PriceVersion;
 use crate::request::route::{Face, Target};
+use crate::snapshot::Snapshot;
 use crate::state::State;
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -54,7 +56,9 @@ async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refu
         let wanted = id.clone();
         match read(state, move |ledger| ledger.find(&wanted)).await? {
             Found::Rows(rows) if rows.iter().all(|r| r.intent.workspace == *caller.workspace) => {
-                return api::generation::render(&rows).ok_or_else(|| absent(&id));
+                let snapshot = state.snapshot.load();
+                let told = api::generation::render(&rows, |hash| version(&snapshot, hash));
+                return told.ok_or_else(|| absent(&id));
             }
             Found::InFlight { terminal: true, .. } => tokio::time::sleep(STEP).await,
             Found::NotYet => return Err(not_ready()),
@@ -62,6 +66,12 @@ async fn generation(state: &Arc<State>, session: &Session) -> Result<Bytes, Refu
         }
     }
     Err(absent(&id))
+}
+
+/// The price version of this hash, if an endpoint still has it.
+fn version(snapshot: &Snapshot, hash: [u8; 32]) -> Option<Arc<PriceVersion>> {
+    let mut versions = snapshot.targets().flat_map(|target| target.endpoint.price.versions());
+    versions.find(|version| version.hash() == hash).map(Arc::clone)
 }
 
 /// `GET activity` (contract 1.9), up to this moment, of the caller's workspace.

@@ -77,6 +77,8 @@ pub struct Envelope {
     /// Parameters that are given, of those an endpoint may support or not.
     pub parameters: Parameters,
     pub conversation: Conversation,
+    /// A chat whose input is its `prompt`, and not `messages`.
+    pub prompted: bool,
     /// `modalities`: what the reply should be in.
     pub output: Modalities,
     pub prompt_cache_key: Option<Arc<str>>,

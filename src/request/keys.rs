@@ -11,10 +11,12 @@ pub enum Fate {
     Noted,
     /// Weir's own word: spliced out unless the endpoint declares it.
     Consumed,
+    /// A word of the contract that some providers have too: as `Consumed` under `/api/v1`; passes under `/v1`.
+    Shared,
     /// Other gateways take a destination or a secret from it: always spliced out (S14).
     Forbidden,
 }
-use Fate::{Consumed, Forbidden, Noted, Steers};
+use Fate::{Consumed, Forbidden, Noted, Shared, Steers};
 
 /// A name and its fate. Sorted by name.
 pub(super) type Table = [(&'static str, Fate)];
@@ -39,11 +41,13 @@ pub(super) const TOP: &Table = &[
     ("azure_endpoint", Forbidden),
     ("base_url", Forbidden),
     ("best_of", Steers),
+    ("cache_control", Shared),
     ("content_policy_fallbacks", Forbidden),
     ("context_window_fallbacks", Forbidden),
     ("custom_llm_provider", Forbidden),
     ("debug", Consumed),
     ("default_headers", Forbidden),
+    ("deferred_tools", Shared),
     ("deployment_id", Forbidden),
     ("extra_body", Forbidden),
     ("extra_headers", Forbidden),
@@ -60,6 +64,7 @@ pub(super) const TOP: &Table = &[
     ("logprobs", Noted),
     ("max_completion_tokens", Steers),
     ("max_tokens", Steers),
+    ("max_tool_calls", Shared),
     ("messages", Noted),
     ("min_p", Noted),
     ("modalities", Noted),
@@ -74,8 +79,9 @@ pub(super) const TOP: &Table = &[
     ("prediction", Noted),
     ("presence_penalty", Noted),
     ("preset", Consumed),
-    ("prompt", Noted),
+    ("prompt", Steers),
     ("prompt_cache_key", Steers),
+    ("prompt_cache_options", Shared),
     ("provider", Consumed),
     ("proxies", Forbidden),
     ("reasoning", Noted),
@@ -90,6 +96,7 @@ pub(super) const TOP: &Table = &[
     ("speed", Steers),
     ("ssl_verify", Forbidden),
     ("stop", Noted),
+    ("stop_server_tools_when", Shared),
     ("stream", Steers),
     ("stream_options", Steers),
     ("structured_outputs", Noted),
@@ -196,8 +203,8 @@ impl Names {
         match fate {
             Noted => return Ok(exact.then_some((name, fate))),
             Forbidden => {}
-            Steers | Consumed if exact => {}
-            Steers | Consumed => return Err(Clash::Twin(name)),
+            Steers | Consumed | Shared if exact => {}
+            Steers | Consumed | Shared => return Err(Clash::Twin(name)),
         }
         let bit = 1 << place;
         if self.seen & bit != 0 {

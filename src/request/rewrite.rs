@@ -59,7 +59,7 @@ pub fn rewrite(body: &Bytes, envelope: &Envelope, edit: &Edit<'_>) -> Bytes {
     }
     let mut removed = 0;
     for member in &envelope.members {
-        if goes(member, edit) {
+        if goes(member, envelope, edit) {
             let range = if member.ordinal == removed {
                 // Nothing before it stays: its comma is the one after it.
                 member.span.start..member.tail
@@ -68,7 +68,7 @@ pub fn rewrite(body: &Bytes, envelope: &Envelope, edit: &Edit<'_>) -> Bytes {
             };
             splices.push(Splice { range, with: "".into() });
             removed += 1;
-        } else if (member.key, edit.face) == ("prompt", Face::OpenRouter) {
+        } else if member.key == "prompt" && becomes_messages(envelope, edit) {
             splices.extend(as_messages(member));
         } else {
             splices.extend(change(member, envelope, edit, &model));
@@ -78,19 +78,32 @@ pub fn rewrite(body: &Bytes, envelope: &Envelope, edit: &Edit<'_>) -> Bytes {
     if splices.is_empty() { body.clone() } else { apply(body, &splices) }
 }
 
-fn goes(member: &Member, edit: &Edit<'_>) -> bool {
-    match (member.key, edit.tier) {
-        ("service_tier", TierEdit::Remove) => return true,
-        ("speed", TierEdit::Remove | TierEdit::Set(_)) => return true,
+fn goes(member: &Member, envelope: &Envelope, edit: &Edit<'_>) -> bool {
+    let by_contract = edit.face == Face::OpenRouter;
+    match member.key {
+        "service_tier" if edit.tier == TierEdit::Remove => return true,
+        "speed" if edit.tier != TierEdit::Keep => return true,
+        // Without a stream it means nothing (contract 2.2), and strict servers refuse it.
+        "stream_options" if by_contract && !envelope.stream => return true,
+        // It is null, and one comes in its place.
+        "messages" if becomes_messages(envelope, edit) => return true,
         _ => {}
     }
     match member.fate {
         Fate::Forbidden => true,
-        Fate::Consumed => !edit.declares.iter().any(|declared| declared == member.key),
+        Fate::Shared if !by_contract => false,
+        Fate::Consumed | Fate::Shared => {
+            !edit.declares.iter().any(|declared| declared == member.key)
+        }
         Fate::Steers | Fate::Noted => {
             !member.parameter.is_empty() && edit.drops.has(member.parameter)
         }
     }
+}
+
+/// Whether the `prompt` goes up as `messages`, which a chat's upstream reads.
+fn becomes_messages(envelope: &Envelope, edit: &Edit<'_>) -> bool {
+    envelope.prompted && edit.face == Face::OpenRouter
 }
 
 /// The `prompt` of a chat as the message of a user, its bytes as they came (contract 1.3).
@@ -123,7 +136,7 @@ fn front(body: &[u8], envelope: &Envelope, edit: &Edit<'_>, model: &str) -> Stri
         return String::new();
     }
     let mut front = front.join(",");
-    let removed = envelope.members.iter().filter(|member| goes(member, edit)).count();
+    let removed = envelope.members.iter().filter(|member| goes(member, envelope, edit)).count();
     if envelope.count > removed {
         front.push(',');
     }

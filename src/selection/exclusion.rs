@@ -35,7 +35,7 @@ pub(super) struct Step {
     pub label: &'static str,
     /// `excluded_by` of the availability object (contract 5.4), where it has a word for it.
     pub excluded_by: Option<&'static str>,
-    /// Code of the availability object, with the status it goes with.
+    /// Code of the availability object, with the status it goes with; empty for no such object.
     pub code: &'static str,
     pub status: u16,
     /// What the caller is told if this step left nothing.
@@ -125,7 +125,8 @@ pub(super) const STEPS: [Step; 19] = [
         exclusion: Exclusion::ContextLength,
         label: "context_length",
         excluded_by: Some("context_length"),
-        code: FILTERED,
+        // The contract's 400 (5.2); `constraint_filtered` is 404.
+        code: "",
         status: 400,
         message: "No endpoints found whose context length fits this request. Send a shorter prompt \
                   or a smaller max_tokens.",

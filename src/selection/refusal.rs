@@ -227,6 +227,27 @@ mod tests {
     fn too_long_a_prompt_is_the_callers_400() {
         let error = refused(&[Exclusion::ContextLength]);
         assert_eq!((error.status, error.kind), (400, ErrorType::ContextLengthExceeded));
+        assert!(
+            error.availability.unwrap().code.is_empty(),
+            "no code of the contract is a 400 here"
+        );
+    }
+
+    #[test]
+    fn status_type_and_code_are_those_of_the_contracts_table() {
+        for (exclusion, _) in Exclusion::ALL {
+            let error = refused(&[exclusion]);
+            let wanted = match error.availability.unwrap().code {
+                "" => (400, ErrorType::ContextLengthExceeded),
+                "no_endpoints" | "privacy_restricted" | "constraint_filtered" => {
+                    (404, ErrorType::NotFound)
+                }
+                "capacity_exhausted" => (429, ErrorType::RateLimitExceeded),
+                "temporarily_unavailable" => (503, ErrorType::ProviderOverloaded),
+                code => panic!("{code}"),
+            };
+            assert_eq!((error.status, error.kind), wanted, "{exclusion:?}");
+        }
     }
 
     #[test]

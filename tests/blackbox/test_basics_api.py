@@ -138,6 +138,17 @@ def test_generation_is_readable_the_moment_the_answer_ends(shared, path, stream)
         assert data["streamed"] is stream and data["finish_reason"] == "stop"
 
 
+def test_a_generation_tells_what_its_cache_has_saved(run):
+    weir = run("a", a={"endpoint": {"price": {"input": "1", "cache_read": "0.25", "output": "2"}}})
+    usage = {"prompt_tokens": 50, "completion_tokens": 7, "total_tokens": 57}
+    for cached, saved in ((0, None), (40, 40 * 0.75e-6)):
+        used = {"usage": usage | {"prompt_tokens_details": {"cached_tokens": cached}}}
+        answer = weir.ask({"a": used}, stream=False)
+        expect.whole(answer)
+        data = get(weir, f"/api/v1/generation?id={answer.headers['x-generation-id']}", weir.bearer).json()["data"]
+        assert data["cache_discount"] == pytest.approx(saved) and data["native_tokens_cached"] == cached
+
+
 def test_a_generation_of_nobody_is_404(shared):
     expect.refused(get(shared, "/api/v1/generation?id=gen-0-x", shared.bearer), 404)
 

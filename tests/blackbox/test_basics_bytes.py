@@ -123,6 +123,11 @@ CONSUMED = {
     "preset": "p", "session_id": "s", "transforms": [], "usage": {"include": True},
     "include_reasoning": True, "debug": {}, "trace": {"trace_id": "t"},
 }
+# Some providers have these words too: `/v1` sends them on.
+SHARED = {
+    "cache_control": {"type": "ephemeral"}, "max_tool_calls": 3, "stop_server_tools_when": [], "deferred_tools": [],
+    "prompt_cache_options": {"mode": "auto"}, "stream_options": {"include_usage": True},
+}
 FORBIDDEN = ["api_base", "base_url", "api_key", "extra_headers"]
 KEPT = {
     "temperature": 0.5, "tools": [], "metadata": {"a": "b"}, "made_up": {"deep": [1, 2.50, None]},
@@ -133,10 +138,11 @@ KEPT = {
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
 def test_what_is_weirs_own_is_consumed_and_the_rest_passes(run, path):
     weir = run("a")
-    answer = weir.ask(path=path, stream=False, **CONSUMED | KEPT)
+    answer = weir.ask(path=path, stream=False, **CONSUMED | KEPT | SHARED)
     expect.whole(answer)
     body = json.loads(answer.seen("a")[0]["body"].encode("latin-1"))
     assert not set(body) & set(CONSUMED)
+    assert set(body) & set(SHARED) == (set() if path.startswith("/api") else set(SHARED))
     for key, value in KEPT.items():
         assert body[key] == value
     assert '2.50' in answer.seen("a")[0]["body"].replace("2.5,", "2.50,"), "numbers keep their text"

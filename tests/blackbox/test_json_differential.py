@@ -7,10 +7,11 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/json"))
 
 from cases import cases  # noqa: E402

@@ -47,13 +47,14 @@ class Generator:
             "max_tokens": self.count, "max_completion_tokens": self.count, "n": self.count,
             "best_of": self.count, "user": self.string, "session_id": self.string,
             "service_tier": self.string, "speed": self.string, "prompt_cache_key": self.string,
-            "tools": self.value, "messages": self.value, "prompt": self.value, "route": self.value,
+            "tools": self.value, "messages": self.value, "route": self.value, "cache_control": self.value,
             "usage": self.value, "plugins": self.value, "preset": self.value,
         }
 
     def document(self) -> bytes:
         """The next one."""
-        members = [("messages", self.value), ("model", self.model)]
+        chat = ("prompt", self.string) if self.chance(0.1) else ("messages", self.value)
+        members = [chat, ("model", self.model)]
         if self.chance(0.04):
             members.pop(self.random.randrange(2))
         names = self.random.sample(sorted(self.fields), self.random.choice([0, 1, 2, 3, 5, 8]))

@@ -113,6 +113,7 @@ fn accepted(body: &Bytes, envelope: &Envelope, edit: (Face, bool, &[&str], &str)
             "model": upstream_model,
             "stream_usage": stream_usage,
             "declares": declared,
+            "by_contract": face == Face::OpenRouter,
             "user": (face == Face::OpenRouter).then_some(HASHED),
         },
         "forwarded": std::str::from_utf8(&forwarded).ok(),

@@ -103,12 +103,18 @@ def as_weir(values: list) -> dict:
 def forwarded(document: Members, judged: dict) -> Members:
     """The document that must go upstream, by the rules of `src/request/rewrite.rs`."""
     edit = judged["edit"]
+    by_contract, prompted = edit["by_contract"], any(key == "prompt" and isinstance(value, str) for key, value in document)
     asks = edit["stream_usage"] and judged["stream"] and judged["include_usage"] is not True
     made = Members()
     for key, value in document:
         fate = FATES.get(fold(key))
-        if fate == "Forbidden" or fate == "Consumed" and key not in edit["declares"]:
+        own = fate == "Consumed" or fate == "Shared" and by_contract
+        if fate == "Forbidden" or own and key not in edit["declares"]:
             continue
+        if by_contract and (key == "stream_options" and not judged["stream"] or key == "messages" and prompted):
+            continue
+        if key == "prompt" and by_contract and prompted:
+            key, value = "messages", [Members([("role", "user"), ("content", value)])]
         if key == "model":
             value = edit["model"]
         elif key == "user" and isinstance(value, str) and edit["user"]:

@@ -76,3 +76,15 @@ fn a_provider_that_limits_its_rate_is_told_with_a_remedy() {
     assert_eq!((&own["limit_source"], &own["remedy_hint"]), (&Value::Null, &Value::Null));
     assert_eq!(own["retry_after_seconds_raw"], Value::Null, "nobody asked");
 }
+
+#[test]
+fn without_a_code_of_availability_the_funnel_alone_is_told() {
+    let funnel = vec![("candidates", 1), ("context_length", 0)];
+    let error =
+        Error::caller(400, "x").availability(Availability { funnel, ..Availability::default() });
+    let told: Value = serde_json::from_slice(&error_body(&error, None)).unwrap();
+    assert_eq!(told["error"]["metadata"]["failed_routing_step"], "context_length");
+    for absent in ["availability", "error_type", "http_status"] {
+        assert_eq!(told["error"][absent], Value::Null, "{absent}");
+    }
+}

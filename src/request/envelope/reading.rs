@@ -23,7 +23,6 @@ pub(super) struct Reading {
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
     has_messages: bool,
-    has_prompt: bool,
     service_tier: Option<Service>,
     fast: bool,
     reasoning: Reasoning,
@@ -60,10 +59,9 @@ impl Reading {
             self.envelope.parameters = self.envelope.parameters | parameter;
         }
         // They may repeat, so a hostile body has any number of them.
-        let kept = self.envelope.members.len() < MEMBERS_KEPT && !parameter.is_empty();
-        let moves = |name| name == "prompt" && self.has_prompt && is_given;
-        let wanted = |(name, fate): &(_, _)| *fate != Fate::Noted || kept || moves(*name);
-        if let Some((key, fate)) = known.filter(wanted) {
+        let goes = !parameter.is_empty() || matches!(known, Some(("messages", _)) if !is_given);
+        let kept = self.envelope.members.len() < MEMBERS_KEPT && goes;
+        if let Some((key, fate)) = known.filter(|(_, fate)| *fate != Fate::Noted || kept) {
             self.envelope.members.push(Member {
                 key,
                 fate,
@@ -120,7 +118,13 @@ impl Reading {
                     envelope.conversation = found;
                 }
             }
-            "prompt" if envelope.operation == Operation::Chat => self.prompt(scanner)?,
+            "prompt" if envelope.operation == Operation::Chat => {
+                let wrong = BodyError::Type { param: "prompt", wanted: "a string" };
+                envelope.prompted = fields::expect(scanner, b"\"", wrong)?;
+                if envelope.prompted {
+                    scanner.skip(1)?;
+                }
+            }
             "modalities" => envelope.output = fields::modalities(scanner)?,
             "prompt_cache_key" => {
                 envelope.prompt_cache_key = fields::text(scanner, name)?.map(Arc::from);
@@ -147,18 +151,6 @@ impl Reading {
         Ok(())
     }
 
-    /// The `prompt` of a chat, which may become a message and so stands once.
-    fn prompt(&mut self, scanner: &mut Scanner<'_>) -> Result<(), BodyError> {
-        let wrong = BodyError::Type { param: "prompt", wanted: "a string" };
-        if fields::expect(scanner, b"\"", wrong)? {
-            scanner.skip(1)?;
-            if std::mem::replace(&mut self.has_prompt, true) {
-                return Err(BodyError::Repeated("prompt"));
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn finish(mut self) -> Result<Envelope, BodyError> {
         let mut models: Vec<Arc<str>> = Vec::with_capacity(1 + self.models.len());
         for name in self.model.into_iter().chain(self.models) {
@@ -172,7 +164,8 @@ impl Reading {
         if models.is_empty() {
             return Err(BodyError::NoModel);
         }
-        if self.envelope.operation == Operation::Chat && self.has_messages == self.has_prompt {
+        let Envelope { operation, prompted, .. } = self.envelope;
+        if operation == Operation::Chat && self.has_messages == prompted {
             return Err(BodyError::Input);
         }
         self.envelope.models = models;

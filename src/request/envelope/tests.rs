@@ -98,7 +98,7 @@ fn one_input_is_required_of_a_chat_only() {
     ] {
         assert_eq!(refused(null, Operation::Chat), None);
     }
-    let twice = r#"{"model":"m","prompt":"x","prompt":"y"}"#;
+    let twice = r#"{"model":"m","prompt":"x","prompt":null}"#;
     assert_eq!(refused(twice, Operation::Chat), Some(BodyError::Repeated("prompt")));
     let list = r#"{"model":"m","prompt":["x"]}"#;
     let wrong = BodyError::Type { param: "prompt", wanted: "a string" };

@@ -126,7 +126,7 @@ fn splices_only_what_must_change() {
         ),
         (
             r#"{"model":"m","messages":1,"stream":false,"stream_options":{"include_usage":false}}"#,
-            r#"{"model":"up","messages":1,"stream":false,"stream_options":{"include_usage":false}}"#,
+            r#"{"model":"up","messages":1,"stream":false}"#,
         ),
     ];
     for (body, expected) in cases {
@@ -141,6 +141,10 @@ fn the_prompt_of_a_chat_becomes_a_message_with_its_own_bytes() {
     assert_eq!(edited(body, &PLAIN), message);
     let faithful = Edit { face: Face::Faithful, ..PLAIN };
     assert_eq!(edited(body, &faithful), r#"{"prompt" : "a\u00e9\"😀" ,"model":"up"}"#);
+    let null = r#"{"messages":null,"model":"up","prompt":"x"}"#;
+    assert_eq!(edited(null, &faithful), null);
+    let message = r#"{"model":"up","messages":[{"role":"user","content":"x"}]}"#;
+    assert_eq!(edited(null, &PLAIN), message);
     let null = r#"{"model":"up","prompt":null,"messages":[]}"#;
     assert_eq!(edited(null, &PLAIN), null);
     let body = Bytes::from(r#"{"model":"up","prompt":"x"}"#);
@@ -170,6 +174,23 @@ fn declared_fields_stay_and_forbidden_ones_never() {
         edited(r#"{"usage":1,"debug":1,"models":["m"],"api_base":"x","messages":1}"#, &edit),
         r#"{"model":"up","usage":1,"models":["m"],"messages":1}"#
     );
+}
+
+#[test]
+fn words_that_providers_share_pass_only_to_those_that_declare_them_or_as_they_came() {
+    let body = r#"{"model":"up","cache_control":{},"max_tool_calls":1,"stop_server_tools_when":[],"deferred_tools":[],"prompt_cache_options":{},"messages":1}"#;
+    assert_eq!(edited(body, &PLAIN), r#"{"model":"up","messages":1}"#);
+    assert_eq!(edited(body, &Edit { face: Face::Faithful, ..PLAIN }), body);
+    let declares = ["cache_control".to_owned()];
+    let declared = edited(body, &Edit { declares: &declares, ..PLAIN });
+    assert_eq!(declared, r#"{"model":"up","cache_control":{},"messages":1}"#);
+}
+
+#[test]
+fn options_of_a_stream_go_up_with_a_stream_only() {
+    let body = r#"{"model":"up","stream_options":{"include_usage":true},"messages":1}"#;
+    assert_eq!(edited(body, &PLAIN), r#"{"model":"up","messages":1}"#);
+    assert_eq!(edited(body, &Edit { face: Face::Faithful, ..PLAIN }), body);
 }
 
 #[test]
@@ -266,6 +287,7 @@ fn member() -> impl Strategy<Value = (String, String)> {
         1 => fixed("session_id", vec!["\"s\"", "null"]),
         1 => fixed("preset", vec!["\"p\"", "null"]),
         3 => any(vec!["usage", "plugins", "route", "transforms", "include_reasoning", "debug", "trace"]),
+        2 => any(vec!["cache_control", "max_tool_calls", "prompt_cache_options"]),
         2 => any(vec!["api_base", "base_url", "api_key", "extra_headers", "extra_body", "organization"]),
         1 => fixed("n", vec!["1", "-1", "null"]),
         4 => any(vec!["temperature", "messages", "tools", "seed", "metadata", "x"]),
@@ -308,23 +330,29 @@ fn expected(body: &[u8], streams: bool, edit: &Edit<'_>) -> Vec<(String, String)
     if streams && edit.stream_usage && !has("stream_options") {
         front.push(("stream_options".to_owned(), ASKING.to_owned()));
     }
+    let by_contract = edit.face == Face::OpenRouter;
+    let is_stream = original.contains(&("stream".to_owned(), "true".to_owned()));
     let goes = |key: &str| {
         use super::super::keys::TOP;
         TOP.iter().any(|&(name, fate)| {
             name == key
                 && (fate == Fate::Forbidden
                     || matches!(fate, Fate::Steers | Fate::Noted) && unknown(edit, key)
-                    || fate == Fate::Consumed && !edit.declares.iter().any(|known| known == key))
+                    || key == "stream_options" && by_contract && !is_stream
+                    || (fate == Fate::Consumed || fate == Fate::Shared && by_contract)
+                        && !edit.declares.iter().any(|known| known == key))
         })
     };
     let stays = original.iter().filter(|(key, _)| !goes(key)).map(|(key, value)| {
-        if key == "prompt" && edit.face == Face::OpenRouter {
+        if key == "prompt" && by_contract {
             let said = format!("[{{\"role\":\"user\",\"content\":{value}}}]");
             return ("messages".to_owned(), said);
         }
         let value = match key.as_str() {
             "model" => "\"up\"".to_owned(),
-            "user" if value != "null" => edit.hashed_user.map_or(value.clone(), quoted),
+            "user" if value != "null" && by_contract => {
+                edit.hashed_user.map_or(value.clone(), quoted)
+            }
             "stream_options" if streams && edit.stream_usage => with_usage(value),
             _ => value.clone(),
         };
@@ -355,11 +383,12 @@ proptest! {
     fn changes_exactly_the_named_members(
         body in body(), stream_usage in any::<bool>(), hash in any::<bool>(), declares_some in any::<bool>(),
         honours in prop::sample::subsequence(vec!["tools", "seed", "temperature"], 0..=3),
+        face in prop::sample::select(vec![Face::OpenRouter, Face::Faithful]),
     ) {
-        let declared = ["usage", "models", "trace"].map(String::from);
+        let declared = ["usage", "models", "trace", "max_tool_calls"].map(String::from);
         let declares = if declares_some { &declared[..] } else { &[] };
         let drops = honours.into_iter().collect::<Parameters>().dropped();
-        let edit = Edit { stream_usage, declares, drops, hashed_user: hash.then_some("hash"), ..PLAIN };
+        let edit = Edit { stream_usage, declares, drops, face, hashed_user: hash.then_some("hash"), ..PLAIN };
         let body = Bytes::from(body);
         let envelope = read(&body, Operation::Chat).unwrap();
         let streams = members(&body).contains(&("stream".to_owned(), "true".to_owned()));
@@ -377,7 +406,7 @@ proptest! {
         let envelope = read(&body, Operation::Chat).unwrap();
         let edit = Edit { stream_usage: false, ..PLAIN };
         let out = rewrite(&body, &envelope, &edit);
-        let changes = |it: &&Member| goes(it, &edit) || matches!(it.key, "model" | "prompt");
+        let changes = |it: &&Member| goes(it, &envelope, &edit) || matches!(it.key, "model" | "prompt");
         let touched: Vec<&Member> = envelope.members.iter().filter(changes).collect();
         let first = touched.iter().map(|it| it.lead.min(it.span.start)).min().unwrap();
         let last = touched.iter().map(|it| it.tail).max().unwrap();

@@ -50,18 +50,22 @@ fn quoted(text: &str) -> String {
 /// The members that must be sent, with the text of each value.
 fn expected(body: &Members<'_>, envelope: &Envelope, edit: &Edit<'_>) -> Vec<(String, String)> {
     let asks = edit.stream_usage && envelope.stream && envelope.include_usage != Some(true);
+    let by_contract = edit.face == Face::OpenRouter;
     let mut made = Vec::new();
     for (ordinal, (key, value)) in body.iter().enumerate() {
         let member = envelope.members.iter().find(|member| member.ordinal == ordinal);
         let goes = member.is_some_and(|member| match member.fate {
             Fate::Forbidden => true,
-            Fate::Consumed => !edit.declares.contains(key),
+            Fate::Shared if !by_contract => false,
+            Fate::Consumed | Fate::Shared => !edit.declares.contains(key),
+            _ if by_contract && key == "stream_options" => !envelope.stream,
+            _ if by_contract && key == "messages" => envelope.prompted,
             Fate::Steers | Fate::Noted => false,
         });
         if goes {
             continue;
         }
-        if key == "prompt" && member.is_some() && edit.face == Face::OpenRouter {
+        if key == "prompt" && by_contract && envelope.prompted {
             let said = format!("[{{\"role\":\"user\",\"content\":{value}}}]");
             made.push(("messages".into(), said));
             continue;
