@@ -2,7 +2,7 @@
 
 use super::place::{Place, blame, tell, unwritten};
 use super::progress::Steps;
-use crate::ledger::report::{self, By};
+use crate::ledger::report::{self, By, Usage};
 use crate::ledger::review::Books;
 use std::io::Write;
 use std::path::PathBuf;
@@ -52,14 +52,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(books) => Books { dead_letters: args.dead_letters.clone(), ..books },
         Err(code) => return code,
     };
-    let (rows, beside) = match report::usage(&books, args.by.into(), &Steps::new()) {
-        Ok(found) => found,
-        Err(error) => return blame(&books, &error),
-    };
+    let Usage { rows, generations, beside } =
+        match report::usage(&books, args.by.into(), &Steps::new()) {
+            Ok(found) => found,
+            Err(error) => return blame(&books, &error),
+        };
     let text = match (args.csv, args.json) {
         (true, _) => report::csv(&rows),
         (_, true) => report::json(&rows),
-        _ => report::table(&rows),
+        _ => report::table(&rows, generations),
     };
     tell(&beside);
     match write!(std::io::stdout(), "{text}") {

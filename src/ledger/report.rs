@@ -39,6 +39,17 @@ pub struct Row {
     pub charge: Pico,
 }
 
+/// All that was used.
+#[derive(Debug)]
+pub struct Usage {
+    /// In order of label.
+    pub rows: Vec<Row>,
+    /// Distinct generations of all labels.
+    pub generations: u64,
+    /// How many of the attempts the database lacks.
+    pub beside: Beside,
+}
+
 /// Columns of all prompt-side and of all completion-side tokens.
 pub(super) const PROMPT: &str = "input + cache_read + cache_write_5m + cache_write_1h + input_audio
     + input_audio_cached + input_image + input_video";
@@ -48,12 +59,11 @@ pub(super) const BILLED_US: &str =
     "CASE WHEN (flags & 16) <> 0 THEN started_us + duration_us ELSE ended_us END";
 const _: () = assert!(flag::CLOCK_JUMP == 16);
 
-/// Totals by `by`, in order of label: of every attempt in the database, the spool and among the dead
-/// letters, each once. Also says how many of them the database lacks.
+/// Totals by `by`: of every attempt in the database, the spool and among the dead letters, each once.
 ///
 /// # Errors
 /// The database or the spool cannot be read.
-pub fn usage(books: &Books, by: By, watch: &dyn Watch) -> Result<(Vec<Row>, Beside), ReviewError> {
+pub fn usage(books: &Books, by: By, watch: &dyn Watch) -> Result<Usage, ReviewError> {
     let mut whole = Whole::open(books, false, watch)?;
     let beside = whole.settled()?;
     let words = whole.reader.words();
@@ -77,7 +87,10 @@ pub fn usage(books: &Books, by: By, watch: &dyn Watch) -> Result<(Vec<Row>, Besi
         });
     }
     rows.sort_by(|one, other| one.label.cmp(&other.label));
-    Ok((rows, beside))
+    let all = format!("SELECT CAST(count(DISTINCT generation_id) AS text) FROM {}", whole.table());
+    let all = whole.reader.ask(&all, &[])?;
+    let generations = all.first().map(|row| number(row, 0)).transpose()?.unwrap_or(0);
+    Ok(Usage { rows, generations, beside })
 }
 
 /// What stands for a label in a query.

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sinks import drained
+from test_ledger_commands import weir_says
 
 
 def state(weir) -> Path:
@@ -59,3 +60,62 @@ def test_F65_files_of_the_spool_taken_from_a_running_weir_are_counted_and_hold_u
     assert {loss["sink"] for loss in noted} == {"sqlite"}
     log = weir.log.read_text()
     assert "removed, shortened or changed" in log and "rows of or before a spool segment are lost" in log
+
+
+def test_F65_a_segment_of_another_node_is_offered_by_hand_to_the_database_it_is_missing_from(run):
+    weir, other = run("a"), run("b")
+    weir.ask().rows(1)
+    with closing(sqlite3.connect(weir.ledger.path, isolation_level=None)) as hand:
+        hand.execute("begin exclusive")
+        for _ in range(5):
+            weir.ask()
+        weir.settles(0, "slots_used")
+        weir.kill()
+        hand.execute("rollback")
+    (segment,) = spool(weir)
+    other.kill()
+    segment.rename(state(other) / segment.name)
+    other.launch()
+    other.logged("`weir ledger redeliver --segment` offers its rows to a database")
+    aside = state(other) / f"{segment.name}.bad"
+    weir.launch()
+    weir.ask().rows(1)
+    weir.lost = 5
+    assert len(weir.ledger.rows()) == 2
+    for first, second in ((5, 1), (0, 6)):
+        done = weir_says("ledger", "redeliver", "--segment", aside, "--conf", weir.conf)
+        assert done.returncode == 0 and done.stdout.startswith(f"{first} rows, {second} known already"), done.stdout + done.stderr
+    assert len(weir.ledger.rows()) == 7
+    done = weir_says("ledger", "redeliver", "--segment", weir.conf / "weir.toml", "--conf", weir.conf)
+    assert done.returncode == 1 and "weir.toml: it is no segment of the spool" in done.stderr, done.stderr
+
+
+def test_F65_a_database_that_is_removed_while_weir_runs_is_noticed(run):
+    weir = run("a")
+    for _ in range(5):
+        weir.ask()
+    weir.ledger.wait(5)
+    for file in state(weir).glob("ledger.sqlite*"):
+        file.unlink()
+    for _ in range(5):
+        weir.ask()
+    weir.logged("the database was removed or replaced while it was open")
+    weir.logged("a sink has fewer of this node's rows than it had")
+    assert len(weir.ledger.wait(10)) == 10, "the spool still had them"
+
+
+def test_one_process_writes_a_directory_of_json_lines_and_the_next_takes_over(run, tmp_path):
+    settings = {"ledger": {"jsonl": {"directory": str(tmp_path / "lines"), "rotate": "8KiB"}}}
+    first = run("a", settings=settings)
+    first.ask()
+    drained(first)
+    second = run("b", settings=settings)
+    for weir in (second, first) * 3:
+        weir.ask()
+    second.logged("another process writes there: give each its own")
+    drained(first)
+    first.stop()
+    drained(second)
+    lines = "".join(file.read_text() for file in (tmp_path / "lines").glob("attempts-*.jsonl")).splitlines()
+    keys = [(row["node"], row["epoch"], row["seq"]) for row in map(json.loads, lines)]
+    assert len(keys) == len(set(keys)) == 7

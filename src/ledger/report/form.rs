@@ -4,13 +4,12 @@ use super::Row;
 use crate::price::Pico;
 use std::fmt::Write;
 
-/// A plain table with a line of totals, money in dollars to the last digit.
+/// A plain table with a line of totals, money in dollars to the last digit. `generations`: of all.
 #[must_use]
-pub fn table(rows: &[Row]) -> String {
-    let mut total = Row { label: "total".to_owned(), ..Row::default() };
+pub fn table(rows: &[Row], generations: u64) -> String {
+    let mut total = Row { label: "total".to_owned(), generations, ..Row::default() };
     for row in rows {
         total.attempts += row.attempts;
-        total.generations += row.generations;
         total.prompt += row.prompt;
         total.completion += row.completion;
         total.cost = total.cost.saturating_add(row.cost);

@@ -275,7 +275,8 @@ fn f65_an_attempt_that_is_in_a_slot_alone_is_counted_once_before_and_after_the_n
     claim.outcome(Outcome::Ok);
     drop(claim);
     let usage = || {
-        let (rows, beside) = report::usage(&books(&options), By::Day, &()).unwrap();
+        let report::Usage { rows, beside, .. } =
+            report::usage(&books(&options), By::Day, &()).unwrap();
         (rows.iter().map(|row| row.attempts).sum::<u64>(), beside)
     };
     assert_eq!(usage(), (2, Beside { sealed: 1, ..Beside::default() }));

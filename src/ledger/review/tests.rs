@@ -180,17 +180,17 @@ fn usage_counts_what_waits_in_the_spool_or_was_laid_aside_and_everything_once() 
     let strange = b"what is this";
     dead_letter::put_strange(&left.options.directory, "sqlite", strange, "it is no row").unwrap();
     for by in [By::Key, By::Day, By::Model] {
-        let (rows, beside) = report::usage(&books, by, &()).unwrap();
+        let report::Usage { rows, beside, .. } = report::usage(&books, by, &()).unwrap();
         let cost: i128 = left.rows.iter().map(|row| row.cost).sum();
         assert_eq!((rows.len(), rows[0].attempts, rows[0].generations), (1, 30, 10));
         assert_eq!(rows[0].cost, cost);
         assert_eq!(beside, Beside { waiting: 15, dead: 1, unreadable: 1, ..Beside::default() });
     }
     let alone = Books { state: None, ..books };
-    assert_eq!(report::usage(&alone, By::Key, &()).unwrap().0[0].attempts, 14);
+    assert_eq!(report::usage(&alone, By::Key, &()).unwrap().rows[0].attempts, 14);
     let dead_letters = Some(left.options.directory.clone());
     let drained = Books { dead_letters, ..alone };
-    assert_eq!(report::usage(&drained, By::Key, &()).unwrap().0[0].attempts, 15);
+    assert_eq!(report::usage(&drained, By::Key, &()).unwrap().rows[0].attempts, 15);
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn each_row_is_there_once_though_a_delivery_is_cut_anywhere() {
     let newest = path(place.path(), sink.state.file);
     File::options().append(true).open(&newest).unwrap().write_all(b"{\"half\":").unwrap();
     fs::write(path(place.path(), sink.state.file + 1), "{}").unwrap();
+    drop(sink);
     let mut sink = open();
     assert_eq!(sink.cursor(NODE).unwrap().map(|cursor| cursor.offset), Some(3));
     assert_eq!(sink.cursor([0; 16]).unwrap(), None);
@@ -43,6 +44,7 @@ fn each_row_is_there_once_though_a_delivery_is_cut_anywhere() {
     let recovered: Vec<_> = [2, 9, 22, 23].map(testing::record).into();
     let cursor = Position { epoch: 2, segment: 0, offset: 9, rows: 23 };
     let batch = Batch { rows: &recovered, prices: &[], cursor: Some((NODE, cursor)) };
+    drop(sink);
     let receipt = open().deliver(&batch).unwrap();
     assert_eq!((receipt.inserted, receipt.duplicates), (1, 3));
     assert_eq!(rows(place.path()), (1..=23).collect::<Vec<_>>());
@@ -73,10 +75,12 @@ fn a_newest_file_that_somebody_took_or_changed_is_left_and_the_next_begun() {
             deliver(&mut sink, 1..=3);
             change(&path(place.path(), 0));
             if at_start {
+                drop(sink);
                 sink = open();
             }
             assert_eq!(sink.cursor(NODE).unwrap().map(|cursor| cursor.rows), Some(3), "{name}");
             deliver(&mut sink, 4..=5);
+            drop(sink);
             let mut sink = open();
             deliver(&mut sink, 6..=6);
             assert_eq!(sink.state.file, u64::from(name != "nothing"), "{name}");
