@@ -100,8 +100,10 @@ def test_F65_a_database_that_is_removed_while_weir_runs_is_noticed(run):
     for _ in range(5):
         weir.ask()
     weir.logged("the database was removed or replaced while it was open")
-    weir.logged("a sink has fewer of this node's rows than it had")
     assert len(weir.ledger.wait(10)) == 10, "the spool still had them"
+    # What counts rows once a start knows nothing of the first five.
+    weir.stop()
+    weir.launch()
 
 
 def test_one_process_writes_a_directory_of_json_lines_and_the_next_takes_over(run, tmp_path):
