@@ -38,6 +38,8 @@ pub struct Reply {
     pub dialect: Dialect,
     /// The upstream's content type is `text/event-stream`.
     pub streamed: bool,
+    /// The caller reads a stream: what `/v1` gets is what came, what `/api/v1` gets is what it asked for.
+    pub chunks: bool,
     /// `gen-...`.
     pub generation_id: Arc<str>,
     /// Unix seconds, where the upstream gives none.
@@ -171,7 +173,7 @@ impl Relay {
         } else {
             Body::Whole(whole::Whole::default())
         };
-        let Reply { streamed: chunks, hides_reasoning, .. } = reply;
+        let Reply { chunks, hides_reasoning, .. } = reply;
         let shown = Shown { chunks, hides_reasoning };
         let shaped = (reply.face == Face::OpenRouter).then_some(shown);
         let observer = Observer::new(reply.dialect, shaped);

@@ -23,7 +23,7 @@ fn idle_choice(operation: Operation) -> &'static str {
 pub(super) fn opening(reply: &Reply) -> Vec<u8> {
     let quote = |text: &str| serde_json::Value::from(text).to_string();
     let object = match reply.operation {
-        Operation::Chat if reply.streamed => "chat.completion.chunk",
+        Operation::Chat if reply.chunks => "chat.completion.chunk",
         Operation::Chat => "chat.completion",
         Operation::Completion => "text_completion",
         Operation::Embedding => "list",
@@ -94,7 +94,7 @@ fn replace(core: &Core, mark: &Mark, old: &[u8], out: &mut BytesMut) {
 
 /// Writes what a delta, or a whole message, lacks (contract 4.1, 4.3).
 fn message(has: MessageHas, reply: &Reply, out: &mut BytesMut) {
-    let delta = reply.streamed;
+    let delta = reply.chunks;
     let content = if delta { r#""content":"""# } else { r#""content":null"# };
     let written = [
         (!has.role).then_some(r#""role":"assistant""#),
@@ -125,7 +125,7 @@ fn lacking(what: Lack, reply: &Reply, out: &mut BytesMut) {
         (Lack::Type, _) => r#""type":"function""#,
         (Lack::Logprobs, _) => r#""logprobs":null"#,
         (Lack::Content, Operation::Completion) => r#""text":"""#,
-        (Lack::Content, _) if reply.streamed => r#""delta":{"role":"assistant","content":""}"#,
+        (Lack::Content, _) if reply.chunks => r#""delta":{"role":"assistant","content":""}"#,
         (Lack::Content, _) if reply.hides_reasoning => {
             r#""message":{"role":"assistant","content":"","refusal":null}"#
         }

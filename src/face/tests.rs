@@ -68,6 +68,7 @@ fn reply(face: Face, streamed: bool) -> Reply {
         operation: Operation::Chat,
         dialect: Dialect::OpenAiChat,
         streamed,
+        chunks: streamed,
         generation_id: "gen-1".into(),
         created: 7,
         model: "a/m".into(),

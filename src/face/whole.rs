@@ -28,7 +28,11 @@ impl Whole {
     ) -> Step {
         let mut step = Step { event: !read.is_empty(), ..Step::default() };
         self.gather(read);
-        if self.passing || self.joined.len() > WHOLE_REPLY_BYTES {
+        if core.reply.chunks && self.joined.len() > WHOLE_REPLY_BYTES {
+            // No event is as long.
+            self.joined.truncate(WHOLE_REPLY_BYTES + 1);
+            (step.empty, step.malformed) = (end, end);
+        } else if self.passing || self.joined.len() > WHOLE_REPLY_BYTES {
             self.pass(core, end, &mut step, tally);
         } else if end {
             let body = if self.joined.is_empty() {
@@ -102,13 +106,31 @@ impl Whole {
             step.empty = true;
             return;
         }
+        // Calls of a chunk have numbers, which nobody gave these.
+        if core.reply.chunks && !faithful && seen.has_tool_calls() {
+            (step.empty, step.malformed) = (true, true);
+            return;
+        }
         self.terminal = true;
         if faithful {
             step.out = Some(body);
             return;
         }
         let mut out = BytesMut::with_capacity(body.len() + 1_024);
-        openrouter::splice(core, &openrouter::opening(&core.reply), &body, &mut out);
+        let opening = openrouter::opening(&core.reply);
+        if core.reply.chunks {
+            core.created = core.observer.marks().created().unwrap_or(core.created);
+            out.extend_from_slice(b"data: ");
+            openrouter::splice(core, &opening, &body, &mut out);
+            // Between members alone can they be, and would end the line.
+            let breaks = out.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r'));
+            breaks.for_each(|byte| *byte = b' ');
+            out.extend_from_slice(b"}\n\n");
+            openrouter::ending(core, &opening, &mut out);
+            step.out = Some(out.freeze());
+            return;
+        }
+        openrouter::splice(core, &opening, &body, &mut out);
         if core.reply.operation == Operation::Chat && !core.observer.marks().has_fingerprint() {
             out.extend_from_slice(br#","system_fingerprint":null"#);
         }

@@ -152,6 +152,21 @@ def test_F23_a_reply_that_says_why_it_is_empty_is_one(run, stream):
     assert answer.status == 200 and b"content_filter" in answer.body and answer.seen("b") == []
 
 
+def test_F23_a_stream_that_nobody_asked_for_is_no_answer(run):
+    step = {"raw": f"{HELLO}{STOP}{DONE}", "type": "text/event-stream"}
+    failover(run, step, "malformed", status=200, stream=False)
+
+
+def test_a_whole_reply_is_a_stream_to_who_asked_for_one(run):
+    whole = WHOLE | {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+                     "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}
+    answer = run("ab").ask({"a": {"raw": json.dumps(whole)}})
+    assert answer.headers["content-type"] == "text/event-stream" and answer.seen("b") == []
+    assert answer.chunks[0]["choices"][0]["delta"]["content"] == "hello" and answer.done
+    assert answer.usage["total_tokens"] == 4
+    expect.row(answer.rows(1)[0], "a", "ok", "reported")
+
+
 def after_done(path: str, *more, then="keep") -> dict:
     return wire(CHUNKED + chunk(HELLO) + chunk(STOP) + chunk(DONE), *more, then=then)
 

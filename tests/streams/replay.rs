@@ -62,6 +62,7 @@ pub(crate) fn relay(mode: Mode, operation: Operation, streamed: bool) -> Relay {
         operation,
         dialect: Dialect::OpenAiChat,
         streamed,
+        chunks: streamed,
         generation_id: "gen-1-abc".into(),
         created: 1,
         model: "author/model".into(),

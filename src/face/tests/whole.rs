@@ -94,3 +94,30 @@ fn usage_is_looked_for_in_the_held_tail_only() {
         assert_eq!((result.sheet.usage.is_some(), result.sheet.unreadable), (found, !found));
     }
 }
+
+/// A caller on `/api/v1` that asked for a stream gets one, also of an upstream that does not stream.
+#[test]
+fn a_whole_reply_to_who_reads_a_stream_is_one_event_of_it() {
+    let reply = || Reply { chunks: true, ..reply(Face::OpenRouter, false) };
+    let body = r#"{"id":"c","object":"chat.completion","created":9,"model":"m","choices":[{"index":0,
+        "message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],
+        "usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}"#;
+    let found = every_way(&reply(), body);
+    let events: Vec<_> = found.out.split_terminator("\n\n").collect();
+    let [first, usage, "data: [DONE]"] = &events[..] else { panic!("{events:?}") };
+    let read = |event: &str| -> serde_json::Value {
+        serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap()
+    };
+    assert!(!first.contains('\n'), "{first}");
+    let (first, usage) = (read(first), read(usage));
+    assert_eq!((&first["created"], &usage["created"]), (&9.into(), &9.into()));
+    assert_eq!(first["object"], "chat.completion.chunk");
+    assert_eq!(first["choices"][0]["delta"]["content"], "hi");
+    assert_eq!(first["choices"][0]["finish_reason"], "stop");
+    assert_eq!(usage["usage"]["total_tokens"], 6);
+    assert!(found.terminal);
+    let calls = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[
+        {"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
+    let found = every_way(&reply(), calls);
+    assert!(found.empty && found.malformed && found.out.is_empty(), "their numbers are not known");
+}

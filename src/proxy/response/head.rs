@@ -4,9 +4,9 @@ use super::{failed, told};
 use crate::bounds::INTERIM_HEADS;
 use crate::face::{Relay, Reply};
 use crate::outcome::Outcome;
-use crate::proxy::attempt::Flow;
+use crate::proxy::attempt::{Attempt, Flow};
 use crate::proxy::exchange::Exchange;
-use crate::request::route::Face;
+use crate::request::route::{Face, Operation};
 use crate::upstream::attempts::{Verdict, classify_status};
 use http::{HeaderMap, HeaderName, header};
 use pingora::Result;
@@ -24,30 +24,30 @@ pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader)
     };
     let status = head.status.as_u16();
     if head.status.is_informational() && status != 101 {
-        attempt.interim += 1;
-        if attempt.interim <= INTERIM_HEADS {
-            return Ok(());
-        }
-        attempt.ends(Outcome::Malformed);
-        return Err(failed("a flood of informational heads"));
+        return interim(attempt);
     }
     attempt.status = status;
     attempt.claim.status(status);
     attempt.streamed = is_stream(&head.headers);
+    let asked = exchange.envelope.stream && exchange.operation != Operation::Embedding;
+    let chunks = if exchange.face == Face::OpenRouter { asked } else { attempt.streamed };
     attempt.flow = match classify_status(status) {
         Verdict::Deliver if is_compressed(&head.headers) => {
             attempt.ends(Outcome::Malformed);
             return Err(failed("compressed though identity was asked"));
         }
-        Verdict::Deliver if exchange.clock.began_with_comment() && !attempt.streamed => {
+        Verdict::Deliver
+            if !chunks && (attempt.streamed || exchange.clock.began_with_comment()) =>
+        {
             attempt.ends(Outcome::Malformed);
-            return Err(failed("not a stream, and the caller reads one"));
+            return Err(failed("a stream that nobody asked for, or none to who reads one"));
         }
         Verdict::Deliver => Flow::Reply(Box::new(Relay::new(Reply {
             face: exchange.face,
             operation: exchange.operation,
             dialect: attempt.target.endpoint.provider.dialect,
             streamed: attempt.streamed,
+            chunks,
             generation_id: Arc::clone(&exchange.generation.id),
             created: exchange.generation.created,
             model: Arc::clone(&attempt.target.endpoint.model),
@@ -79,12 +79,23 @@ pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader)
             }
         }
     };
-    if !attempt.streamed || !matches!(attempt.flow, Flow::Reply(_)) {
+    let chunks = chunks && matches!(attempt.flow, Flow::Reply(_));
+    if !chunks {
         exchange.clock.hush();
     }
     exchange.answered = status;
-    *head = shown(exchange.face, &attempt.flow, &exchange.generation.id, head)?;
+    *head = shown(exchange.face, (&attempt.flow, chunks), &exchange.generation.id, head)?;
     Ok(())
+}
+
+/// One more head that is not the last.
+fn interim(attempt: &mut Attempt) -> Result<()> {
+    attempt.interim += 1;
+    if attempt.interim <= INTERIM_HEADS {
+        return Ok(());
+    }
+    attempt.ends(Outcome::Malformed);
+    Err(failed("a flood of informational heads"))
 }
 
 /// Whether the body is anything but itself, though `identity` was asked for (F39).
@@ -111,16 +122,22 @@ fn retry_after(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// The reply head the caller sees: an allow-list, and the generation's id.
-fn shown(face: Face, flow: &Flow, id: &str, upstream: &ResponseHeader) -> Result<ResponseHeader> {
+fn shown(
+    face: Face,
+    (flow, chunks): (&Flow, bool),
+    id: &str,
+    upstream: &ResponseHeader,
+) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(upstream.status, Some(6))?;
     let kind = upstream.headers.get(header::CONTENT_TYPE).cloned();
     match (flow, kind) {
+        _ if chunks => head.insert_header(header::CONTENT_TYPE, "text/event-stream")?,
         (Flow::Wrap(_) | Flow::Judge(_), _) | (_, None) => {
             head.insert_header(header::CONTENT_TYPE, "application/json")?;
         }
         (_, Some(kind)) => head.insert_header(header::CONTENT_TYPE, kind)?,
     }
-    if is_stream(&upstream.headers) {
+    if chunks || is_stream(&upstream.headers) {
         head.insert_header(header::CACHE_CONTROL, "no-cache")?;
     }
     if matches!(flow, Flow::Pass) {
