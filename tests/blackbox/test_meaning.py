@@ -56,11 +56,9 @@ def test_what_the_wire_the_row_and_the_price_table_say_is_one(run, name):
 
 EMPTY = {"raw": json.dumps({"id": "x", "object": "chat.completion", "choices": [], "usage":
                             {"prompt_tokens": 11, "completion_tokens": 0, "total_tokens": 11}})}
-SILENT = {"text": [], "finale": False, "usage_at": "chunk", "usage": {"prompt_tokens": 11, "completion_tokens": 0, "total_tokens": 11}}
 FAILED = {
     "an error after content": {"error": {"at": 2, "error": {"message": "gone", "code": 500}}, "usage_at": "every"},
     "an error as its finish reason": {"finish": "error"},
-    "neither tokens nor a reason": SILENT,
     "a cut": {"cut": {"event": 2, "how": "fin"}},
 }
 
