@@ -50,9 +50,9 @@ impl Claim {
 
     /// The reply is of another tier than was asked for (contract 3.8): the record will have this intent, and
     /// the price of these terms. The attempt keeps its number: where a process dies in between, both slots
-    /// tell of the same one. False: no slot is free, and all stays as it was.
+    /// tell of the same one. False: no slot is free, or its own is sealed, and all stays as it was.
     pub fn serve(&mut self, intent: &Intent<'_>, terms: &Terms, estimator: Estimator) -> bool {
-        let Some(old) = self.slot() else { return true };
+        let Some(old) = self.slot() else { return false };
         let Some(index) = self.shared.take_slot() else { return false };
         let Some(new) = self.shared.slot(index) else { return false };
         let (epoch, seq) = (self.shared.writer.epoch, old.seq.load(Relaxed));

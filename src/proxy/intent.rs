@@ -32,7 +32,9 @@ pub(super) fn served(exchange: &mut Exchange) {
     if let Flow::Reply(relay) = &attempt.flow {
         let (tier, terms) = relay.served();
         let told = (&*attempt.target, attempt.credential.as_deref(), tier, terms);
-        let intent = intent(exchange, exchange.dispatched, told);
+        // Its body may be gone by now.
+        let prompt_bytes = attempt.prompt_bytes;
+        let intent = Intent { prompt_bytes, ..intent(exchange, exchange.dispatched, told) };
         // Without a slot it stays at the price it was asked at, which was agreed to.
         if attempt.claim.serve(&intent, terms, attempt.estimator) {
             attempt.terms = terms.clone();

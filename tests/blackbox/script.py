@@ -10,7 +10,7 @@ attempt, the last repeating). Every field has a default, so `{}` is a good answe
     type      content type            headers     extra [name, value] pairs
     framing   chunked | length | close
     text      content deltas          finish      "stop"
-    tier      the service_tier it says it was served at
+    tier      the service_tier it says it was served at, from event tier_at on
     tools     true: the answer calls a tool, or with these arguments
     usage     table | null            usage_at    chunk | choice | every | none (default: chunk if asked)
     usages    one table per event, cumulative or odd (F35)
@@ -184,8 +184,6 @@ def _deltas(step: dict) -> list[dict]:
 def _chunk(step: dict, request: Request, delta: dict | None, finish: str | None) -> dict:
     """One stream event; `delta` None is the usage chunk without a choice."""
     chunk = {"id": request.upstream_id, "created": 1700000000, "model": request.model}
-    if "tier" in step:
-        chunk["service_tier"] = step["tier"]
     if request.operation == "completions":
         chunk["object"] = "text_completion"
         body = {"text": (delta or {}).get("content", "")}
@@ -216,6 +214,9 @@ def _stream(out: Plan, step: dict, request: Request) -> None:
             chunk["usage"] = tables[min(index, len(tables) - 1)]
     elif where == "chunk" and usage is not None:
         chunks.append(_chunk(step, request, None, None) | {"usage": usage})
+    if "tier" in step:
+        for chunk in chunks[step.get("tier_at", 0):]:
+            chunk["service_tier"] = step["tier"]
     out.headers.append(["content-type", step.get("type", "text/event-stream")])
     out.framing = step.get("framing", "chunked")
     out.pieces = _events(step, chunks, eol)

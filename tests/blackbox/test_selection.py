@@ -116,6 +116,10 @@ def test_a_reply_is_billed_at_the_tier_that_served_it(run, path, stream):
         assert (row["tier"], row["endpoint"], row["charge"]) == (tier, "a/priority", int(cost * 10**12)), served
         if path.startswith("/api"):
             assert Decimal(str(answer.usage["cost"])) == cost
+    # Said late, when the body of the request is gone.
+    late = weir.ask({"a": {"tier": "default", "tier_at": 2, "pace": 0.1}}, path=path, stream=stream, service_tier="priority")
+    (late,) = late.rows(1)
+    assert late["tier"] == "" and late["prompt_bytes"] > 100 and late["flags"] == row["flags"], dict(late)
     # The other way round: a base endpoint that serves at a tier of its own accord.
     (row,) = weir.ask({"a": {"tier": "priority"}}, path=path, stream=stream).rows(1)
     assert (row["tier"], row["endpoint"]) == ("priority", "a")
