@@ -116,18 +116,19 @@ impl Core {
     fn note(&mut self, json: &[u8], seen: &Observation<'_>, tally: &mut dyn Tally) {
         self.account.note(seen, tally);
         if let Some(word) = seen.tier.filter(|_| !self.reply.tiers.is_empty()) {
-            self.served(word.raw);
+            self.served(word.raw, tally);
         }
         if let Some(calls) = &mut self.calls {
             self.observer.tool_calls(json, seen, calls);
         }
     }
 
-    /// The upstream says at which tier it serves: billing follows (contract 3.8).
-    fn served(&mut self, word: &[u8]) {
+    /// The upstream says at which tier it serves: billing follows (contract 3.8), unless the record cannot.
+    fn served(&mut self, word: &[u8], tally: &mut dyn Tally) {
         let reply = &mut self.reply;
         let Some(tier) = Service::served(word).filter(|tier| *tier != reply.tier) else { return };
-        if let Some((_, version)) = reply.tiers.iter().find(|(known, _)| *known == tier) {
+        let known = reply.tiers.iter().find(|(known, _)| *known == tier);
+        if let Some((_, version)) = known.filter(|_| tally.may_follow()) {
             (reply.tier, reply.terms.version) = (tier, Arc::clone(version));
             self.retiered = true;
         }

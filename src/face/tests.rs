@@ -25,6 +25,8 @@ struct Sheet {
     id: String,
     suspect: bool,
     unreadable: bool,
+    /// The record cannot follow the reply to another tier.
+    full: bool,
 }
 
 impl Tally for Sheet {
@@ -45,6 +47,9 @@ impl Tally for Sheet {
     }
     fn unreadable(&mut self) {
         self.unreadable = true;
+    }
+    fn may_follow(&mut self) -> bool {
+        !self.full
     }
 }
 
@@ -186,5 +191,26 @@ proptest! {
             }
             relay.push(None, true, &mut sheet);
         }
+    }
+}
+
+/// Contract 3.8; where no slot is free for it the record stays, and with it what the caller is told.
+#[test]
+fn a_reply_costs_what_its_record_says_of_the_tier_that_served_it() {
+    let body = r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],"service_tier":"flex",
+        "usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
+    let flex = Arc::new(PriceVersion::flat([1_000_000; KINDS]));
+    let offered = Reply {
+        tiers: vec![(Some(Tier::Flex), flex)],
+        chunks: false,
+        ..reply(Face::OpenRouter, false)
+    };
+    for (full, cost) in [(false, "\"cost\":0.000012,"), (true, "\"cost\":0.0000018,")] {
+        let sheet = Sheet { full, ..Sheet::default() };
+        let (mut relay, mut result) =
+            (Relay::new(offered.clone()), Result { sheet, ..Result::default() });
+        push(&mut relay, body.as_bytes(), true, &mut result);
+        assert!(result.out.contains(cost), "{}", result.out);
+        assert_eq!(relay.take_retiered(), !full);
     }
 }

@@ -277,9 +277,10 @@ mod tests {
         rows[3].intent.user = "u-2".into();
         rows[4].intent.model = "meta/other".into();
         let cursor = Position { epoch: 1, segment: 0, offset: 0, rows: 0 };
-        let cursor = Some(([7; 16], cursor));
+        let mut sqlite = Sqlite::open(&path).unwrap();
+        let cursor = testing::advance(&mut sqlite, [7; 16], cursor);
         let batch = Batch { rows: &rows[..3], prices: &[], cursor };
-        Sqlite::open(&path).unwrap().deliver(&batch).unwrap();
+        sqlite.deliver(&batch).unwrap();
         let reader = Reader::open(&path).unwrap();
         let count = |wanted: &Wanted| {
             // The last three are pending, one of them is stored too.

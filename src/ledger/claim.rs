@@ -19,6 +19,8 @@ use std::time::Duration;
 pub struct Claim {
     shared: Arc<Shared>,
     index: u32,
+    /// A slot kept free to follow the reply to another tier.
+    spare: Option<u32>,
     /// The slot is this claim's to write: never for one that is served unbilled, and no longer once
     /// it is sealed.
     open: AtomicBool,
@@ -33,7 +35,7 @@ impl Claim {
     ) -> Option<Self> {
         let unbilled = shared.options.spool_full == SpoolFull::ServeUnbilled;
         let (shared, open) = (shared.clone(), AtomicBool::new(false));
-        let mut claim = Self { shared, index: u32::MAX, open };
+        let mut claim = Self { shared, index: u32::MAX, spare: None, open };
         if unbilled && claim.shared.gate() == Gate::Full {
             add(&claim.shared.counters.unbilled, 1);
             return Some(claim);
@@ -52,8 +54,8 @@ impl Claim {
     /// the price of these terms. The attempt keeps its number: where a process dies in between, both slots
     /// tell of the same one. False: no slot is free, or its own is sealed, and all stays as it was.
     pub fn serve(&mut self, intent: &Intent<'_>, terms: &Terms, estimator: Estimator) -> bool {
-        let Some(old) = self.slot() else { return false };
-        let Some(index) = self.shared.take_slot() else { return false };
+        let spare = self.spare.take().or_else(|| self.shared.take_slot());
+        let (Some(old), Some(index)) = (self.slot(), spare) else { return false };
         let Some(new) = self.shared.slot(index) else { return false };
         let (epoch, seq) = (self.shared.writer.epoch, old.seq.load(Relaxed));
         let identity = Identity { epoch, seq, started_us: old.started_us.load(Relaxed) };
@@ -167,6 +169,9 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.seal();
+        if let Some(spare) = self.spare {
+            self.shared.release(spare);
+        }
     }
 }
 
@@ -219,5 +224,12 @@ impl Tally for Claim {
 
     fn unreadable(&mut self) {
         (&*self).unreadable();
+    }
+
+    fn may_follow(&mut self) -> bool {
+        if self.spare.is_none() && self.slot().is_some() {
+            self.spare = self.shared.take_slot();
+        }
+        self.spare.is_some()
     }
 }

@@ -8,11 +8,11 @@ mod pace;
 mod tally;
 
 use super::depth::add;
-use super::reading::{Reading, Step};
+use super::reading::{Lost, Reading, Step};
 use super::shared::{Shared, Stop, now_us};
-use super::sink::{Batch, Position, Sink, SinkError, Target, dead_letter, poison};
+use super::sink::{Advance, Batch, Position, Sink, SinkError, Target, dead_letter, poison};
 use crate::bounds::SINK_BATCH;
-use opening::{Next, Standing, open_first};
+use opening::{Next, Standing, open_first, passed_by};
 use pace::Pace;
 use std::io;
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub(super) struct Deliverer {
     /// The sink has been found sound.
     examined: bool,
     reading: Option<Box<Reading>>,
+    /// What is lost of the segment being read, where it lies behind the cursor and is delivered nevertheless.
+    behind: Option<Vec<Lost>>,
     tally: Tally,
     standing: Standing,
     pace: Pace,
@@ -66,6 +68,7 @@ impl Deliverer {
             sink: None,
             examined: false,
             reading: None,
+            behind: None,
             tally,
             standing: Standing::default(),
             pace: Pace::new(),
@@ -125,7 +128,7 @@ impl Deliverer {
             let (sink, remedy) = (self.target.name(), error.remedy());
             tracing::error!(sink, %error, remedy, "the sink does not accept rows: they stay in the spool");
         }
-        (self.sink, self.reading) = (None, None);
+        (self.sink, self.reading, self.behind) = (None, None, None);
         pause
     }
 
@@ -156,8 +159,12 @@ impl Deliverer {
         let step = reading.step(SINK_BATCH);
         let (after, ahead) = (reading.position(), reading.is_ahead());
         let (id, at_end, seen) = (reading.id(), reading.at_end(), reading.seen());
-        // A loss is told once: the cursor goes behind it.
-        self.tally.lost(&self.shared, id, &step.losses)?;
+        match &mut self.behind {
+            // Told when it was passed.
+            Some(lost) => lost.extend(&step.losses),
+            // A loss is told once: the cursor goes behind it.
+            None => self.tally.lost(&self.shared, id, &step.losses)?,
+        }
         if ahead && !(step.rows.is_empty() && step.prices.is_empty() && step.losses.is_empty()) {
             self.deliver(&step, after)?;
         }
@@ -166,17 +173,28 @@ impl Deliverer {
             reading.reuse(step);
         }
         self.tally.seen(&self.shared, seen);
-        if !(closed && at_end) {
-            return Ok(!at_end);
+        if closed && at_end { self.ended().map(|()| true) } else { Ok(!at_end) }
+    }
+
+    /// A segment was read to its end.
+    fn ended(&mut self) -> Result<(), StepError> {
+        let Some(reading) = self.reading.take() else { return Ok(()) };
+        let id = reading.id();
+        if let Some(lost) = self.behind.take() {
+            self.tally.found(&self.shared, id, reading.numbers(), &lost)?;
+        } else if let Some(sink) = &mut self.sink
+            && let Some(again) = passed_by(&reading, sink.as_mut())?
+        {
+            (self.reading, self.behind) = (Some(again), Some(Vec::new()));
+            return Ok(());
         }
-        let Some(reading) = self.reading.take() else { return Ok(true) };
         self.tally.done(&self.shared, reading.segment());
         self.standing.passed(reading.rows());
         let damaged = reading.damaged(self.shared.segments.after(id));
         if self.shared.segments.retire(id, self.own, damaged)? {
             self.shared.map.header().raise_delivered(reading.rows());
         }
-        Ok(true)
+        Ok(())
     }
 
     fn deliver(&mut self, step: &Step, after: Position) -> Result<(), SinkError> {
@@ -186,7 +204,9 @@ impl Deliverer {
         if let Some(waiting) = counters.oldest_us.get(self.own) {
             waiting.store(oldest, Relaxed);
         }
-        let cursor = Some((self.shared.writer.node, after));
+        let (node, from) = (self.shared.writer.node, self.standing.at());
+        let cursor = Advance { node, from, to: after };
+        let cursor = Some(cursor).filter(|_| self.behind.is_none());
         let batch = Batch { rows: &step.rows, prices: &step.prices, cursor };
         let (directory, name) = (&self.shared.options.directory, self.target.name());
         let receipt = poison::deliver(sink.as_mut(), &batch, &mut |row, why| {
@@ -196,7 +216,10 @@ impl Deliverer {
         })?;
         self.waiting_since(0);
         self.pace.delivered();
-        self.tally.delivered(after.rows);
+        if cursor.is_some() {
+            self.standing.moved(after);
+            self.tally.delivered(after.rows);
+        }
         let counters = &self.shared.counters;
         if let Some(flushed) = counters.flushed.get(self.own) {
             add(flushed, receipt.inserted);

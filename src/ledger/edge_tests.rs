@@ -5,7 +5,7 @@ use super::reading::{Opened, Reading};
 use super::segments::Segments;
 use super::shared::{Shared, Stop};
 use super::sink::sqlite::Sqlite;
-use super::sink::{Batch, Position, Sink};
+use super::sink::{Advance, Batch, Position, Sink};
 use super::testing::{self, complete, options, until};
 use super::{Claim, Depth, Found, Ledger, Options, Target, flush, losses, recover, saved};
 use rand::rngs::StdRng;
@@ -91,7 +91,7 @@ fn deliver(place: &Path, mut rows: usize) {
         reading.fill().unwrap();
         while rows > 0 && !reading.at_end() {
             let step = reading.step(rows.min(7));
-            let cursor = Some((node, reading.position()));
+            let cursor = testing::advance(&mut sqlite, node, reading.position());
             sqlite.deliver(&Batch { rows: &step.rows, prices: &step.prices, cursor }).unwrap();
             rows -= step.rows.len();
         }
@@ -176,7 +176,8 @@ fn f65_what_only_another_sink_knows_of_is_counted() {
     let other = Target::JsonLines { directory: place.path().join("out"), rotate_bytes: 1 << 20 };
     let node = directory::writer(&place.path().join("state")).unwrap().unwrap().node;
     let all = Position { epoch: STARTS, segment: 99, offset: 64, rows: ALL };
-    let batch = Batch { rows: &[], prices: &[], cursor: Some((node, all)) };
+    let batch =
+        Batch { rows: &[], prices: &[], cursor: Some(Advance { node, from: None, to: all }) };
     other.open().unwrap().deliver(&batch).unwrap();
     fs::remove_file(segments(place.path()).pop().unwrap()).unwrap();
     fs::remove_file(place.path().join("state/slots")).unwrap();
@@ -186,6 +187,49 @@ fn f65_what_only_another_sink_knows_of_is_counted() {
     let lost = ledger.depth().rows_lost;
     assert_eq!(testing::count(&options.sqlite) + lost, ALL);
     assert!(lost > 0);
+}
+
+/// Segments that were away while delivery went on without them: a database gets the rows that are in them,
+/// and what was noted as lost with them is taken back. Files cannot be asked what they have.
+#[test]
+fn f65_a_segment_that_is_put_back_behind_the_cursor_is_delivered_and_lost_no_more() {
+    let backlog = backlog();
+    let place = testing::crash(backlog.path());
+    let (state, away) = (place.path().join("state"), place.path().join("away"));
+    fs::create_dir(&away).unwrap();
+    let all = segments(place.path());
+    let taken: Vec<_> = [1, 2, 4].map(|at| all[at].clone()).into();
+    let beside = |path: &PathBuf| away.join(path.file_name().unwrap());
+    taken.iter().for_each(|path| fs::rename(path, beside(path)).unwrap());
+    let other = Target::JsonLines { directory: place.path().join("out"), rotate_bytes: 1 << 20 };
+    let options = Options { others: vec![other], ..options(place.path()) };
+    let noted = |sink: &str| {
+        let all = losses::read(&state).unwrap().losses;
+        all.iter().filter(|loss| loss.sink == sink).map(|loss| loss.rows).sum::<u64>()
+    };
+    let delivered = || {
+        let ledger = Ledger::open(options.clone()).unwrap();
+        assert!(ledger.shutdown(Duration::from_secs(10)));
+        assert_eq!(ledger.depth().rows_pending, 0, "{:?}", ledger.depth());
+        testing::count(&options.sqlite)
+    };
+    let lost = ALL - delivered();
+    assert!(lost > 20);
+    assert_eq!((noted("sqlite"), noted("jsonl")), (lost, lost));
+    // One row of the first is damaged meanwhile.
+    let first = beside(&taken[0]);
+    let mut bytes = fs::read(&first).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&first, bytes).unwrap();
+    taken.iter().for_each(|path| fs::copy(beside(path), path).map(drop).unwrap());
+    assert_eq!(delivered(), ALL - 1);
+    assert_eq!((noted("sqlite"), noted("jsonl")), (1, lost));
+    assert!(segments(place.path()).is_empty());
+    // What the database has is read, and left.
+    taken.iter().for_each(|path| fs::rename(beside(path), path).unwrap());
+    assert_eq!(delivered(), ALL - 1);
+    assert_eq!((noted("sqlite"), noted("jsonl")), (1, lost));
 }
 
 /// A sink that was never asked before misses nothing that was delivered, and removed, before its time.

@@ -35,6 +35,9 @@ pub(super) struct Loss {
     /// Number of the row behind them among all of the node's; 0 where that is not known.
     #[serde(default)]
     pub(super) next: u64,
+    /// They are there after all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    found: bool,
 }
 
 /// What is noted, and what is to be said of lines that are no losses.
@@ -49,7 +52,12 @@ impl Loss {
     pub(super) fn found(sink: &str, (epoch, segment): (u64, u64), lost: Lost) -> Self {
         let (at, sink) = (Timestamp::now().to_string(), sink.to_owned());
         let Lost { rows, next, offset } = lost;
-        Self { at, sink, epoch, segment, offset, rows, next }
+        Self { at, sink, epoch, segment, offset, rows, next, found: false }
+    }
+
+    /// Takes back what is known of rows that are found now.
+    pub(super) fn undone(sink: &str, id: (u64, u64), found: Lost) -> Self {
+        Self { found: true, ..Self::found(sink, id, found) }
     }
 
     /// An attempt whose slot is damaged, by what the slot says it is.
@@ -91,6 +99,12 @@ pub(super) fn put(directory: &Path, losses: &[Loss]) -> io::Result<()> {
 /// # Errors
 /// The file cannot be read.
 pub(super) fn read(directory: &Path) -> io::Result<Noted> {
+    let Noted { losses, strange } = lines(directory)?;
+    Ok(Noted { losses: once(losses), strange })
+}
+
+/// What each line says.
+fn lines(directory: &Path) -> io::Result<Noted> {
     let path = directory.join(FILE);
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -108,25 +122,58 @@ pub(super) fn read(directory: &Path) -> io::Result<Noted> {
             )),
         }
     }
-    Ok(Noted { losses: once(losses), strange })
+    Ok(Noted { losses, strange })
 }
 
-/// Leaves out of each loss what another tells: by their numbers or, where these are not known, by its place.
-fn once(losses: Vec<Loss>) -> Vec<Loss> {
-    let (mut numbered, others): (Vec<_>, Vec<_>) =
-        losses.into_iter().partition(|loss| loss.next > 0);
-    let place = |loss: &Loss| (loss.sink.clone(), loss.epoch, loss.segment, loss.offset);
-    let others: BTreeMap<_, _> = others.into_iter().map(|loss| (place(&loss), loss)).collect();
-    numbered.sort_by(|a, b| (&a.sink, a.numbers().start).cmp(&(&b.sink, b.numbers().start)));
-    let mut told: BTreeMap<String, u64> = BTreeMap::new();
-    numbered.retain_mut(|loss| {
-        let through = told.entry(loss.sink.clone()).or_default();
-        loss.rows = loss.next.saturating_sub(loss.numbers().start.max(*through));
-        *through = loss.next.max(*through);
-        loss.rows > 0
-    });
-    numbered.extend(others.into_values());
-    numbered
+/// Numbers of the rows that a sink is known to lack.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn lacking(directory: &Path, sink: &str) -> io::Result<Vec<Range<u64>>> {
+    let own = pieces(&lines(directory)?.losses).remove(sink).unwrap_or_default();
+    Ok(own.into_iter().map(|(numbers, _)| numbers).collect())
+}
+
+/// Leaves out of each loss what a later line tells or takes back: by its numbers or, where these are not known,
+/// by its place.
+fn once(mut losses: Vec<Loss>) -> Vec<Loss> {
+    let unnumbered = losses.iter().enumerate().filter(|(_, loss)| loss.next == 0);
+    let places: BTreeMap<_, _> = unnumbered
+        .map(|(at, loss)| {
+            ((loss.sink.clone(), loss.epoch, loss.segment, loss.offset), (at, loss.rows))
+        })
+        .collect();
+    let pieces = pieces(&losses);
+    let pieces = pieces.into_values().flatten().map(|(of, at)| (at, of.end - of.start));
+    let counts: Vec<_> = places.into_values().chain(pieces).collect();
+    losses.iter_mut().for_each(|loss| loss.rows = 0);
+    for (at, rows) in counts {
+        if let Some(loss) = losses.get_mut(at) {
+            loss.rows += rows;
+        }
+    }
+    losses.retain(|loss| loss.rows > 0);
+    losses
+}
+
+/// Numbers of the rows that each sink lacks, each once, and the last of these lines that tells it.
+fn pieces(losses: &[Loss]) -> BTreeMap<String, Vec<(Range<u64>, usize)>> {
+    let mut all: BTreeMap<_, Vec<(Range<u64>, usize)>> = BTreeMap::new();
+    for (at, loss) in losses.iter().enumerate().filter(|(_, loss)| loss.next > 0) {
+        let (pieces, told) = (all.entry(loss.sink.clone()).or_default(), loss.numbers());
+        let rest = pieces.iter().flat_map(|(of, at)| without(of, &told).map(|of| (of, *at)));
+        *pieces = rest.collect();
+        if !loss.found {
+            pieces.push((told, at));
+        }
+    }
+    all
+}
+
+/// What of a range is before another, and what behind.
+fn without(of: &Range<u64>, other: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+    let parts = [of.start..of.end.min(other.start), of.start.max(other.end)..of.end];
+    parts.into_iter().filter(|part| !part.is_empty())
 }
 
 /// The lines that are whole.
@@ -164,7 +211,7 @@ mod tests {
         assert_eq!(losses(place.path()).len(), 3);
         let again = Loss { rows: 10, ..noted[0].clone() };
         put(place.path(), std::slice::from_ref(&again)).unwrap();
-        assert_eq!(losses(place.path()), [again, noted[1].clone(), slot]);
+        assert_eq!(losses(place.path()), [noted[1].clone(), slot, again]);
         assert!(fs::read(&path).unwrap().starts_with(&sound));
     }
 
@@ -185,7 +232,17 @@ mod tests {
         let sqlite = |rows| ("sqlite".to_owned(), rows);
         assert_eq!(
             rows(place.path()),
-            [("postgres".to_owned(), 3), sqlite(5), sqlite(4), sqlite(1)]
+            [("postgres".to_owned(), 3), sqlite(3), sqlite(6), sqlite(1)]
+        );
+        // Rows 4 to 6 and 39 are found, and 6 is lost again.
+        for (count, next) in [(3, 7), (1, 40)] {
+            let found = Lost { rows: count, next, offset: 0 };
+            super::put(place.path(), &[Loss::undone("sqlite", (1, 2), found)]).unwrap();
+        }
+        put("sqlite", 1, 7, 300);
+        assert_eq!(
+            rows(place.path()),
+            [("postgres".to_owned(), 3), sqlite(1), sqlite(5), sqlite(1)]
         );
     }
 

@@ -6,7 +6,7 @@ mod whole;
 
 use super::codec::Reader;
 use super::names::Known;
-use super::record::Record;
+use super::record::{Record, RecordKey};
 use super::row;
 use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
 use super::segments::Segment;
@@ -47,6 +47,9 @@ pub(super) struct Reading {
     started: bool,
     from: Resume,
     seen: Seen,
+    /// The last row before the cursor, and whether any was behind it.
+    passed: Vec<u8>,
+    given: bool,
     /// Room of an earlier step's rows.
     spare: Vec<Record>,
     ended: bool,
@@ -87,6 +90,8 @@ impl Reading {
             started: false,
             from: Resume::default(),
             seen: Seen::default(),
+            passed: Vec::new(),
+            given: false,
             spare: Vec::new(),
             ended: false,
             tail: false,
@@ -103,6 +108,11 @@ impl Reading {
 
     pub(super) fn segment(&self) -> &Segment {
         self.source.segment()
+    }
+
+    /// The segment, to be read once more.
+    pub(super) fn shared(&self) -> Arc<Segment> {
+        self.source.shared()
     }
 
     pub(super) fn seen(&self) -> Seen {
@@ -129,6 +139,17 @@ impl Reading {
     /// Rows the node had spooled up to there.
     pub(super) fn rows(&self) -> u64 {
         self.first.saturating_add(self.index.into())
+    }
+
+    /// The rows that were read, by their numbers among all of the node's, where its start tells these.
+    pub(super) fn numbers(&self) -> Option<Range<u64>> {
+        self.started.then(|| self.first..self.rows())
+    }
+
+    /// The last of its rows, where the cursor is behind all of them.
+    pub(super) fn passed_by(&self) -> Option<RecordKey> {
+        let last = row::get(self.node, &self.passed, &self.names).filter(|_| !self.given)?;
+        Some(last.key)
     }
 
     /// Whether reading has come past the sink's cursor: what lies before needs no delivery, and would move the
@@ -209,8 +230,11 @@ impl Reading {
     fn row(&mut self, number: Range<u64>, payload: &[u8], step: &mut Step) {
         if self.beyond(&number) == 0 {
             step.skipped += 1;
+            self.passed.clear();
+            self.passed.extend_from_slice(payload);
             return;
         }
+        self.given = true;
         match row::get(self.node, payload, &self.names) {
             Some(record) => step.rows.push(record),
             None => {

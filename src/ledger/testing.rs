@@ -3,6 +3,7 @@
 use super::prices::Prices;
 use super::record::{Intent, Record, RecordKey, Source};
 use super::settle::{self, settle};
+use super::sink::{Advance, Position, Sink};
 use super::slot::{Basis, Identity, Image, SEALED};
 use super::{Claim, Durability, Ledger, Options, SpoolFull, intent};
 use crate::meter::{CLASSES, Delivered, Estimator, Family, Finish, Tally};
@@ -139,6 +140,11 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
             }
         },
     )
+}
+
+/// Moves a node's cursor from where it is.
+pub(super) fn advance(sink: &mut dyn Sink, node: [u8; 16], to: Position) -> Option<Advance> {
+    Some(Advance { node, from: sink.cursor(node).unwrap(), to })
 }
 
 /// How many rows a database has.

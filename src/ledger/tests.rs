@@ -306,3 +306,24 @@ fn an_attempt_that_is_served_at_another_tier_keeps_its_number_and_what_it_has_se
         assert!(row.flags & flag::MEDIA > 0 && row.first_content_us == Some(40));
     }
 }
+
+/// The reply shows the price that the record has, so it has to know before.
+#[test]
+fn a_record_follows_a_reply_to_another_tier_only_where_a_slot_is_kept_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options { slots: 2, ..options(place.path()) }).unwrap();
+    let mut claim = dispatched(&ledger, "gen-1", 1);
+    let other = dispatched(&ledger, "gen-2", 1);
+    assert!(!claim.may_follow() && !claim.serve(&intent("gen-1", 1), &terms(), ESTIMATOR));
+    drop(other);
+    until("a slot is free", || ledger.depth().slots_used == 1);
+    assert!(claim.may_follow() && claim.may_follow());
+    assert!(ledger.claim(&intent("gen-3", 1), &terms(), ESTIMATOR).is_none(), "it is kept");
+    let mut served = intent("gen-1", 1);
+    served.tier = "flex".into();
+    assert!(claim.serve(&served, &terms(), ESTIMATOR));
+    assert!(claim.may_follow(), "the first one is free again");
+    drop(claim);
+    until("none is kept", || ledger.depth().slots_used == 0);
+    assert_eq!(rows(ledger.find("gen-1"))[0].intent.tier, "flex");
+}

@@ -57,4 +57,8 @@ pub trait Tally {
     fn suspect(&mut self) {}
     /// A report or an event could not be read, or was too large to be (F30, F33).
     fn unreadable(&mut self) {}
+    /// Whether the record can follow the reply to another tier, should it be asked to.
+    fn may_follow(&mut self) -> bool {
+        true
+    }
 }

@@ -35,7 +35,6 @@ pub(super) fn served(exchange: &mut Exchange) {
         // Its body may be gone by now.
         let prompt_bytes = attempt.prompt_bytes;
         let intent = Intent { prompt_bytes, ..intent(exchange, exchange.dispatched, told) };
-        // Without a slot it stays at the price it was asked at, which was agreed to.
         if attempt.claim.serve(&intent, terms, attempt.estimator) {
             attempt.terms = terms.clone();
         }

@@ -43,9 +43,12 @@ def wrong(key: str, near: bool, dice: random.Random) -> str:
 def measured(weir: Weir, pairs: int, dice: random.Random) -> dict[bool, list[int]]:
     """Nanoseconds of each refusal, by class."""
     times: dict[bool, list[int]] = {True: [], False: []}
-    for index in range(2 * pairs):
-        near = dice.random() < 0.5
-        ask = head("GET", PATH, [("host", "w"), ("authorization", f"Bearer {wrong(weir.deployment.key, near, dice)}")])
+    # All before the first is sent: to make a key just before would leave the caller's own caches different.
+    asks = []
+    for near in (dice.random() < 0.5 for _ in range(2 * pairs)):
+        key = wrong(weir.deployment.key, near, dice)
+        asks.append((near, head("GET", PATH, [("host", "w"), ("authorization", f"Bearer {key}")])))
+    for index, (near, ask) in enumerate(asks):
         with weir.connect() as raw:
             began = time.perf_counter_ns()
             raw.sock.sendall(ask)

@@ -5,6 +5,7 @@ use super::tally::Tally;
 use crate::ledger::reading::{Opened, Reading, Resume, rows_in};
 use crate::ledger::shared::Shared;
 use crate::ledger::sink::{Position, Sink};
+use std::io;
 
 /// What a sink has of all that its node ever spooled.
 #[derive(Default)]
@@ -13,13 +14,35 @@ pub(super) struct Standing {
     asked: bool,
     /// That another writes under this node's name was told.
     told: bool,
+    /// Where it said that it stands, or was brought since.
+    at: Option<Position>,
     /// How many of the node's rows it has, or has been found to miss; `None`: that is not known.
     accounted: Option<u64>,
 }
 
 impl Standing {
+    /// From where its cursor goes on.
+    pub(super) fn at(&self) -> Option<Position> {
+        self.at
+    }
+
+    /// Its cursor was moved.
+    pub(super) fn moved(&mut self, to: Position) {
+        self.at = Some(to);
+    }
+
     /// Where a segment is resumed by a sink that stands at `cursor` now.
-    fn resume(&mut self, shared: &Shared, own: usize, cursor: Option<Position>) -> Resume {
+    ///
+    /// # Errors
+    /// What was noted as lost cannot be read.
+    fn resume(
+        &mut self,
+        shared: &Shared,
+        tally: &mut Tally,
+        cursor: Option<Position>,
+    ) -> io::Result<Resume> {
+        let own = tally.own;
+        self.at = cursor;
         // Whoever wrote that is not of this directory: only keys tell what the sink has.
         let cursor = cursor.filter(|at| {
             let is_own = at.epoch <= shared.writer.epoch;
@@ -34,7 +57,7 @@ impl Standing {
             is_own
         });
         if self.asked {
-            self.put_back(own, cursor);
+            self.put_back(shared, tally, cursor)?;
         }
         if !std::mem::replace(&mut self.asked, true) {
             let rows = shared.map.header().delivered().unwrap_or(0);
@@ -46,20 +69,32 @@ impl Standing {
                 (cursor.rows > 0).then_some(cursor.rows)
             });
         }
-        Resume { cursor, accounted: self.accounted }
+        Ok(Resume { cursor, accounted: self.accounted })
     }
 
     /// A sink that was put back to an earlier state, or lost everything, misses what it had been given since.
-    fn put_back(&mut self, own: usize, cursor: Option<Position>) {
+    fn put_back(
+        &mut self,
+        shared: &Shared,
+        tally: &mut Tally,
+        cursor: Option<Position>,
+    ) -> io::Result<()> {
         let now = match cursor {
             // One that an earlier version wrote does not tell.
-            Some(cursor) if cursor.rows == 0 => return,
+            Some(cursor) if cursor.rows == 0 => return Ok(()),
             cursor => cursor.map_or(0, |cursor| cursor.rows),
         };
         if let Some(before) = self.accounted.filter(|before| *before > now && !self.told) {
-            tracing::error!(own, before, now, "a sink has fewer of this node's rows than it had");
+            tracing::error!(
+                own = tally.own,
+                before,
+                now,
+                "a sink has fewer of this node's rows than it had"
+            );
+            tally.recall(shared)?;
             self.accounted = Some(now);
         }
+        Ok(())
     }
 
     /// A segment that ends behind so many of the node's rows was read to its end.
@@ -88,7 +123,7 @@ pub(super) fn open_first(
     match Reading::open(id, segment.clone(), node)? {
         Opened::Ready(mut reading) => {
             let cursor = sink.cursor(node)?;
-            reading.resume(standing.resume(shared, own, cursor));
+            reading.resume(standing.resume(shared, tally, cursor)?);
             Ok(Next::Reading(reading))
         }
         Opened::Gone => {
@@ -115,5 +150,30 @@ pub(super) fn open_first(
             standing.accounted = None;
             Ok(Next::Another)
         }
+    }
+}
+
+/// A segment to be read once more: the sink is past all its rows, and does not have the last of them. Somebody
+/// took it away, and put it back once delivery had gone on without it (F65).
+pub(super) fn passed_by(
+    reading: &Reading,
+    sink: &mut dyn Sink,
+) -> Result<Option<Box<Reading>>, StepError> {
+    let Some(key) = reading.passed_by() else { return Ok(None) };
+    if sink.has(&key)? != Some(false) {
+        return Ok(None);
+    }
+    let file = reading.segment().path.display();
+    tracing::warn!(
+        %file,
+        "a sink is past this spool segment and does not have its rows: they are delivered, as far as their keys \
+         are not there"
+    );
+    match Reading::open(reading.id(), reading.shared(), key.node)? {
+        Opened::Ready(mut again) => {
+            again.resume(Resume::default());
+            Ok(Some(again))
+        }
+        Opened::Gone | Opened::Foreign | Opened::Newer(_) => Ok(None),
     }
 }

@@ -26,6 +26,10 @@ impl Source {
         &self.segment
     }
 
+    pub(super) fn shared(&self) -> Arc<Segment> {
+        self.segment.clone()
+    }
+
     /// Up to where it has been scanned.
     pub(super) fn offset(&self) -> u64 {
         self.base + self.used as u64

@@ -2,15 +2,16 @@
 
 use super::*;
 use crate::ledger::Base;
-use crate::ledger::sink::{Batch, Position, Sink, sqlite::Sqlite};
+use crate::ledger::sink::{Advance, Batch, Position, Sink, sqlite::Sqlite};
 use crate::ledger::{record::Record, testing};
 use crate::usage::{Kind, Usage};
 
 fn stored(records: &[Record]) -> (tempfile::TempDir, Books) {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("ledger.db");
-    let cursor = Position { epoch: 1, segment: 0, offset: 0, rows: 0 };
-    let batch = Batch { rows: records, prices: &[], cursor: Some(([7; 16], cursor)) };
+    let to = Position { epoch: 1, segment: 0, offset: 0, rows: 0 };
+    let cursor = Advance { node: [7; 16], from: None, to };
+    let batch = Batch { rows: records, prices: &[], cursor: Some(cursor) };
     Sqlite::open(&path).unwrap().deliver(&batch).unwrap();
     (place, Books { base: Base::Sqlite(path), state: None, dead_letters: None })
 }

@@ -46,9 +46,10 @@ impl Left {
             offset: u64::MAX >> 1,
             rows: rows as u64,
         };
-        let cursor = Some((self.rows[0].key.node, cursor));
+        let mut sqlite = Sqlite::open(&self.options.sqlite).unwrap();
+        let cursor = testing::advance(&mut sqlite, self.rows[0].key.node, cursor);
         let batch = Batch { rows: &self.rows[..rows], prices: &[], cursor };
-        Sqlite::open(&self.options.sqlite).unwrap().deliver(&batch).unwrap();
+        sqlite.deliver(&batch).unwrap();
     }
 
     fn spooled(&self) -> Spooled {

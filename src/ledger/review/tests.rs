@@ -163,9 +163,10 @@ impl Left {
     /// Delivers rows, and says that all are delivered up to the end of an epoch.
     fn deliver(&self, rows: &[Record], epoch: u64) {
         let cursor = Position { epoch, segment: u64::MAX >> 1, offset: 0, rows: 0 };
-        let cursor = Some((self.rows[0].key.node, cursor));
+        let mut sqlite = Sqlite::open(&self.options.sqlite).unwrap();
+        let cursor = testing::advance(&mut sqlite, self.rows[0].key.node, cursor);
         let batch = Batch { rows, prices: &[], cursor };
-        Sqlite::open(&self.options.sqlite).unwrap().deliver(&batch).unwrap();
+        sqlite.deliver(&batch).unwrap();
     }
 }
 

@@ -94,6 +94,7 @@ impl SinkError {
                 }
             },
             Self::Damaged(_) => Sink(DAMAGED),
+            Self::Moved => Sink("nothing: it is asked where it stands, and goes on from there"),
             Self::File(_) => Sink("let Weir's user write there, on a disk with room"),
             Self::Nats(_) | Self::Slow(_) => Sink("find out whether the server runs and keeps up"),
             Self::Denied(_) => Sink("correct user, password or certificates of the NATS servers"),

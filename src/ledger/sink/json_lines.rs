@@ -9,7 +9,7 @@
 //! written, or not as long, what was not acknowledged is taken back from it and written into the next one:
 //! what was had its place then.
 
-use super::{Batch, Position, Receipt, Sink, SinkError, columns};
+use super::{Advance, Batch, Position, Receipt, Sink, SinkError, columns};
 use crate::ledger::directory::{is_at, quarantine, remove, replace, sync_directory};
 use crate::ledger::record::{Record, RecordKey};
 use rustix::fs::FlockOperation;
@@ -254,7 +254,7 @@ impl Sink for JsonLines {
             self.state = State { file: self.state.file + 1, bytes: 0, ..self.state };
             self.begin()?;
         }
-        let epoch = batch.cursor.map(|(_, at)| at.epoch);
+        let epoch = batch.cursor.map(|cursor| cursor.to.epoch);
         let mut lines = Vec::new();
         let mut duplicates = 0;
         for row in batch.rows {
@@ -267,7 +267,8 @@ impl Sink for JsonLines {
         }
         let bytes = self.append(&lines)?;
         let mut next = State { bytes, ..self.state };
-        if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
+        if let Some(Advance { node, to, .. }) = batch.cursor {
+            let Position { epoch, segment, offset, rows } = to;
             next.cursor = Some(Cursor { node, epoch, segment, offset, rows });
         }
         let text = serde_json::to_vec(&next).map_err(io::Error::from)?;

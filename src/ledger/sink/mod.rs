@@ -13,7 +13,7 @@ mod refused_tests;
 pub(super) mod sqlite;
 pub(super) mod stored;
 
-use super::record::Record;
+use super::record::{Record, RecordKey};
 use crate::price::PriceVersion;
 use secrecy::SecretString;
 use std::io;
@@ -87,13 +87,21 @@ pub(super) struct Position {
     pub(super) rows: u64,
 }
 
+/// A step of a node's cursor, from where its sink last said that it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Advance {
+    pub(super) node: [u8; 16],
+    pub(super) from: Option<Position>,
+    pub(super) to: Position,
+}
+
 /// What one transaction writes.
 #[derive(Clone, Copy)]
 pub(super) struct Batch<'a> {
     pub(super) rows: &'a [Record],
     pub(super) prices: &'a [PriceVersion],
-    /// The node whose records are then delivered up to there; `None` leaves the cursor.
-    pub(super) cursor: Option<([u8; 16], Position)>,
+    /// Up to where the node's records are delivered then; `None` leaves its cursor.
+    pub(super) cursor: Option<Advance>,
 }
 
 /// What became of a batch's rows.
@@ -122,8 +130,15 @@ pub(super) trait Sink: Send {
     /// How far a node's records have been delivered.
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError>;
 
-    /// Writes rows, prices and cursor in one durable transaction, or nothing.
+    /// Writes rows, prices and cursor in one durable transaction, or nothing: also where the cursor stands
+    /// elsewhere than it was left, because somebody put the sink back ([`SinkError::Moved`]). Files that only
+    /// one process writes need not look.
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError>;
+
+    /// Whether it has a row; `None`: it cannot be asked.
+    fn has(&mut self, _key: &RecordKey) -> Result<Option<bool>, SinkError> {
+        Ok(None)
+    }
 
     /// Looks for damage, until that is `enough`; asked before the first rows (F71).
     fn examine(&mut self, _enough: Enough) -> Result<(), SinkError> {
@@ -154,6 +169,9 @@ pub enum SinkError {
     File(#[from] io::Error),
     #[error("no answer within {} s", .0.as_secs())]
     Slow(std::time::Duration),
+    /// It was put back to an earlier state, or another process delivers for the same node.
+    #[error("its cursor is not where it was left")]
+    Moved,
     /// What the database finds wrong with itself.
     #[error("the database is damaged: {0}")]
     Damaged(String),

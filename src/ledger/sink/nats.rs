@@ -7,7 +7,7 @@
 //! it is acknowledged, goes its cursor on `<stream>.cursor.<node>` in place of the one before; a stream
 //! keeps its order, so a cursor that is there means that all before it is.
 
-use super::{Batch, Position, Receipt, Sink, SinkError, columns};
+use super::{Advance, Batch, Position, Receipt, Sink, SinkError, columns};
 use crate::ledger::record::RecordKey;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{
@@ -45,6 +45,8 @@ pub(super) struct Nats {
     stream: Stream,
     name: String,
     lost: Arc<Notify>,
+    /// Number of the message with the cursor, 0 if there is none; `None` until it was asked for.
+    at: Option<u64>,
 }
 
 impl Nats {
@@ -62,7 +64,7 @@ impl Nats {
         let limited = async { tokio::time::timeout(BATCH, opened).await };
         let (context, stream, lost) =
             runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
-        Ok(Self { runtime, context, stream, name: name.to_owned(), lost })
+        Ok(Self { runtime, context, stream, name: name.to_owned(), lost, at: None })
     }
 
     async fn publish(&self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
@@ -102,15 +104,20 @@ impl Nats {
         self.context.send_publish(subject, message).await.map_err(refused)
     }
 
-    async fn move_cursor(&self, node: [u8; 16], at: Position) -> Result<(), SinkError> {
-        let Position { epoch, segment, offset, rows } = at;
+    /// Says the number of the message that holds it then. The server refuses one that takes the place of
+    /// another than the last that was seen.
+    async fn advance(&self, cursor: Advance) -> Result<u64, SinkError> {
+        let Position { epoch, segment, offset, rows } = cursor.to;
         let text = json!({"epoch": epoch, "segment": segment, "offset": offset, "rows": rows});
         let text = text.to_string();
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Rollup", "sub");
-        let sent = self.context.publish_with_headers(self.cursor_of(node), headers, text.into());
-        sent.await.map_err(refused)?.await.map_err(refused)?;
-        Ok(())
+        if let Some(at) = self.at {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", at.to_string());
+        }
+        let subject = self.cursor_of(cursor.node);
+        let sent = self.context.publish_with_headers(subject, headers, text.into());
+        Ok(sent.await.map_err(refused)?.await.map_err(refused)?.sequence)
     }
 
     fn cursor_of(&self, node: [u8; 16]) -> String {
@@ -125,6 +132,7 @@ impl Sink for Nats {
         let message = match found {
             Ok(message) => message,
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                self.at = Some(0);
                 return Ok(None);
             }
             Err(error) => return Err(said(error)),
@@ -140,16 +148,18 @@ impl Sink for Nats {
                 rows: number("rows").unwrap_or(0),
             })
         };
+        self.at = Some(message.sequence);
         at().map(Some).ok_or_else(|| SinkError::Nats(format!("{subject} holds no cursor")))
     }
 
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
         let delivered = async {
             let receipt = self.publish(batch).await?;
-            if let Some((node, at)) = batch.cursor {
-                self.move_cursor(node, at).await?;
-            }
-            Ok(receipt)
+            let at = match batch.cursor {
+                Some(cursor) => Some(self.advance(cursor).await?),
+                None => self.at,
+            };
+            Ok((receipt, at))
         };
         // The client connects again by itself, but what had no answer yet will never have one.
         let unless_lost = async {
@@ -159,7 +169,11 @@ impl Sink for Nats {
             }
         };
         let limited = async { tokio::time::timeout(BATCH, unless_lost).await };
-        self.runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))?
+        let done = self.runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))?;
+        done.map(|(receipt, at)| {
+            self.at = at;
+            receipt
+        })
     }
 }
 
@@ -262,7 +276,7 @@ fn unfit(config: &Config) -> Option<&'static str> {
     }
 }
 
-/// A message that is too large will be so for ever.
+/// A message that is too large will be so for ever; a cursor that is not the last one's next never is.
 fn refused(error: PublishError) -> SinkError {
     let answer = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
     let code = answer.map(jetstream::Error::error_code);
@@ -270,6 +284,9 @@ fn refused(error: PublishError) -> SinkError {
         || code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
     {
         return SinkError::Refused(error.to_string());
+    }
+    if error.kind() == PublishErrorKind::WrongLastSequence {
+        return SinkError::Moved;
     }
     said(error)
 }

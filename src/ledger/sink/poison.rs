@@ -65,7 +65,7 @@ fn part<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::sink::Position;
+    use crate::ledger::sink::{Advance, Position};
     use crate::ledger::testing;
 
     /// Takes every row whose number is not in `refuses`, and works unless it refuses all.
@@ -93,7 +93,7 @@ mod tests {
                 return Err(SinkError::Refused(format!("{bad} is bad")));
             }
             self.taken.extend(seqs);
-            self.cursors.extend(batch.cursor.map(|(_, at)| at));
+            self.cursors.extend(batch.cursor.map(|cursor| cursor.to));
             Ok(Receipt { inserted: batch.rows.len() as u64, ..Receipt::default() })
         }
 
@@ -103,11 +103,12 @@ mod tests {
     }
 
     const AT: Position = Position { epoch: 1, segment: 0, offset: 9, rows: 20 };
+    const CURSOR: Advance = Advance { node: [7; 16], from: None, to: AT };
 
     /// What is laid aside of twenty rows, and how it went.
     fn delivered(sink: &mut Choosy) -> (Vec<u64>, Result<Receipt, SinkError>) {
         let rows: Vec<_> = (1..=20).map(testing::record).collect();
-        let batch = Batch { rows: &rows, prices: &[], cursor: Some(([7; 16], AT)) };
+        let batch = Batch { rows: &rows, prices: &[], cursor: Some(CURSOR) };
         let mut aside = Vec::new();
         let receipt = deliver(sink, &batch, &mut |row, why| {
             assert!(why.ends_with(&format!("{} is bad", row.key.seq)));
@@ -148,7 +149,7 @@ mod tests {
     fn a_row_that_cannot_be_laid_aside_stays() {
         let rows = [testing::record(1)];
         let mut sink = Choosy { refuses: vec![1], ..Choosy::default() };
-        let batch = Batch { rows: &rows, prices: &[], cursor: Some(([7; 16], AT)) };
+        let batch = Batch { rows: &rows, prices: &[], cursor: Some(CURSOR) };
         let failed = deliver(&mut sink, &batch, &mut |_, _| Err(io::Error::other("full")));
         assert!(matches!(failed, Err(SinkError::File(_))) && sink.cursors.is_empty());
     }

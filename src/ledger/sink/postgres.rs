@@ -9,14 +9,15 @@ mod copy;
 mod schema;
 
 use super::columns::{self, NAMES};
-use super::{Batch, Position, Receipt, Sink, SinkError, works};
-use crate::ledger::record::Record;
+use super::{Advance, Batch, Position, Receipt, Sink, SinkError, works};
+use crate::ledger::record::{Record, RecordKey};
 use jiff::civil::Date;
 use schema::{month, partition, prepare};
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 
 pub(super) use connection::{connect, why};
@@ -64,6 +65,13 @@ impl Sink for Postgres {
         done
     }
 
+    fn has(&mut self, key: &RecordKey) -> Result<Option<bool>, SinkError> {
+        let sql = "SELECT FROM weir.attempt WHERE node = $1 AND epoch = $2 AND seq = $3 LIMIT 1";
+        let told: [&(dyn ToSql + Sync); 3] =
+            [&&key.node[..], &(key.epoch as i64), &(key.seq as i64)];
+        Ok(Some(self.runtime.block_on(self.client.query_opt(sql, &told))?.is_some()))
+    }
+
     fn works(&mut self, like: &Record) -> Result<bool, SinkError> {
         let Self { runtime, client, .. } = self;
         let limited = async { tokio::time::timeout(BATCH, try_copy(client, like)).await };
@@ -93,6 +101,9 @@ async fn deliver(
 ) -> Result<Receipt, SinkError> {
     let fresh: BTreeSet<Date> = batch.rows.iter().map(month).collect();
     let transaction = client.transaction().await?;
+    if let Some(cursor) = batch.cursor {
+        advance(&transaction, cursor).await?;
+    }
     for first in fresh.difference(months) {
         partition(&transaction, *first).await?;
     }
@@ -101,17 +112,30 @@ async fn deliver(
         let sql = "INSERT INTO weir.price (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         transaction.execute(sql, &[&&price.hash()[..], &price.text()]).await?;
     }
-    if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
-        let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\", rows)
-            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (node) DO UPDATE SET
-            epoch = excluded.epoch, segment = excluded.segment, \"offset\" = excluded.\"offset\",
-            rows = excluded.rows";
-        let at = [epoch, segment, offset, rows].map(|number| number as i64);
-        transaction.execute(sql, &[&&node[..], &at[0], &at[1], &at[2], &at[3]]).await?;
-    }
     transaction.commit().await?;
     months.extend(fresh);
     Ok(receipt)
+}
+
+async fn advance(transaction: &Transaction<'_>, cursor: Advance) -> Result<(), SinkError> {
+    let Advance { node, from, to: Position { epoch, segment, offset, rows } } = cursor;
+    let [epoch, segment, offset, rows] = [epoch, segment, offset, rows].map(|it| it as i64);
+    let moved = match from {
+        Some(from) => {
+            let sql = "UPDATE weir.cursor SET epoch = $2, segment = $3, \"offset\" = $4, rows = $5
+                WHERE node = $1 AND epoch = $6 AND segment = $7 AND \"offset\" = $8";
+            let from = [from.epoch, from.segment, from.offset].map(|it| it as i64);
+            let told: [&(dyn ToSql + Sync); 8] =
+                [&&node[..], &epoch, &segment, &offset, &rows, &from[0], &from[1], &from[2]];
+            transaction.execute(sql, &told).await?
+        }
+        None => {
+            let sql = "INSERT INTO weir.cursor (node, epoch, segment, \"offset\", rows)
+                VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+            transaction.execute(sql, &[&&node[..], &epoch, &segment, &offset, &rows]).await?
+        }
+    };
+    if moved == 0 { Err(SinkError::Moved) } else { Ok(()) }
 }
 
 async fn rows(transaction: &Transaction<'_>, rows: &[Record]) -> Result<Receipt, SinkError> {

@@ -29,10 +29,11 @@ impl Base {
 
     /// Delivers these rows around those that are refused: which were laid aside for what, and how it went.
     fn deliver(&self, rows: &[Record]) -> (Vec<(u64, String)>, Result<Receipt, SinkError>) {
-        let cursor = Position { epoch: 1, segment: 0, offset: 9, rows: rows.len() as u64 };
-        let batch = Batch { rows, prices: &[], cursor: Some((NODE, cursor)) };
+        let to = Position { epoch: 1, segment: 0, offset: 9, rows: rows.len() as u64 };
         let mut aside = Vec::new();
         let receipt = Sqlite::open(&self.path).and_then(|mut sqlite| {
+            let cursor = testing::advance(&mut sqlite, NODE, to);
+            let batch = Batch { rows, prices: &[], cursor };
             poison::deliver(&mut sqlite, &batch, &mut |row, why| {
                 aside.push((row.key.seq, why.to_owned()));
                 Ok(())

@@ -8,8 +8,8 @@ mod reader;
 mod tests;
 
 use super::columns::{self, NAMES};
-use super::{Batch, Enough, Position, Receipt, Sink, SinkError, works};
-use crate::ledger::record::{Record, flag};
+use super::{Advance, Batch, Enough, Position, Receipt, Sink, SinkError, works};
+use crate::ledger::record::{Record, RecordKey, flag};
 use reader::stored_row;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -151,6 +151,9 @@ impl Sink for Sqlite {
         }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(cursor) = batch.cursor {
+            advance(&transaction, cursor)?;
+        }
         let [many, one] = &self.inserts;
         // In order of their keys: each goes behind the last on the same page.
         let mut rows: Vec<&Record> = batch.rows.iter().collect();
@@ -166,18 +169,14 @@ impl Sink for Sqlite {
                 )?
                 .execute(params![&price.hash()[..], price.text()])?;
         }
-        if let Some((node, Position { epoch, segment, offset, rows })) = batch.cursor {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO cursor (node, epoch, segment, offset, rows)
-                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (node) DO UPDATE SET
-                     epoch = excluded.epoch, segment = excluded.segment, offset = excluded.offset,
-                     rows = excluded.rows",
-                )?
-                .execute(params![&node[..], epoch, segment, offset, rows])?;
-        }
         transaction.commit()?;
         Ok(receipt)
+    }
+
+    fn has(&mut self, key: &RecordKey) -> Result<Option<bool>, SinkError> {
+        let sql = "SELECT 1 FROM attempt WHERE node = ?1 AND epoch = ?2 AND seq = ?3";
+        let key = params![&key.node[..], key.epoch as i64, key.seq as i64];
+        Ok(Some(self.connection.prepare_cached(sql)?.exists(key)?))
     }
 
     fn examine(&mut self, enough: Enough) -> Result<(), SinkError> {
@@ -209,6 +208,34 @@ impl Sink for Sqlite {
         );
         works(tried.map(|rows| rows as u64).map_err(SinkError::from))
     }
+}
+
+fn advance(transaction: &Transaction<'_>, cursor: Advance) -> Result<(), SinkError> {
+    let Advance { node, from, to: Position { epoch, segment, offset, rows } } = cursor;
+    let moved = match from {
+        Some(from) => transaction
+            .prepare_cached(
+                "UPDATE cursor SET epoch = ?2, segment = ?3, offset = ?4, rows = ?5
+                 WHERE node = ?1 AND epoch = ?6 AND segment = ?7 AND offset = ?8",
+            )?
+            .execute(params![
+                &node[..],
+                epoch,
+                segment,
+                offset,
+                rows,
+                from.epoch,
+                from.segment,
+                from.offset
+            ])?,
+        None => transaction
+            .prepare_cached(
+                "INSERT INTO cursor (node, epoch, segment, offset, rows)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![&node[..], epoch, segment, offset, rows])?,
+    };
+    if moved == 0 { Err(SinkError::Moved) } else { Ok(()) }
 }
 
 /// Inserts rows, as many with each statement as it takes.

@@ -5,10 +5,15 @@ use std::time::Duration;
 
 const NODE: [u8; 16] = [7; 16];
 
+fn to(offset: u64, rows: u64) -> Advance {
+    let to = Position { epoch: 1, segment: 0, offset, rows };
+    Advance { node: NODE, from: None, to }
+}
+
 fn deliver(sink: &mut JsonLines, rows: std::ops::RangeInclusive<u64>) {
-    let cursor = Position { epoch: 1, segment: 0, offset: *rows.end(), rows: *rows.end() };
+    let cursor = to(*rows.end(), *rows.end());
     let rows: Vec<_> = rows.map(testing::record).collect();
-    sink.deliver(&Batch { rows: &rows, prices: &[], cursor: Some((NODE, cursor)) }).unwrap();
+    sink.deliver(&Batch { rows: &rows, prices: &[], cursor: Some(cursor) }).unwrap();
 }
 
 fn rows(directory: &Path) -> Vec<u64> {
@@ -43,7 +48,8 @@ fn each_row_is_there_once_though_a_delivery_is_cut_anywhere() {
     // A later epoch recovers three of them from their slots, and one that nobody has.
     let recovered: Vec<_> = [2, 9, 22, 23].map(testing::record).into();
     let cursor = Position { epoch: 2, segment: 0, offset: 9, rows: 23 };
-    let batch = Batch { rows: &recovered, prices: &[], cursor: Some((NODE, cursor)) };
+    let cursor = Advance { node: NODE, from: None, to: cursor };
+    let batch = Batch { rows: &recovered, prices: &[], cursor: Some(cursor) };
     drop(sink);
     let receipt = open().deliver(&batch).unwrap();
     assert_eq!((receipt.inserted, receipt.duplicates), (1, 3));

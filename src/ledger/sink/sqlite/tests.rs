@@ -16,10 +16,9 @@ fn open() -> (tempfile::TempDir, PathBuf, Sqlite) {
 
 fn deliver(sqlite: &mut Sqlite, rows: &[Record], offset: u64) -> Receipt {
     let version = testing::price();
-    let cursor = Position { epoch: 1, segment: 2, offset, rows: offset };
-    sqlite
-        .deliver(&Batch { rows, prices: &[(*version).clone()], cursor: Some((NODE, cursor)) })
-        .unwrap()
+    let to = Position { epoch: 1, segment: 2, offset, rows: offset };
+    let cursor = testing::advance(sqlite, NODE, to);
+    sqlite.deliver(&Batch { rows, prices: &[(*version).clone()], cursor }).unwrap()
 }
 
 #[test]
