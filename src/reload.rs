@@ -65,13 +65,21 @@ fn tell(told: io::Result<()>) {
 /// One reload: everything is read and checked before anything is swapped.
 async fn reload(state: &State, directory: &Path) {
     match config::load(directory) {
-        Ok(loaded) => match state.apply(loaded).await {
-            Ok(epoch) => {
-                state.metrics.reload.inc(Reload::Applied);
-                tracing::info!(epoch, "configuration reloaded");
+        Ok(mut loaded) => {
+            let kept = loaded.settings.kept(&state.began).join(", ");
+            let notices = std::mem::take(&mut loaded.notices);
+            match state.apply(loaded).await {
+                Ok(epoch) => {
+                    state.metrics.reload.inc(Reload::Applied);
+                    tracing::info!(epoch, "configuration reloaded");
+                    notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+                    if !kept.is_empty() {
+                        tracing::warn!("{kept}: stays as it was at the start, until a restart");
+                    }
+                }
+                Err(error) => rejected(state, &error.to_string(), 1),
             }
-            Err(error) => rejected(state, &error.to_string(), 1),
-        },
+        }
         Err(problems) => {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
             rejected(state, &first, problems.len());

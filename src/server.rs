@@ -25,7 +25,7 @@ use pingora::services::background::{BackgroundService, background_service};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long the ledger may take to hand its last rows to the sink.
 const LEDGER_LIMIT: Duration = Duration::from_secs(30);
@@ -51,6 +51,9 @@ pub enum StartError {
     Thread(std::io::Error),
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
+    /// Pingora would panic.
+    #[error("the host's clock is before 1970: set it")]
+    Clock,
     #[error("the spool could not be written: start again once the disk is sound")]
     Spool,
     #[error(
@@ -65,6 +68,9 @@ pub enum StartError {
 /// Anything that keeps Weir from serving; nothing has been accepted then.
 pub fn run(directory: &Path) -> Result<(), StartError> {
     let hangup = Hangup::catch().map_err(StartError::Signals)?;
+    if SystemTime::now() < UNIX_EPOCH {
+        return Err(StartError::Clock);
+    }
     let loaded = config::load(directory).map_err(StartError::Configuration)?;
     let log = log::init(match loaded.settings.log {
         LogFormat::Text => log::Format::Text,

@@ -5,7 +5,7 @@ use crate::admin::{Explained, RuleCounts, Status};
 use crate::bounds::LINGERING;
 use crate::certificate::Certificates;
 use crate::choose::{self, Explanation};
-use crate::config::Loaded;
+use crate::config::{Loaded, Settings};
 use crate::edge::clock::{self, now_ms, wall_us};
 use crate::edge::ending::Owed;
 use crate::edge::merge;
@@ -31,6 +31,8 @@ pub type AccessSink = Box<dyn Fn(&Access) + Send + Sync>;
 /// One per process.
 pub struct State {
     pub snapshot: ArcSwap<Snapshot>,
+    /// What the process began with.
+    pub began: Arc<Settings>,
     /// Apart from the snapshot: a new key rebuilds nothing else.
     pub keys: ArcSwap<Keys>,
     /// Failed authentications by address.
@@ -75,12 +77,14 @@ impl State {
         let live = Live::default();
         let certificates = Certificates::new(&settings);
         let statistics = Keeper::new(&settings.state_directory);
-        let snapshot = Snapshot::build(Arc::new(settings), &catalog, rules, &live, &metrics)?;
+        let began = Arc::new(settings);
+        let snapshot = Snapshot::build(began.clone(), &catalog, rules, &live, &metrics)?;
         metrics.config_epoch.set(1);
         let counting = Arc::clone(&metrics);
         ledger.observe(Box::new(move |record| counting.record(record)));
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            began,
             keys: ArcSwap::from_pointee(keys),
             failures: Failures::default(),
             live,

@@ -8,6 +8,7 @@
 mod choosing;
 mod document;
 mod endpoints;
+mod kept;
 mod keys;
 mod limits;
 mod listen;

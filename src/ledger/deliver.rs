@@ -181,7 +181,9 @@ impl Deliverer {
         let Some(reading) = self.reading.take() else { return Ok(()) };
         let id = reading.id();
         if let Some(lost) = self.behind.take() {
-            self.tally.found(&self.shared, id, reading.numbers(), &lost)?;
+            if let Some(numbers) = reading.numbers() {
+                self.tally.found(&self.shared, id, &numbers, &lost)?;
+            }
         } else if let Some(sink) = &mut self.sink
             && let Some(again) = passed_by(&reading, sink.as_mut())?
         {

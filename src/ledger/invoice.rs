@@ -41,6 +41,12 @@ pub enum InvoiceError {
     NoMeasure(String),
     #[error("it has no column {header}, but these: {}", .known.join(", "))]
     NoHeader { header: String, known: Vec<String> },
+    #[error("two columns are named as the {0}")]
+    Twice(String),
+    #[error("it is UTF-16: save it as UTF-8")]
+    Utf16,
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
     #[error("line {line} has {cells} cells, the header {columns}")]
     Uneven { line: u64, cells: usize, columns: usize },
     #[error("line {line}: {cell:?} is no {what}")]

@@ -113,7 +113,7 @@ pub(super) fn start(directory: Directory, options: Options) -> Result<(Shared, S
     losses::put(&place, &found.lost).map_err(OpenError::io("note losses in", &place))?;
     let map = file::ready(&path, old, options.slots, (writer, spool.spooled(), delivered))?;
     let shared = Shared::new(directory, options, writer, map, segments);
-    backlog::take(&shared);
+    backlog::take(&shared).map_err(OpenError::io("write the list of sinks in", &place))?;
     spool.publish();
     report(&shared, &found);
     Ok((shared, spool))

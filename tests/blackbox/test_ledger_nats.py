@@ -176,6 +176,28 @@ def test_F68_the_same_spool_replayed_leaves_the_same_ledger(start, nats, drain, 
     weir.launch()
 
 
+def test_F65_a_cursor_that_is_put_back_while_weir_is_connected_is_noticed(start, nats, drain, postgres):
+    weir = start()
+    load(weir, 0.3)
+    drained(weir)
+    node = weir.ledger.rows()[0]["node"].hex()
+    asked = {"last_by_subj": f"weir.cursor.{node}"}
+    kept = base64.b64decode(nats.request("$JS.API.STREAM.MSG.GET.weir", asked)["message"]["data"])
+    load(weir, 0.3, seed=2)
+    drained(weir)
+    answer = nats.request(f"weir.cursor.{node}", kept, {"Nats-Rollup": "sub"})
+    assert "error" not in answer, answer
+    weir.ask()
+    weir.logged("its cursor is not where it was left")
+    drained(weir)
+    emptied(drain)
+    assert same(weir, postgres) > 20
+    assert weir.metric("ledger_lost_total") == 0
+    # What was sent before its cursor was refused counts as a repeat afterwards: no longer as a row.
+    weir.stop()
+    weir.launch()
+
+
 def test_F69_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(start, nats, drain, postgres, tmp_path):
     weir = start()
     weir.ask()

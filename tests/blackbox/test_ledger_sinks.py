@@ -399,6 +399,30 @@ def test_F68_the_same_spool_replayed_leaves_the_same_ledger(start, postgres, tmp
     weir.launch()
 
 
+@needs_postgres
+def test_F65_a_server_that_is_put_back_while_it_is_connected_is_noticed(start, postgres):
+    """Rows and cursor as they were, by a transaction that ends no connection."""
+    weir = start(postgres.url)
+    load(weir, 0.3)
+    drained(weir)
+    for table in ("attempt", "cursor"):
+        postgres.ask(f"create table kept_{table} as table weir.{table}")
+    for round in range(2):
+        load(weir, 0.3, seed=2 + round)
+        drained(weir)
+        kept = "; ".join(f"delete from weir.{table}; insert into weir.{table} table kept_{table}"
+                         for table in ("attempt", "cursor"))
+        postgres.ask(f"do $$ begin {kept}; end $$")
+        before = len(weir.log.read_text())
+        weir.ask()
+        weir.logged("its cursor is not where it was left", before)
+        drained(weir)
+        assert same(weir, postgres) > 10, "the spool still had them"
+    for table in ("attempt", "cursor"):
+        postgres.ask(f"drop table kept_{table}")
+    assert weir.metric("ledger_lost_total") == 0
+
+
 def test_files_of_json_lines_hold_each_row_once_through_kills(run, tmp_path):
     place = tmp_path / "attempts"
     weir = run("a", settings={"ledger": {"jsonl": {"directory": str(place), "rotate": "8KiB"}}})

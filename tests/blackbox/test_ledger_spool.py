@@ -106,6 +106,31 @@ def test_F65_a_database_that_is_removed_while_weir_runs_is_noticed(run):
     weir.launch()
 
 
+def test_a_sink_that_is_no_longer_configured_though_rows_wait_is_told(run, tmp_path):
+    weir = run("a", settings={"ledger": {"jsonl": {"directory": str(tmp_path / "lines")}}})
+    weir.ask()
+    drained(weir)
+    settings = weir.conf / "weir.toml"
+    text = settings.read_text()
+    without = "\n".join(line for line in text.splitlines() if "jsonl" not in line)
+    weir.stop()
+    settings.write_text(without)
+    weir.launch()
+    assert "no longer configured" not in weir.log.read_text(), "nothing waits"
+    weir.stop()
+    settings.write_text(text)
+    weir.launch()
+    with closing(sqlite3.connect(weir.ledger.path, isolation_level=None)) as hand:
+        hand.execute("begin exclusive")
+        weir.ask()
+        weir.settles(0, "slots_used")
+        weir.kill()
+        hand.execute("rollback")
+    settings.write_text(without)
+    weir.launch()
+    assert 'sink="jsonl" rows=1' in weir.logged("this sink is no longer configured")
+
+
 def test_one_process_writes_a_directory_of_json_lines_and_the_next_takes_over(run, tmp_path):
     settings = {"ledger": {"jsonl": {"directory": str(tmp_path / "lines"), "rotate": "8KiB"}}}
     first = run("a", settings=settings)

@@ -39,6 +39,24 @@ def test_a_new_secret_serves_at_once_though_the_old_one_was_refused(run):
     assert dict(answer.seen("a")[0]["headers"])["authorization"] == "Bearer canary-provider-rotated"
 
 
+def test_what_only_a_restart_changes_is_said_and_what_a_reload_changes_is_not(run):
+    weir = run("a")
+    settings = weir.conf / "weir.toml"
+    text = settings.read_text()
+    slots = "slots = 99\n"
+    settings.write_text(text.replace("[ledger]\n", f"[ledger]\n{slots}") if "[ledger]\n" in text else f"{text}\n[ledger]\n{slots}")
+    for number in (1, 2):
+        before = len(weir.log.read_text())
+        hangup(weir)
+        weir.settles(number, "reload_total", result="applied")
+        weir.logged("ledger.slots: stays as it was at the start, until a restart", before)
+    settings.write_text(text)
+    before = len(weir.log.read_text())
+    hangup(weir)
+    weir.settles(3, "reload_total", result="applied")
+    assert "until a restart" not in weir.logged("configuration reloaded", before)
+
+
 # A file, what of it changes, and the status of a request that comes after.
 GONE = {
     "price": ("models.toml", 'input = "1"', 'input = "5"', 200),

@@ -77,10 +77,10 @@ impl Tally {
         &mut self,
         shared: &Shared,
         id: (u64, u64),
-        numbers: Option<Range<u64>>,
+        numbers: &Range<u64>,
         lost: &[Lost],
     ) -> io::Result<()> {
-        let Some(Range { mut start, end }) = numbers else { return Ok(()) };
+        let (mut start, end) = (numbers.start, numbers.end);
         let mut found = Vec::new();
         for Range { start: from, end: next } in
             lost.iter().map(Lost::numbers).chain(std::iter::once(end..end))

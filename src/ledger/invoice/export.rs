@@ -4,7 +4,7 @@ use super::{Account, InvoiceError, MEASURES, names};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 /// Columns that say which day, as a date or in Unix seconds, and which model.
 const DAYS: &[&str] = &["date", "usage_date_utc", "start_time_iso", "start_time", "created_at"];
@@ -23,6 +23,12 @@ impl Columns {
             |what: &str| matches!(what, "day" | "model") || names().split(", ").any(|n| n == what);
         if let Some((_, what)) = named.iter().find(|(_, what)| !known(what)) {
             return Err(InvoiceError::NoMeasure(what.clone()));
+        }
+        let twice = |(at, (_, what)): &(usize, &(String, String))| {
+            named.iter().take(*at).any(|(_, earlier)| earlier == what)
+        };
+        if let Some((_, (_, what))) = named.iter().enumerate().find(twice) {
+            return Err(InvoiceError::Twice(what.clone()));
         }
         let known = |header: &str| head.iter().any(|own| own.eq_ignore_ascii_case(header));
         if let Some((header, _)) = named.iter().find(|(header, _)| !known(header)) {
@@ -60,8 +66,14 @@ pub struct Export {
 /// # Errors
 /// It is no CSV with a head and a line, or a cell is not what its column says.
 pub fn exported(export: impl Read, named: &[(String, String)]) -> Result<Export, InvoiceError> {
+    let mut export = BufReader::new(export);
+    let start = export.fill_buf()?;
+    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
+        return Err(InvoiceError::Utf16);
+    }
     let mut reader = csv::ReaderBuilder::new();
-    let mut lines = reader.trim(csv::Trim::All).flexible(true).from_reader(export);
+    reader.trim(csv::Trim::All).flexible(true).delimiter(delimiter(start));
+    let mut lines = reader.from_reader(export);
     let head = lines.headers()?.clone();
     let columns = Columns::find(&head, named)?;
     let mut found = Export::default();
@@ -87,6 +99,15 @@ pub fn exported(export: impl Read, named: &[(String, String)]) -> Result<Export,
         }
     }
     if found.account.is_empty() { Err(InvoiceError::Empty) } else { Ok(found) }
+}
+
+/// What stands between the cells of a head, by how often it does: spreadsheets write what their country's commas
+/// leave free.
+fn delimiter(start: &[u8]) -> u8 {
+    let head = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let count = |sign: u8| head.iter().filter(|byte| **byte == sign).count();
+    // Of several that are as frequent, the last.
+    [b'\t', b';', b','].into_iter().max_by_key(|sign| count(*sign)).unwrap_or(b',')
 }
 
 /// Whether a line is of no day, by what stands for it.
@@ -195,6 +216,11 @@ mod tests {
         for (text, said) in cases {
             assert_eq!(read(text, &[]).unwrap_err().to_string(), said);
         }
+        let wrong = exported(&b"\xff\xfed\0a\0"[..], &[]).unwrap_err().to_string();
+        assert_eq!(wrong, "it is UTF-16: save it as UTF-8");
+        let wrong =
+            read("date,a,b\n", &[("a", "prompt"), ("b", "prompt")]).unwrap_err().to_string();
+        assert_eq!(wrong, "two columns are named as the prompt");
         let wrong = read("date,n\n", &[("n", "tokens")]).unwrap_err().to_string();
         assert!(wrong.starts_with("tokens is nothing to compare: day, model, attempts"), "{wrong}");
         let wrong = read("date,Tokens In\n", &[("tokens-in", "prompt")]).unwrap_err().to_string();
@@ -215,6 +241,18 @@ mod tests {
             ["3135.5", "285.000", "28,50", "2850,000", ",000", "1,00a", "1e3", "-", "1,,000"]
         {
             assert_eq!(count(cell), None, "{cell}");
+        }
+    }
+
+    #[test]
+    fn cells_are_apart_by_what_is_most_frequent_in_the_head() {
+        let text = "date,model,input_tokens\n2025-11-21,\"gpt; 5\",1000\n";
+        let account = read(text, &[]).unwrap();
+        for (mark, other) in [(';', "\"gpt; 5\""), ('\t', "gpt; 5")] {
+            let text = format!(
+                "\u{feff}date{mark}model{mark}input_tokens\n2025-11-21{mark}{other}{mark}1000\n"
+            );
+            assert_eq!(read(&text, &[]).unwrap(), account, "{text}");
         }
     }
 

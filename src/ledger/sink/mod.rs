@@ -45,6 +45,25 @@ impl Target {
         }
     }
 
+    /// Whether it is the same place, reached in the same way.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        use secrecy::ExposeSecret;
+        match (self, other) {
+            (Self::Sqlite(own), Self::Sqlite(other)) => own == other,
+            (
+                Self::JsonLines { directory, rotate_bytes },
+                Self::JsonLines { directory: other, rotate_bytes: bytes },
+            ) => (directory, rotate_bytes) == (other, bytes),
+            (Self::Postgres(own), Self::Postgres(other)) => {
+                own.expose_secret() == other.expose_secret()
+            }
+            (Self::Nats { urls, stream }, Self::Nats { urls: other, stream: name }) => {
+                (urls.expose_secret(), stream) == (other.expose_secret(), name)
+            }
+            _ => false,
+        }
+    }
+
     /// What those who run it call it.
     pub(super) fn title(&self) -> &'static str {
         match self {
