@@ -1,5 +1,6 @@
 //! Reading one spool segment: sound rows in order, damage counted and stepped over.
 
+mod opened;
 mod source;
 mod step;
 mod whole;
@@ -8,7 +9,7 @@ use super::codec::Reader;
 use super::names::Known;
 use super::record::{Record, RecordKey};
 use super::row;
-use super::segment::{self, BadHeader, HEADER_BYTES, Header, Piece, Scan};
+use super::segment::{self, Piece, Scan};
 use super::segments::Segment;
 use super::sink::Position;
 use crate::price::PriceVersion;
@@ -16,23 +17,12 @@ use source::Source;
 use std::cmp::Ordering;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+pub(super) use opened::Opened;
 pub(super) use step::{Lost, Resume, Seen, Step};
 pub(super) use whole::{each_batch, rows_after, rows_before, rows_in, rows_of};
-
-/// What opening a segment found.
-pub(super) enum Opened {
-    Ready(Box<Reading>),
-    /// Removed by somebody.
-    Gone,
-    /// Another node's: to be set aside.
-    Foreign,
-    /// Written by a newer version: to be left where it is.
-    Newer(u32),
-}
 
 /// A segment and how far it has been read.
 pub(super) struct Reading {
@@ -58,47 +48,6 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn open(
-        id: (u64, u64),
-        segment: Arc<Segment>,
-        node: [u8; 16],
-    ) -> io::Result<Opened> {
-        let file = match segment.open() {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone),
-            Err(error) => return Err(error),
-        };
-        let mut header = [0; HEADER_BYTES];
-        let damaged = match file.read_exact_at(&mut header, 0) {
-            Ok(()) => match Header::decode(&header) {
-                Ok(header) if header.node != node => return Ok(Opened::Foreign),
-                Ok(_) => false,
-                Err(BadHeader::Newer(version)) => return Ok(Opened::Newer(version)),
-                Err(BadHeader::Damaged) => true,
-            },
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
-            Err(error) => return Err(error),
-        };
-        let start = if damaged { 0 } else { HEADER_BYTES as u64 };
-        Ok(Opened::Ready(Box::new(Self {
-            id,
-            node,
-            source: Source::new(segment, file, start),
-            index: 0,
-            names: Known::default(),
-            first: 0,
-            started: false,
-            from: Resume::default(),
-            seen: Seen::default(),
-            passed: Vec::new(),
-            given: false,
-            spare: Vec::new(),
-            ended: false,
-            tail: false,
-            damaged,
-        })))
-    }
-
     /// Notes that everything scanned so far is in a sink.
     pub(super) fn confirm(&self, sink: usize) {
         if let Some(delivered) = self.segment().delivered.get(sink) {

@@ -7,27 +7,25 @@
 //! it is acknowledged, goes its cursor on `<stream>.cursor.<node>` in place of the one before; a stream
 //! keeps its order, so a cursor that is there means that all before it is.
 
+mod stream;
+
 use super::{Advance, Batch, Position, Receipt, Sink, SinkError, columns};
 use crate::ledger::record::RecordKey;
 use async_nats::HeaderMap;
-use async_nats::jetstream::context::{
-    Context, GetStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
-};
+use async_nats::jetstream::context::{Context, PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
-};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
-use futures::TryStreamExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+
+pub(in crate::ledger) use stream::{connect, existing, names, records_of, runtime};
 
 /// Longest wait for a connection, for an answer, and for a whole batch.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -58,7 +56,7 @@ impl Nats {
             let mut context = jetstream::new(client);
             // What is asked of the stream waits no longer either: its handle takes this over.
             context.set_timeout(ANSWER);
-            let stream = stream(&context, name).await?;
+            let stream = stream::made(&context, name).await?;
             Ok::<_, SinkError>((context, stream, lost))
         };
         let limited = async { tokio::time::timeout(BATCH, opened).await };
@@ -174,105 +172,6 @@ impl Sink for Nats {
             self.at = at;
             receipt
         })
-    }
-}
-
-/// What rows and prices of a stream go to, and cursors do not.
-pub(in crate::ledger) fn records_of(stream: &str) -> String {
-    format!("{stream}.ledger.>")
-}
-
-/// With a thread of its own, which answers the server's pings while there is nothing to deliver.
-pub(in crate::ledger) fn runtime() -> Result<Runtime, SinkError> {
-    let mut builder = Builder::new_multi_thread();
-    Ok(builder.worker_threads(1).thread_name("weir-nats").enable_all().build()?)
-}
-
-/// Connects to the first of comma-separated servers that answers. Whoever waits at that moment is
-/// notified when a connection ends.
-pub(in crate::ledger) async fn connect(
-    urls: &SecretString,
-) -> Result<(Client, Arc<Notify>), SinkError> {
-    let urls: Vec<&str> = urls.expose_secret().split(',').collect();
-    let lost = Arc::new(Notify::new());
-    let notify = lost.clone();
-    let options = ConnectOptions::new().name("weir").connection_timeout(CONNECT);
-    let options = options.event_callback(move |event| {
-        if matches!(event, Event::Disconnected | Event::Closed) {
-            notify.notify_waiters();
-        }
-        std::future::ready(())
-    });
-    let client = options.connect(urls).await.map_err(|error| match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            SinkError::Denied(error.to_string())
-        }
-        _ => said(error),
-    })?;
-    Ok((client, lost))
-}
-
-/// The stream, made where there is none: kept until drained, and full rather than forgetful.
-pub(in crate::ledger) async fn stream(context: &Context, name: &str) -> Result<Stream, SinkError> {
-    let wanted = Config {
-        name: name.to_owned(),
-        subjects: vec![format!("{name}.>")],
-        retention: RetentionPolicy::WorkQueue,
-        discard: DiscardPolicy::New,
-        allow_rollup: true,
-        num_replicas: 1,
-        ..Config::default()
-    };
-    fitting(context.get_or_create_stream(wanted).await.map_err(said)?)
-}
-
-/// The stream, where there is one.
-pub(in crate::ledger) async fn existing(
-    context: &Context,
-    name: &str,
-) -> Result<Option<Stream>, SinkError> {
-    match context.get_stream(name).await {
-        Ok(stream) => fitting(stream).map(Some),
-        Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(answer)
-                if answer.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-            {
-                Ok(None)
-            }
-            GetStreamErrorKind::InvalidStreamName | GetStreamErrorKind::EmptyName => Ok(None),
-            _ => Err(said(error)),
-        },
-    }
-}
-
-/// The names of the streams that there are.
-pub(in crate::ledger) async fn names(context: &Context) -> Result<Vec<String>, SinkError> {
-    context.stream_names().try_collect().await.map_err(said)
-}
-
-fn fitting(stream: Stream) -> Result<Stream, SinkError> {
-    let config = &stream.cached_info().config;
-    match unfit(config) {
-        Some(why) => Err(SinkError::Nats(format!("stream {} {why}", config.name))),
-        None => Ok(stream),
-    }
-}
-
-/// Why a stream made by someone else would lose records.
-fn unfit(config: &Config) -> Option<&'static str> {
-    let limited = config.max_bytes > 0 || config.max_messages > 0;
-    let forgets = config.max_messages_per_subject > 0 || !config.max_age.is_zero();
-    match config {
-        _ if forgets => Some("drops records by age or per subject: take those limits away"),
-        _ if limited && config.discard == DiscardPolicy::Old => {
-            Some("drops its oldest records when it is full: set its discard policy to new")
-        }
-        _ if config.retention == RetentionPolicy::Interest => {
-            Some("drops records nobody asks for: set its retention to workqueue or limits")
-        }
-        _ if config.no_ack => Some("acknowledges nothing: let it"),
-        _ if !config.allow_rollup => Some("does not allow roll-ups: set allow_rollup_hdrs"),
-        _ => None,
     }
 }
 

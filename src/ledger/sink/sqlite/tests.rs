@@ -1,6 +1,7 @@
 //! Rows in, the same rows out.
 
 use super::*;
+use crate::ledger::record::flag;
 use crate::ledger::testing;
 use crate::price::PriceVersion;
 use proptest::prelude::*;
