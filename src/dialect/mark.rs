@@ -35,7 +35,7 @@ pub enum Lack {
     Finish { native: bool },
     /// A choice without a delta, message or text.
     Content,
-    /// A choice without an index; its place among the choices.
+    /// A choice without an index, or a tool call of a message that becomes a chunk; its place among its like.
     Index(u32),
     /// A tool call of a whole message that does not say its type.
     Type,

@@ -50,12 +50,6 @@ pub struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// It calls tools.
-    #[must_use]
-    pub fn has_tool_calls(&self) -> bool {
-        self.tool_calls.is_some()
-    }
-
     /// A chunk that carries usage and nothing else.
     #[must_use]
     pub fn is_usage_only(&self) -> bool {

@@ -106,11 +106,6 @@ impl Whole {
             step.empty = true;
             return;
         }
-        // Calls of a chunk have numbers, which nobody gave these.
-        if core.reply.chunks && !faithful && seen.has_tool_calls() {
-            (step.empty, step.malformed) = (true, true);
-            return;
-        }
         self.terminal = true;
         if faithful {
             step.out = Some(body);

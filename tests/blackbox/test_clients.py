@@ -68,6 +68,17 @@ def test_tools(shared, clients, name, face, stream):
     assert [(message["tool_call_id"], message["content"]) for message in results] == [("call_1", "rain")]
 
 
+@pytest.mark.parametrize("name", [name for name, face in PLACES if face == "/api/v1"])
+def test_tools_of_an_upstream_that_does_not_stream_come_as_a_stream(shared, clients, name):
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    choice = {"index": 0, "message": {"role": "assistant", "content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    whole = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+    _, seen = chat(shared, clients[name], "/api/v1", {"a": [{"raw": json.dumps(whole)}, {}]}, stream=True, tools=TOOLS)
+    assert seen["error"] is None
+    assert seen["calls"] == [["weather", {"city": "Oslo"}]]
+    assert (seen["text"], seen["finish"]) == (expect.WHOLE, "stop")
+
+
 @EVERY
 @MODES
 def test_a_failover_is_not_seen(run, clients, name, face, stream):

@@ -139,19 +139,27 @@ impl Walk<'_, '_> {
             }
             b'[' if depth < TEXT_DEPTH => {
                 self.cursor.take(b'[')?;
+                let mut place = 0;
                 while self.cursor.item(b']')? {
-                    content |= self.text(delivered, depth + 1)?;
+                    content |= match self.cursor.peek()? {
+                        b'{' if depth + 1 < TEXT_DEPTH => {
+                            self.object(delivered, depth + 1, place)?
+                        }
+                        _ => self.text(delivered, depth + 1)?,
+                    };
+                    place += 1;
                 }
             }
-            b'{' if depth < TEXT_DEPTH => content = self.object(delivered, depth)?,
+            b'{' if depth < TEXT_DEPTH => content = self.object(delivered, depth, 0)?,
             _ => self.cursor.skip()?,
         }
         Some(content)
     }
 
-    /// See [`Self::text`]. Of a tool call no null is kept.
-    fn object(&mut self, delivered: &mut Delivered, depth: usize) -> Option<bool> {
-        let (mut content, mut typed, mut kept) = (false, false, Kept::default());
+    /// See [`Self::text`]; the object at this `place` of a list. Of a tool call no null is kept.
+    fn object(&mut self, delivered: &mut Delivered, depth: usize, place: u32) -> Option<bool> {
+        let (mut content, mut kept) = (false, Kept::default());
+        let (mut typed, mut indexed) = (false, false);
         self.cursor.take(b'{')?;
         while let Some(key) = self.cursor.key()? {
             if self.calls.is_some() && self.cursor.is_null()? {
@@ -161,6 +169,7 @@ impl Walk<'_, '_> {
             }
             kept.keep(key.at, self.marks);
             typed |= &*key.name == b"type";
+            indexed |= &*key.name == b"index";
             let nested = matches!(self.cursor.peek()?, b'{' | b'[');
             let filled = if TEXT_KEYS.contains(&&*key.name) || nested {
                 self.text(delivered, depth + 1)?
@@ -174,8 +183,13 @@ impl Walk<'_, '_> {
             kept.ends(self.cursor.at());
         }
         let any = kept.close(self.cursor.at().saturating_sub(1), self.marks);
-        if self.calls == Some(Part::Message) && depth == CALL_DEPTH && !typed {
-            self.lacks(Lack::Type, any);
+        if self.calls == Some(Part::Message) && depth == CALL_DEPTH {
+            if !typed {
+                self.lacks(Lack::Type, any);
+            }
+            if !indexed && self.marks.are_of_chunks() {
+                self.lacks(Lack::Index(place), any || !typed);
+            }
         }
         Some(content)
     }

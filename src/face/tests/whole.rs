@@ -117,7 +117,16 @@ fn a_whole_reply_to_who_reads_a_stream_is_one_event_of_it() {
     assert_eq!(usage["usage"]["total_tokens"], 6);
     assert!(found.terminal);
     let calls = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[
-        {"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
+        {"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},
+        {"id":"b","function":{"name":"g","arguments":"{\"index\":7}"},"index":null},{},
+        {"id":"c","index":9}]},"finish_reason":"tool_calls"}]}"#;
     let found = every_way(&reply(), calls);
-    assert!(found.empty && found.malformed && found.out.is_empty(), "their numbers are not known");
+    let first = read(found.out.split("\n\n").next().unwrap());
+    let calls = first["choices"][0]["delta"]["tool_calls"].as_array().unwrap();
+    let told: Vec<_> = calls.iter().map(|call| (&call["index"], &call["type"])).collect();
+    let function = serde_json::Value::from("function");
+    let number = |at: u64| serde_json::Value::from(at);
+    let places = [0, 1, 2, 9].map(number);
+    assert_eq!(told, places.iter().map(|at| (at, &function)).collect::<Vec<_>>());
+    assert_eq!(calls[1]["function"]["arguments"], "{\"index\":7}");
 }
