@@ -9,6 +9,7 @@ mod error;
 mod metadata;
 mod openrouter;
 mod out;
+mod sift;
 mod stream;
 mod usage;
 mod whole;

@@ -183,6 +183,21 @@ pub(super) fn routing(core: &Core, out: &mut BytesMut) {
     }
 }
 
+/// What an unstreamed body ends with, as far as it does not have it: when it was `created`, its `fingerprint`;
+/// usage, routing, its brace.
+pub(super) fn closing(core: &Core, (created, fingerprint): (bool, bool), out: &mut BytesMut) {
+    if !created {
+        number(r#","created":"#, core.created, out);
+    }
+    if core.reply.operation == Operation::Chat && !fingerprint {
+        out.extend_from_slice(br#","system_fingerprint":null"#);
+    }
+    out.extend_from_slice(br#","usage":"#);
+    out.extend_from_slice(usage_object(core).as_bytes());
+    routing(core, out);
+    out.extend_from_slice(b"}");
+}
+
 /// The last chunk before `[DONE]`, and `[DONE]` (contract 4.3).
 pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"data: ");

@@ -1,5 +1,6 @@
 //! An unstreamed reply: held to be read and shaped, up to a bound; beyond it, all but its tail passes.
 
+use super::sift::Sift;
 use super::{Core, Step, openrouter};
 use crate::bounds::{USAGE_TAIL_BYTES, WHOLE_REPLY_BYTES};
 use crate::dialect::{Choices, fault};
@@ -15,6 +16,8 @@ pub(super) struct Whole {
     joined: BytesMut,
     /// The body is too large to be held.
     passing: bool,
+    /// Takes its members apart on `/api/v1`.
+    sift: Option<Sift>,
     terminal: bool,
 }
 
@@ -62,12 +65,17 @@ impl Whole {
         self.joined.extend_from_slice(&read);
     }
 
-    /// Beyond the bound: everything leaves but the last bytes, where usage stands.
+    /// Beyond the bound: everything leaves but, on `/v1`, the last bytes, where usage stands.
     fn pass(&mut self, core: &mut Core, end: bool, step: &mut Step, tally: &mut dyn Tally) {
         if !std::mem::replace(&mut self.passing, true) {
             core.content_unread();
+            if core.reply.face == Face::OpenRouter {
+                self.sift = Some(Sift::new(openrouter::opening(&core.reply), USAGE_TAIL_BYTES));
+            }
         }
-        if end {
+        if self.sift.is_some() {
+            self.sift(core, end, step, tally);
+        } else if end {
             self.terminal = self.joined.trim_ascii_end().ends_with(b"}");
             match core.reply.dialect.tail_usage(&self.joined) {
                 Some(report) => core.account.report(report, tally),
@@ -78,6 +86,28 @@ impl Whole {
             let length = self.joined.len().saturating_sub(USAGE_TAIL_BYTES);
             step.out = Some(self.joined.split_to(length).freeze());
         }
+    }
+
+    /// See [`Sift`]: top-level members are OpenRouter's, what is inside of the others is the upstream's.
+    fn sift(&mut self, core: &mut Core, end: bool, step: &mut Step, tally: &mut dyn Tally) {
+        let Some(sift) = &mut self.sift else { return };
+        let (first, joined) = (std::mem::take(&mut self.first), std::mem::take(&mut self.joined));
+        let mut out = BytesMut::with_capacity(first.len() + joined.len() + 1_024);
+        sift.pass(&joined, &mut out);
+        sift.pass(&first, &mut out);
+        if end {
+            match core.reply.dialect.tail_usage(&sift.usage()) {
+                Some(report) => core.account.report(report, tally),
+                None => tally.unreadable(),
+            }
+        }
+        self.terminal = end && sift.is_over();
+        if self.terminal {
+            let embeds = core.reply.operation == Operation::Embedding;
+            let (created, fingerprint) = (sift.has_created || embeds, sift.has_fingerprint);
+            openrouter::closing(core, (created, fingerprint), &mut out);
+        }
+        step.out = Some(out.freeze());
     }
 
     fn finish(&mut self, core: &mut Core, body: Bytes, step: &mut Step, tally: &mut dyn Tally) {
@@ -126,13 +156,7 @@ impl Whole {
             return;
         }
         openrouter::splice(core, &opening, &body, &mut out);
-        if core.reply.operation == Operation::Chat && !core.observer.marks().has_fingerprint() {
-            out.extend_from_slice(br#","system_fingerprint":null"#);
-        }
-        out.extend_from_slice(br#","usage":"#);
-        out.extend_from_slice(openrouter::usage_object(core).as_bytes());
-        openrouter::routing(core, &mut out);
-        out.extend_from_slice(b"}");
+        openrouter::closing(core, (true, core.observer.marks().has_fingerprint()), &mut out);
         step.out = Some(out.freeze());
     }
 }

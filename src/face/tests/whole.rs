@@ -71,16 +71,42 @@ fn partial_content_with_an_error_in_its_choice_passes() {
 #[test]
 fn a_body_past_the_bound_passes_with_its_usage_read_from_the_tail() {
     let tail = r#"","usage":"x"},"usage":{"prompt_tokens":8,"total_tokens":8}}"#;
-    for (length, shaped) in [(WHOLE_REPLY_BYTES, true), (WHOLE_REPLY_BYTES + 1, false)] {
+    for length in [WHOLE_REPLY_BYTES, WHOLE_REPLY_BYTES + 1] {
         let head = r#"{"data":[1],"z":{"p":""#;
         let body = [head, &"A".repeat(length - head.len() - tail.len()), tail].concat();
         for sizes in [&[usize::MAX][..], &[65_536]] {
-            let result = run(reply(Face::OpenRouter, false), &body, sizes);
-            assert_eq!(result.out != body, shaped, "{length}");
+            let result = run(reply(Face::Faithful, false), &body, sizes);
+            assert!(result.out == body && result.terminal);
             assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
-            assert!(result.terminal);
         }
     }
+}
+
+/// Wherever its members stand, its caller is told what it cost; what is inside of them leaves as it came.
+#[test]
+fn a_body_past_the_bound_has_the_members_of_openrouter() {
+    let filler = "7,".repeat(WHOLE_REPLY_BYTES / 2);
+    let data = format!(r#""data":[{{"object":"embedding","index":0,"embedding":[{filler}7]}}]"#);
+    let usage = r#""usage":{"prompt_tokens":8,"total_tokens":8}"#;
+    let own = r#""object":"list","model":"up","id":"e""#;
+    for members in [[own, &data, usage], [usage, own, &data], [&data, usage, own]] {
+        let body = format!("{{{}}}\n", members.join(", "));
+        for sizes in [&[usize::MAX][..], &[65_536], &[WHOLE_REPLY_BYTES, 3]] {
+            let operation = Operation::Embedding;
+            let result = run(Reply { operation, ..reply(Face::OpenRouter, false) }, &body, sizes);
+            assert!(result.terminal && result.out.contains(&data));
+            assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
+            let shown: serde_json::Value = serde_json::from_str(&result.out).unwrap();
+            assert_eq!((&shown["id"], &shown["provider"]), (&"gen-1".into(), &"P".into()));
+            assert_eq!(
+                (&shown["model"], &shown["usage"]["prompt_tokens"]),
+                (&"a/m".into(), &8.into())
+            );
+            assert_eq!(shown["usage"]["cost"].to_string(), "0.00000135");
+        }
+    }
+    let cut = run(reply(Face::OpenRouter, false), &format!("{{{data}"), &[usize::MAX]);
+    assert!(!cut.terminal && cut.sheet.unreadable);
 }
 
 #[test]
