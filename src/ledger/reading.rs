@@ -35,6 +35,8 @@ pub(super) struct Reading {
     /// Rows the node had spooled before this segment: as was expected, or as its start says.
     first: u64,
     started: bool,
+    /// Of these the sink does not have so many, as far as that is known and was not told.
+    gap: u64,
     from: Resume,
     seen: Seen,
     /// The last row before the cursor, and whether any was behind it.
@@ -75,8 +77,26 @@ impl Reading {
     /// Tells what the sink has, before the first step.
     pub(super) fn resume(&mut self, from: Resume) {
         self.from = from;
-        let first = self.segment().first.get().copied();
-        (self.started, self.first) = (first.is_some(), first.or(from.accounted).unwrap_or(0));
+        // What its writer knows needs no start to tell it, which may be damaged.
+        match self.segment().first.get() {
+            Some(first) => self.start(*first),
+            None => self.first = from.accounted.unwrap_or(0),
+        }
+    }
+
+    /// It is known how many rows the node had spooled before it.
+    fn start(&mut self, first: u64) {
+        let Resume { cursor, accounted } = self.from;
+        if !std::mem::replace(&mut self.started, true) {
+            let has = accounted.unwrap_or(first).max(cursor.map_or(0, |at| at.rows));
+            self.gap = first.saturating_sub(has);
+        }
+        self.first = first;
+    }
+
+    fn tell_gap(&mut self, step: &mut Step) {
+        let gap = std::mem::take(&mut self.gap);
+        step.lose(self.lost(gap, self.first));
     }
 
     /// Where the last step ended.
@@ -142,6 +162,7 @@ impl Reading {
     /// Scans up to `limit` rows, and not beyond an offset where a frame ends.
     pub(super) fn step_to(&mut self, limit: usize, end: u64) -> Step {
         let mut step = Step { rows: std::mem::take(&mut self.spare), ..Step::default() };
+        self.tell_gap(&mut step);
         let buffer = std::mem::take(&mut self.source.buffer);
         let mut scan = Scan::new(&buffer, self.source.used, self.index);
         let end = if end > self.source.offset() { end } else { u64::MAX };
@@ -206,10 +227,8 @@ impl Reading {
             segment::NAME => self.damaged |= !self.names.learn(payload),
             segment::START => match Reader(payload).varint() {
                 Some(first) => {
-                    let Resume { cursor, accounted } = self.from;
-                    let has = accounted.unwrap_or(first).max(cursor.map_or(0, |at| at.rows));
-                    step.lose(self.lost(first.saturating_sub(has), first));
-                    (self.first, self.started) = (first, true);
+                    self.start(first);
+                    self.tell_gap(step);
                 }
                 None => self.damaged = true,
             },

@@ -55,6 +55,7 @@ impl Reading {
             names: Known::default(),
             first: 0,
             started: false,
+            gap: 0,
             from: Resume::default(),
             seen: Seen::default(),
             passed: Vec::new(),
