@@ -20,6 +20,7 @@ impl Settings {
             ("threads", self.threads != began.threads),
             ("drain", self.drain != began.drain),
             ("log", self.log != began.log),
+            ("limits.keepalive_idle", limits.keepalive_idle != began_limits.keepalive_idle),
             ("limits.h2_streams", limits.h2_streams != began_limits.h2_streams),
             ("ledger.slots", own.slots != old.slots),
             ("ledger.durability", own.durability != old.durability),

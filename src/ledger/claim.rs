@@ -54,6 +54,9 @@ impl Claim {
     /// the price of these terms. The attempt keeps its number: where a process dies in between, both slots
     /// tell of the same one. False: no slot is free, or its own is sealed, and all stays as it was.
     pub fn serve(&mut self, intent: &Intent<'_>, terms: &Terms, estimator: Estimator) -> bool {
+        if self.slot().is_none() {
+            return false;
+        }
         let spare = self.spare.take().or_else(|| self.shared.take_slot());
         let (Some(old), Some(index)) = (self.slot(), spare) else { return false };
         let Some(new) = self.shared.slot(index) else { return false };

@@ -186,7 +186,8 @@ impl Deliverer {
                 losses::found(self.shared.directory.path(), self.target.name(), &numbers, &lost)?;
             }
         } else if let Some(sink) = &mut self.sink
-            && let Some(again) = passed_by(&reading, sink.as_mut())?
+            && let Some(again) =
+                passed_by(&self.shared, &reading, (sink.as_mut(), self.target.name()))?
         {
             (self.reading, self.behind) = (Some(again), Some(Vec::new()));
             return Ok(());
@@ -212,15 +213,18 @@ impl Deliverer {
         let cursor = Some(cursor).filter(|_| self.behind.is_none());
         let batch = Batch { rows: &step.rows, prices: &step.prices, cursor };
         let (directory, name) = (&self.shared.options.directory, self.target.name());
+        let mut aside = Vec::new();
         let receipt = poison::deliver(sink.as_mut(), &batch, &mut |row, why| {
             dead_letter::put(directory, name, row, why)?;
+            aside.push(row.key);
             add(&counters.dead, 1);
             Ok(())
         })?;
         self.waiting_since(0);
         self.pace.delivered();
         if cursor.is_some() {
-            self.standing.moved(after, step.rows.last().map(|row| row.key));
+            let taken = step.rows.iter().rev().map(|row| row.key).find(|key| !aside.contains(key));
+            self.standing.moved(after, taken);
             self.tally.delivered(after.rows);
         }
         let counters = &self.shared.counters;

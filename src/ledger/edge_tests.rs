@@ -232,12 +232,21 @@ fn f65_a_segment_that_is_put_back_behind_the_cursor_is_delivered_and_lost_no_mor
     // By hand the files get nothing, and what a database is known to lack is taken back.
     let rest = options.sqlite.with_extension("other");
     drop(Sqlite::open(&rest).unwrap());
-    let books = Books { base: Base::Sqlite(rest), state: Some(state.clone()), dead_letters: None };
     let losses = [Loss::found("sqlite", (1, 0), Lost { rows: ALL, next: ALL, offset: 0 })];
     losses::put(&state, &losses).unwrap();
-    let offered = respool(&beside(&taken[2]), &books, &()).unwrap();
-    assert!(offered.taken > 0 && offered.strange == 0);
-    assert_eq!(noted("sqlite"), ALL - offered.taken);
+    let offered = [rest, options.sqlite.clone()].map(|path| {
+        let state = Some(state.clone());
+        let books = Books { base: Base::Sqlite(path), state, dead_letters: None };
+        let offered = respool(&beside(&taken[2]), &books, &()).unwrap();
+        (offered, noted("sqlite"))
+    });
+    let [(other, still), (own, rest)] = offered;
+    assert!(other.taken > 0 && (own.taken, own.known) == (0, other.taken));
+    assert_eq!(
+        (still, rest),
+        (ALL, ALL - own.known),
+        "another database is not the sink that lacks them"
+    );
     fs::remove_file(state.join("losses.jsonl")).unwrap();
     // What the database has is read, and left.
     taken.iter().for_each(|path| fs::rename(beside(path), path).unwrap());

@@ -190,7 +190,10 @@ fn pieces(losses: &[Loss]) -> BTreeMap<String, Vec<(Range<u64>, usize)>> {
 }
 
 /// What of a range is before another, and what behind.
-fn without(of: &Range<u64>, other: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+pub(super) fn without(
+    of: &Range<u64>,
+    other: &Range<u64>,
+) -> impl Iterator<Item = Range<u64>> + use<> {
     let parts = [of.start..of.end.min(other.start), of.start.max(other.end)..of.end];
     parts.into_iter().filter(|part| !part.is_empty())
 }

@@ -82,6 +82,8 @@ pub fn respool(
     if let Some(own) = &books.state
         && directory::writer(own).map_err(state)?.is_some_and(|writer| writer.node == node)
         && let Some(numbers) = reading.numbers().filter(|_| done.refused == 0)
+        // It is of the sink that it was lost to, and not any database.
+        && sink.cursor(node)?.is_some_and(|at| at.rows >= numbers.end)
     {
         losses::found(own, base.name(), &numbers, &lost).map_err(state)?;
     }

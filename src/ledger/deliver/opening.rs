@@ -2,10 +2,12 @@
 
 use super::StepError;
 use super::tally::Tally;
+use crate::ledger::losses;
 use crate::ledger::reading::{Opened, Reading, Resume, rows_in};
 use crate::ledger::record::RecordKey;
 use crate::ledger::shared::Shared;
 use crate::ledger::sink::{Position, Sink};
+use std::ops::Range;
 
 /// What a sink has of all that its node ever spooled.
 #[derive(Default)]
@@ -45,6 +47,7 @@ impl Standing {
         sink: &mut dyn Sink,
     ) -> Result<Resume, StepError> {
         let own = tally.own;
+        let given = self.at.map_or(0, |at| at.rows);
         self.at = sink.cursor(shared.writer.node)?;
         // Whoever wrote that is not of this directory: only keys tell what the sink has.
         let cursor = self.at.filter(|at| {
@@ -60,6 +63,7 @@ impl Standing {
             is_own
         });
         if self.asked {
+            self.accounted = self.accounted.map(|rows| rows.max(given));
             self.put_back(shared, (tally, sink), cursor)?;
         }
         if !std::mem::replace(&mut self.asked, true) {
@@ -161,21 +165,29 @@ pub(super) fn open_first(
     }
 }
 
-/// A segment to be read once more: the sink is past all its rows, and does not have the last of them. Somebody
-/// took it away, and put it back once delivery had gone on without it (F65).
+/// A segment to be read once more: the sink is past all its rows, and is known to lack some of them. Somebody took
+/// it away, and put it back once delivery had gone on without it (F65). Only where rows are told by their keys.
+///
+/// # Errors
+/// The sink does not answer, or what is noted as lost, or the segment, cannot be read.
 pub(super) fn passed_by(
+    shared: &Shared,
     reading: &Reading,
-    sink: &mut dyn Sink,
+    (sink, name): (&mut dyn Sink, &str),
 ) -> Result<Option<Box<Reading>>, StepError> {
-    let Some(key) = reading.passed_by() else { return Ok(None) };
-    if sink.has(&key)? != Some(false) {
+    let (Some(key), Some(numbers)) = (reading.passed_by(), reading.numbers()) else {
+        return Ok(None);
+    };
+    let lacking = losses::lacking(shared.directory.path(), name)?;
+    let overlaps = |lost: &Range<u64>| lost.start < numbers.end && numbers.start < lost.end;
+    if !lacking.iter().any(overlaps) || !sink.tells_keys() {
         return Ok(None);
     }
     let file = reading.segment().path.display();
     tracing::warn!(
         %file,
-        "a sink is past this spool segment and does not have its rows: they are delivered, as far as their keys \
-         are not there"
+        "a sink is past this spool segment and lacks rows of it: they are delivered, as far as their keys are not \
+         there"
     );
     match Reading::open(reading.id(), reading.shared(), key.node)? {
         Opened::Ready(mut again) => {

@@ -48,7 +48,8 @@ impl Tally {
         losses::put(shared.directory.path(), &found)?;
         for lost in losses {
             let all = lost.numbers();
-            self.noted.retain(|known| known.start < all.start || known.end > all.end);
+            let rest = self.noted.iter().flat_map(|known| losses::without(known, &all));
+            self.noted = rest.collect();
             self.noted.push(all);
         }
         let (sink, rows) = (self.name, fresh.iter().map(|(_, rows)| rows).sum());

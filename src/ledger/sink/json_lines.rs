@@ -249,6 +249,15 @@ impl Sink for JsonLines {
         }))
     }
 
+    fn tells_keys(&self) -> bool {
+        false
+    }
+
+    /// Older files than the newest may have been collected.
+    fn has(&mut self, key: &RecordKey) -> Result<Option<bool>, SinkError> {
+        Ok(self.newest()?.contains(key).then_some(true))
+    }
+
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
         if self.state.bytes >= self.rotate_bytes && self.is_whole(self.state.bytes)? {
             self.state = State { file: self.state.file + 1, bytes: 0, ..self.state };

@@ -154,6 +154,11 @@ pub(super) trait Sink: Send {
     /// one process writes need not look.
     fn deliver(&mut self, batch: &Batch<'_>) -> Result<Receipt, SinkError>;
 
+    /// Whether it keeps each key once, whatever it is given again.
+    fn tells_keys(&self) -> bool {
+        true
+    }
+
     /// Whether it has a row; `None`: it cannot be asked.
     fn has(&mut self, _key: &RecordKey) -> Result<Option<bool>, SinkError> {
         Ok(None)

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, Row, Transaction};
 
 pub(super) use connection::{connect, why};
 pub(super) use copy::copy;
@@ -42,13 +42,18 @@ impl Postgres {
         runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
         Ok(Self { runtime, client, months: BTreeSet::new() })
     }
+
+    /// The one row of a query, if there is one.
+    fn one(&self, sql: &str, told: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, SinkError> {
+        let limited = async { tokio::time::timeout(BATCH, self.client.query_opt(sql, told)).await };
+        Ok(self.runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??)
+    }
 }
 
 impl Sink for Postgres {
     fn cursor(&mut self, node: [u8; 16]) -> Result<Option<Position>, SinkError> {
         let sql = "SELECT epoch, segment, \"offset\", rows FROM weir.cursor WHERE node = $1";
-        let found = self.runtime.block_on(self.client.query_opt(sql, &[&&node[..]]))?;
-        let Some(row) = found else { return Ok(None) };
+        let Some(row) = self.one(sql, &[&&node[..]])? else { return Ok(None) };
         let number = |at: usize| row.try_get::<_, i64>(at).map(|value| value as u64);
         let (epoch, segment) = (number(0)?, number(1)?);
         Ok(Some(Position { epoch, segment, offset: number(2)?, rows: number(3)? }))
@@ -69,7 +74,7 @@ impl Sink for Postgres {
         let sql = "SELECT FROM weir.attempt WHERE node = $1 AND epoch = $2 AND seq = $3 LIMIT 1";
         let told: [&(dyn ToSql + Sync); 3] =
             [&&key.node[..], &(key.epoch as i64), &(key.seq as i64)];
-        Ok(Some(self.runtime.block_on(self.client.query_opt(sql, &told))?.is_some()))
+        Ok(Some(self.one(sql, &told)?.is_some()))
     }
 
     fn works(&mut self, like: &Record) -> Result<bool, SinkError> {
