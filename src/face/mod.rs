@@ -71,8 +71,10 @@ pub struct Reply {
 pub struct Step {
     /// What may leave now. The first `Some` of a reply commits it, with or without content.
     pub out: Option<Bytes>,
-    /// This read passed the first content.
+    /// This read passed the first content that the caller is shown.
     pub content: bool,
+    /// This read passed the first content of all: its upstream has begun to deliver.
+    pub begun: bool,
     /// At least one event (no comment, no blank line) was completed: re-arms the idle clock.
     pub event: bool,
     /// The upstream reported an error inside its 200. Nothing is in `out` if nothing was before; later
@@ -189,14 +191,15 @@ impl Relay {
     /// they came from are in the result.
     pub fn push(&mut self, input: Option<Bytes>, end: bool, tally: &mut dyn Tally) -> Step {
         let input = input.unwrap_or_default();
-        let had_content = self.core.account.has_content();
+        let (had_content, had_begun) = (self.has_content(), self.has_begun());
         let mut step = match &mut self.body {
             Body::Stream(stream) => stream.push(&mut self.core, &input, end, tally),
             Body::Whole(whole) => whole.push(&mut self.core, input, end, tally),
         };
         self.core.account.tell(tally);
         step.out = step.out.filter(|out| !out.is_empty());
-        step.content = !had_content && self.core.account.has_content();
+        step.content = !had_content && self.has_content();
+        step.begun = !had_begun && self.has_begun();
         step
     }
 
@@ -231,10 +234,15 @@ impl Relay {
         }
     }
 
-    /// Content has come.
+    /// Content has come that the caller is shown.
     #[must_use]
     pub fn has_content(&self) -> bool {
         self.core.account.has_content()
+    }
+
+    /// Content has come, shown or not.
+    fn has_begun(&self) -> bool {
+        self.has_content() || !self.delivered().is_empty()
     }
 
     /// The reply came to its own end: `[DONE]`, a finish reason before the end, or a whole body.

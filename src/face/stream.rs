@@ -178,8 +178,9 @@ impl State {
         };
         core.created = core.observer.marks().created().unwrap_or(core.created);
         let fault = seen.error.is_some() || event.error;
-        // Content in the error event that a reply begins with never leaves.
-        seen.content &= !fault || self.released;
+        if fault && !self.released {
+            seen.withhold();
+        }
         core.note(data, &seen, pass.tally);
         if fault {
             let value = seen.error.and_then(|range| data.get(range)).unwrap_or(data);

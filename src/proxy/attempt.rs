@@ -76,6 +76,7 @@ pub(super) struct Attempt {
     pub(super) went_on: bool,
     /// Content reached the caller: no other attempt after this.
     pub(super) committed: bool,
+    /// When its first content came, shown to the caller or not.
     pub(super) first_content_us: Option<u64>,
     /// Set once, by whoever first knows.
     pub(super) outcome: Option<Outcome>,

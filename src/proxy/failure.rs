@@ -117,7 +117,7 @@ fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
     }
     if *error.etype() == ATTEMPT_DEADLINE {
         return match &attempt.flow {
-            _ if attempt.committed => Outcome::IdleTimeout,
+            _ if attempt.first_content_us.is_some() => Outcome::IdleTimeout,
             _ if now_ms() >= attempt.latest => Outcome::TotalTimeout,
             Flow::Awaiting => Outcome::FirstContentTimeout,
             _ if attempt.streamed => Outcome::FirstContentTimeout,

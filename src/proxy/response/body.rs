@@ -56,7 +56,11 @@ pub(in crate::proxy) fn body(
                 exchange.state.metrics.post_done.inc();
             }
             let step = relay.push(read, end, &mut attempt.claim);
-            if relay.take_retiered() {
+            let retiered = relay.take_retiered();
+            if step.begun {
+                begin(attempt);
+            }
+            if retiered {
                 intent::served(exchange);
             }
             reply(exchange, step, body, end)
@@ -169,18 +173,25 @@ fn next_deadline(
     let was_over = std::mem::replace(&mut attempt.over, over);
     match attempt.streamed {
         _ if over => (!was_over).then_some((AFTER_TERMINAL, None)),
-        true => (event && attempt.committed).then_some((idle, None)),
+        true => (event && attempt.first_content_us.is_some()).then_some((idle, None)),
         false => event.then_some((idle, Some(attempt.latest))),
+    }
+}
+
+/// The upstream has begun to deliver, if only what its caller is not shown.
+fn begin(attempt: &mut Attempt) {
+    if attempt.first_content_us.is_none() {
+        let elapsed = attempt.elapsed_us();
+        attempt.first_content_us = Some(elapsed);
+        attempt.claim.first_content(elapsed);
     }
 }
 
 /// Content is about to reach the caller: from here on there is no other attempt, and no body for one.
 fn commit(attempt: &mut Attempt) {
+    begin(attempt);
     attempt.committed = true;
     attempt.body = Bytes::new();
-    let elapsed = attempt.elapsed_us();
-    attempt.first_content_us = Some(elapsed);
-    attempt.claim.first_content(elapsed);
     attempt.claim.committed();
 }
 
