@@ -134,6 +134,11 @@ pub const USAGE_TAIL_BYTES: usize = 16 << 10;
 /// Most bytes of an upstream's error body kept to be shown or read.
 pub const ERROR_BODY_BYTES: usize = 16 << 10;
 
+/// Longest word of an upstream for its error that callers are told, bytes.
+pub const ERROR_CODE_BYTES: usize = 64;
+/// How long the body of a refusal is waited for that only tells of what is known already.
+pub const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
 /// Idle upstream connections kept, all providers together.
 pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;
 /// And at most this share of the file descriptors.

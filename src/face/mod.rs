@@ -15,7 +15,7 @@ mod usage;
 mod whole;
 
 pub use crate::dialect::InBandFault;
-pub use crate::dialect::fault::moderated;
+pub use crate::dialect::fault::{code, moderated};
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use metadata::{Place, Routing};
 

@@ -3,7 +3,7 @@
 use super::{error, failed};
 use crate::edge::clock::{Clock, now_ms, wall_us};
 use crate::error::Error;
-use crate::face::Step;
+use crate::face::{self, Step};
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Flow};
@@ -83,6 +83,7 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         let phase = if after { Phase::After } else { Phase::Before };
         exchange.state.metrics.in_band_error.inc(phase);
         if !after {
+            attempt.code = face::code(fault.raw.as_bytes());
             exchange.refusal = error::in_band(&exchange.attempts, attempt, fault);
             return Err(failed("an error event before content"));
         }
