@@ -110,6 +110,8 @@ struct Core {
     created: u64,
     /// Its tool calls, where they are to be judged.
     calls: Option<Calls>,
+    /// It says at which tier it is served.
+    names_tier: bool,
     /// It is billed at another tier than was asked.
     retiered: bool,
 }
@@ -118,6 +120,7 @@ impl Core {
     /// Takes in what was observed in `json`.
     fn note(&mut self, json: &[u8], seen: &Observation<'_>, tally: &mut dyn Tally) {
         self.account.note(seen, tally);
+        self.names_tier |= seen.tier.is_some();
         if let Some(word) = seen.tier.filter(|_| !self.reply.tiers.is_empty()) {
             self.served(word.raw, tally);
         }
@@ -184,7 +187,18 @@ impl Relay {
         let created = reply.created;
         let calls = reply.judged.then(Calls::default);
         let account = Account::default();
-        Self { core: Core { reply, account, observer, created, calls, retiered: false }, body }
+        Self {
+            core: Core {
+                reply,
+                account,
+                observer,
+                created,
+                calls,
+                names_tier: false,
+                retiered: false,
+            },
+            body,
+        }
     }
 
     /// One upstream read; `end` with the last, maybe empty one. Numbers go to `tally` before the bytes

@@ -101,6 +101,7 @@ impl Whole {
                 None => tally.unreadable(),
             }
         }
+        core.names_tier |= sift.has_tier;
         self.terminal = end && sift.is_over();
         if self.terminal {
             let embeds = core.reply.operation == Operation::Embedding;
