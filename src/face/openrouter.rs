@@ -64,8 +64,13 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
         from = end;
     }
     if marks.created().is_none() && core.reply.operation != Operation::Embedding {
-        number(r#","created":"#, core.created, out);
+        created(core, out);
     }
+}
+
+/// Says when the reply was made.
+pub(super) fn created(core: &Core, out: &mut BytesMut) {
+    number(r#","created":"#, core.created, out);
 }
 
 /// Writes what stands on `/api/v1` in the marked place of `old`.
@@ -193,11 +198,11 @@ fn last(core: &Core, out: &mut BytesMut) {
     out.extend_from_slice(b"}");
 }
 
-/// What an unstreamed body ends with, as far as it does not have it: when it was `created`, its `fingerprint`,
+/// What an unstreamed body ends with, as far as it does not have it: when it was made (`dated`), its `fingerprint`,
 /// and what any reply ends with.
-pub(super) fn closing(core: &Core, (created, fingerprint): (bool, bool), out: &mut BytesMut) {
-    if !created {
-        number(r#","created":"#, core.created, out);
+pub(super) fn closing(core: &Core, (dated, fingerprint): (bool, bool), out: &mut BytesMut) {
+    if !dated {
+        created(core, out);
     }
     if core.reply.operation == Operation::Chat && !fingerprint {
         out.extend_from_slice(br#","system_fingerprint":null"#);
@@ -209,7 +214,7 @@ pub(super) fn closing(core: &Core, (created, fingerprint): (bool, bool), out: &m
 pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"data: ");
     out.extend_from_slice(opening);
-    number(r#","created":"#, core.created, out);
+    created(core, out);
     out.extend_from_slice(br#","choices":["#);
     out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
     out.extend_from_slice(b"]");

@@ -80,7 +80,12 @@ def test_F30_a_comment_without_end_passes_and_is_not_kept(run, path):
     with growth(weir, 24 * MIB), weir.asking({"a": step}, path=path) as (id, raw):
         digest = read_all(raw)
     assert digest.status == 200
-    expect.row(weir.rows(id, 1)[0], "a", "truncated", "estimated")
+    if path.startswith("/v1"):
+        expect.row(weir.rows(id, 1)[0], "a", "truncated", "estimated")
+    else:
+        first, second = weir.rows(id, 2)
+        expect.row(first, "a", "empty")
+        expect.row(second, "b", "ok", "reported")
 
 
 @pytest.mark.parametrize("path", expect.BOTH_FACES)
@@ -114,7 +119,11 @@ def test_F41_a_document_of_100_mib_streams_through(run, path):
     for _ in range(size // PIECE):
         want.update(b"y" * PIECE)
     want.update(last.encode())
-    assert (digest.status, digest.length, digest.sha256.digest()) == (200, length, want.digest())
+    if path.startswith("/v1"):
+        assert (digest.status, digest.length, digest.sha256.digest()) == (200, length, want.digest())
+    else:
+        assert digest.status == 200 and digest.length > length
+        assert b'yy"},"finish_reason":"stop"}],' in digest.end and b'"cost":' in digest.end
     expect.row(weir.rows(id, 1)[0], "a", "ok", "reported", input=11, output=7)
 
 
