@@ -200,6 +200,8 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 pub const SEGMENT_BYTES_LEAST: u64 = 4 << 10;
 /// Percent of the spool's bound at which `weir_spool_alarm` is 1.
 pub const SPOOL_ALARM_PERCENT: u64 = 50;
+/// Bytes of room on its disk under which it is 1 too: some segments, or 300,000 rows.
+pub const SPOOL_ALARM_ROOM: u64 = 4 * SEGMENT_BYTES;
 /// Longest wait of a complete answer for its record's sync, where durability is strict.
 pub const SYNC_WAIT: Duration = Duration::from_secs(10);
 /// Longest drain once the spool has failed: nothing new is admitted meanwhile.

@@ -10,7 +10,7 @@ use crate::edge::clock::{self, now_ms, wall_us};
 use crate::edge::ending::Owed;
 use crate::edge::merge;
 use crate::judge::Judge;
-use crate::ledger::{Gate, Ledger};
+use crate::ledger::Ledger;
 use crate::log::{self, Access};
 use crate::metrics::{EndpointMetrics, EndpointState, LedgerDepth, Metrics, UpstreamDepth};
 use crate::pressure::Pressure;
@@ -162,13 +162,7 @@ impl Status for State {
         if !self.serving.load(Ordering::Acquire) {
             return Err("starting or draining".into());
         }
-        match self.ledger.gate() {
-            Gate::Open => Ok(()),
-            Gate::Full => Err("the spool is full: the sink does not take rows".into()),
-            Gate::Failed => {
-                Err("the spool cannot be written: restart once the disk is well".into())
-            }
-        }
+        self.ledger.admits().map_err(Cow::Borrowed)
     }
 
     fn ledger(&self) -> LedgerDepth {

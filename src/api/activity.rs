@@ -66,7 +66,7 @@ pub fn render(activity: &Activity) -> Bytes {
                 "provider_name": place.provider_name,
                 "usage": format_usd(total.charge).parse::<Number>().ok(),
                 "byok_usage_inference": 0,
-                "requests": total.attempts,
+                "requests": total.requests,
                 "prompt_tokens": number(total.prompt),
                 "completion_tokens": number(total.completion),
                 "reasoning_tokens": number(total.reasoning),
@@ -118,7 +118,7 @@ mod tests {
             endpoint: "north".to_owned(),
         };
         let total = Total {
-            attempts: 2,
+            requests: 2,
             prompt: i128::from(u64::MAX) * 2,
             completion: 5,
             reasoning: 3,

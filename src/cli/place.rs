@@ -143,5 +143,8 @@ pub(super) fn spool_lines(spool: &Spooled) -> Vec<String> {
             "  no sound slot file tells how many rows the spool should have".to_owned(),
         ),
     ];
-    notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note).collect()
+    let others = spool.others.iter().map(|(sink, rows)| {
+        format!("  {rows} rows were lost to {sink}: losses.jsonl in the state directory says when")
+    });
+    notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note).chain(others).collect()
 }

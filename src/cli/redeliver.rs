@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let directory = args.dead_letters.as_ref().or(books.state.as_ref());
     let done = match (&args.segment, directory) {
-        (Some(segment), _) => respool(segment, &books.base, &Steps::new()),
+        (Some(segment), _) => respool(segment, &books, &Steps::new()),
         (None, Some(directory)) => redeliver(directory, &books.base, &Steps::new()),
         (None, None) => return args.place.stateless(),
     };

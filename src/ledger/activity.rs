@@ -46,7 +46,8 @@ pub struct Place {
 /// What it comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Total {
-    pub attempts: u64,
+    /// Attempts of which content reached the caller.
+    pub requests: u64,
     pub prompt: i128,
     /// Reasoning included.
     pub completion: i128,
@@ -160,7 +161,7 @@ fn stored(moment: &Transaction<'_>, wanted: &Wanted) -> Result<Activity, SinkErr
         [PROMPT, COMPLETION, "reasoning", "charge_pico"].map(|terms| halves(terms).join(", "));
     let sums = sums.join(", ");
     let mut statement = moment.prepare_cached(&format!(
-        "SELECT {day}, model, provider_name, endpoint, count(*), {sums} FROM attempt
+        "SELECT {day}, model, provider_name, endpoint, sum(committed), {sums} FROM attempt
          WHERE workspace = ?1 AND ended_us >= ?2 AND ended_us < ?3 AND {day} BETWEEN ?4 AND ?5
          AND (?6 IS NULL OR key_hash = ?6) AND (?7 IS NULL OR user IN (?7, ?8))
          GROUP BY 1, 2, 3, 4"
@@ -187,7 +188,7 @@ fn stored(moment: &Transaction<'_>, wanted: &Wanted) -> Result<Activity, SinkErr
             endpoint: row.get(3)?,
         };
         let total = Total {
-            attempts: row.get(4)?,
+            requests: row.get(4)?,
             prompt: sum(row, 5)?,
             completion: sum(row, 7)?,
             reasoning: sum(row, 9)?,
@@ -212,7 +213,7 @@ fn add(activity: &mut Activity, row: &Record) {
         endpoint: row.intent.endpoint.to_string(),
     };
     let total = activity.entry(place).or_default();
-    total.attempts += 1;
+    total.requests += u64::from(row.committed);
     total.prompt += i128::from(row.usage.prompt());
     total.completion += i128::from(row.usage.completion());
     total.reasoning += i128::from(row.usage.get(Kind::Reasoning));
@@ -244,7 +245,7 @@ mod tests {
             let found = ledger.activity(&wanted()).unwrap();
             let total = found.values().next().copied().unwrap();
             let n = i128::from(n);
-            assert_eq!((found.len(), i128::from(total.attempts)), (1, n));
+            assert_eq!((found.len(), i128::from(total.requests)), (1, n));
             assert_eq!((total.prompt, total.completion, total.charge), (10 * n, 5 * n, 55 * n));
         }
     }
@@ -263,7 +264,7 @@ mod tests {
         claim.terminal();
         let found = ledger.activity(&wanted).unwrap();
         let total = found.values().next().unwrap();
-        assert_eq!((total.attempts, total.charge), (1, 55));
+        assert_eq!((total.requests, total.charge), (1, 55));
     }
 
     #[test]
@@ -286,7 +287,7 @@ mod tests {
             // The last three are pending, one of them is stored too.
             let pending: Vec<_> = rows[2..].iter().filter(|row| wanted.has(row)).cloned().collect();
             let found = reader.activity(wanted, &pending).unwrap();
-            found.values().map(|total| total.attempts).collect::<Vec<_>>()
+            found.values().map(|total| total.requests).collect::<Vec<_>>()
         };
         assert_eq!(count(&wanted()), [3, 1]);
         assert_eq!(count(&Wanted { days: DAY..=DAY + 1, ..wanted() }), [3, 1, 1]);

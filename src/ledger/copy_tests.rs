@@ -2,7 +2,7 @@
 //! delivered that the sink does not have, and what it will never get is counted.
 
 use super::testing::{self, complete, options, until};
-use super::{Ledger, Options, losses};
+use super::{Ledger, Options, Target, losses};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -134,4 +134,53 @@ fn f65_a_sink_that_is_put_back_without_an_error_is_noticed() {
 #[test]
 fn f65_what_a_sink_lost_before_counts_once_when_it_loses_everything() {
     put_back(false, true);
+}
+
+/// Another sink keeps the segments that this one was done with: it has every row again.
+#[test]
+fn f65_a_sink_that_is_put_back_has_again_what_the_spool_keeps_for_another() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let held = fs::File::create(out.join(".lock")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let other = Target::JsonLines { directory: out.clone(), rotate_bytes: 1 << 20 };
+    let options = Options { spool_bytes: 64 << 10, others: vec![other], ..options(place.path()) };
+    let ledger = Ledger::open(options.clone()).unwrap();
+    for round in 1..=8 {
+        attempts(&ledger, &options, 20, round * 20);
+    }
+    assert!(ledger.shared.segments.all().len() > 1);
+    let base = rusqlite::Connection::open(&options.sqlite).unwrap();
+    base.busy_timeout(Duration::from_secs(10)).unwrap();
+    base.execute_batch("BEGIN; DELETE FROM attempt; DELETE FROM cursor; COMMIT").unwrap();
+    complete(&ledger, "gen-later", 1);
+    until("the database has all of them again", || testing::count(&options.sqlite) == 161);
+    drop(held);
+    until("both have all", || ledger.depth().rows_pending == 0);
+    let files = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let lines = files.filter_map(|file| fs::read_to_string(file).ok());
+    assert_eq!(lines.map(|text| text.matches("\"seq\"").count()).sum::<usize>(), 161);
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    assert_eq!((ledger.depth().rows_lost, ledger.shared.segments.all().len()), (0, 0));
+}
+
+#[test]
+fn f65_a_sink_that_lost_nothing_but_its_cursor_lacks_no_row() {
+    let place = tempfile::tempdir().unwrap();
+    let options = Options { spool_bytes: 64 << 10, ..options(place.path()) };
+    let ledger = Ledger::open(options.clone()).unwrap();
+    for round in 1..=9 {
+        attempts(&ledger, &options, 20, round * 20);
+    }
+    until("delivered segments are gone", || {
+        ledger.shared.segments.all().first().is_none_or(|(id, _)| id.1 > 0)
+    });
+    let base = rusqlite::Connection::open(&options.sqlite).unwrap();
+    base.busy_timeout(Duration::from_secs(10)).unwrap();
+    base.execute("DELETE FROM cursor", []).unwrap();
+    attempts(&ledger, &options, 20, 200);
+    assert!(ledger.shutdown(Duration::from_secs(10)));
+    let depth = ledger.depth();
+    assert_eq!((depth.rows_lost, depth.conflicts, depth.rows_pending), (0, 0, 0), "{depth:?}");
 }

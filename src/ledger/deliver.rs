@@ -8,6 +8,7 @@ mod pace;
 mod tally;
 
 use super::depth::add;
+use super::losses;
 use super::reading::{Lost, Reading, Step};
 use super::shared::{Shared, Stop, now_us};
 use super::sink::{Advance, Batch, Position, Sink, SinkError, Target, dead_letter, poison};
@@ -182,7 +183,7 @@ impl Deliverer {
         let id = reading.id();
         if let Some(lost) = self.behind.take() {
             if let Some(numbers) = reading.numbers() {
-                self.tally.found(&self.shared, id, &numbers, &lost)?;
+                losses::found(self.shared.directory.path(), self.target.name(), &numbers, &lost)?;
             }
         } else if let Some(sink) = &mut self.sink
             && let Some(again) = passed_by(&reading, sink.as_mut())?
@@ -219,7 +220,7 @@ impl Deliverer {
         self.waiting_since(0);
         self.pace.delivered();
         if cursor.is_some() {
-            self.standing.moved(after);
+            self.standing.moved(after, step.rows.last().map(|row| row.key));
             self.tally.delivered(after.rows);
         }
         let counters = &self.shared.counters;

@@ -1,7 +1,9 @@
 //! What can be seen of the ledger from outside: gauges and counters.
 
+use super::durability::SpoolFull;
 use super::shared::{Shared, now_us};
-use crate::bounds::{SINKS, SPOOL_ALARM_PERCENT};
+use crate::bounds::{SINKS, SPOOL_ALARM_PERCENT, SPOOL_ALARM_ROOM};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -55,6 +57,8 @@ pub struct Depth {
     pub unbilled: u64,
     /// Bytes the spool may take.
     pub spool_limit: u64,
+    /// Bytes free on the disk of the state directory; the most there can be where the host does not say.
+    pub disk_free: u64,
     /// Writes and syncs of slots or spool that failed.
     pub io_errors: u64,
     pub gate: Gate,
@@ -65,7 +69,7 @@ impl Depth {
     #[must_use]
     pub fn alarm(&self) -> bool {
         let half = self.spool_limit / 100 * SPOOL_ALARM_PERCENT;
-        self.gate != Gate::Open || self.spool_bytes >= half
+        self.gate != Gate::Open || self.spool_bytes >= half || self.disk_free < SPOOL_ALARM_ROOM
     }
 }
 
@@ -100,6 +104,11 @@ pub(super) struct Counters {
     pub(super) oldest_us: [AtomicU64; SINKS],
 }
 
+fn free(directory: &Path) -> u64 {
+    let told = rustix::fs::statvfs(directory);
+    told.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 pub(super) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Relaxed);
 }
@@ -111,6 +120,17 @@ impl Shared {
         // In this order, so that a row is rather counted twice than not at all.
         let passed = database.load(Relaxed);
         self.counters.appended.load(Relaxed).saturating_sub(passed)
+    }
+
+    /// See [`super::Ledger::admits`].
+    pub(super) fn admits(&self) -> Result<(), &'static str> {
+        match (self.gate(), self.options.spool_full) {
+            (Gate::Open, _) | (Gate::Full, SpoolFull::ServeUnbilled) => Ok(()),
+            (Gate::Full, SpoolFull::Refuse) => {
+                Err("the spool is full: the sink does not take rows")
+            }
+            (Gate::Failed, _) => Err("the spool cannot be written: restart once the disk is well"),
+        }
     }
 
     pub(super) fn depth(&self) -> Depth {
@@ -145,6 +165,7 @@ impl Shared {
             refused: get(&counters.refused),
             unbilled: get(&counters.unbilled),
             spool_limit: self.options.spool_bytes,
+            disk_free: free(self.directory.path()),
             io_errors: get(&counters.io_errors),
             gate: self.gate(),
         }

@@ -1,13 +1,16 @@
 //! A backlog of which files are gone or damaged (F65): what it lost is counted to the row, wherever in it.
 
 use super::directory::{self, Directory};
-use super::reading::{Opened, Reading};
+use super::losses::Loss;
+use super::reading::{Lost, Opened, Reading};
+use super::redeliver::respool;
+use super::review::Books;
 use super::segments::Segments;
 use super::shared::{Shared, Stop};
 use super::sink::sqlite::Sqlite;
 use super::sink::{Advance, Batch, Position, Sink};
 use super::testing::{self, complete, options, until};
-use super::{Claim, Depth, Found, Ledger, Options, Target, flush, losses, recover, saved};
+use super::{Base, Claim, Depth, Found, Ledger, Options, Target, flush, losses, recover, saved};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
@@ -226,10 +229,20 @@ fn f65_a_segment_that_is_put_back_behind_the_cursor_is_delivered_and_lost_no_mor
     assert_eq!(delivered(), ALL - 1);
     assert_eq!((noted("sqlite"), noted("jsonl")), (1, lost));
     assert!(segments(place.path()).is_empty());
+    // By hand the files get nothing, and what a database is known to lack is taken back.
+    let rest = options.sqlite.with_extension("other");
+    drop(Sqlite::open(&rest).unwrap());
+    let books = Books { base: Base::Sqlite(rest), state: Some(state.clone()), dead_letters: None };
+    let losses = [Loss::found("sqlite", (1, 0), Lost { rows: ALL, next: ALL, offset: 0 })];
+    losses::put(&state, &losses).unwrap();
+    let offered = respool(&beside(&taken[2]), &books, &()).unwrap();
+    assert!(offered.taken > 0 && offered.strange == 0);
+    assert_eq!(noted("sqlite"), ALL - offered.taken);
+    fs::remove_file(state.join("losses.jsonl")).unwrap();
     // What the database has is read, and left.
     taken.iter().for_each(|path| fs::rename(beside(path), path).unwrap());
     assert_eq!(delivered(), ALL - 1);
-    assert_eq!((noted("sqlite"), noted("jsonl")), (1, lost));
+    assert_eq!((noted("sqlite"), noted("jsonl")), (0, 0));
 }
 
 /// A sink that was never asked before misses nothing that was delivered, and removed, before its time.

@@ -28,7 +28,7 @@ fn f62_a_full_spool_alarms_early_and_refuses_until_the_sink_has_caught_up() {
     drop(open);
     testing::until("the gate closes", || ledger.depth().gate == Gate::Full);
     let claim = || ledger.claim(&testing::intent("gen-1", 1), &terms(), ESTIMATOR);
-    assert!(claim().is_none());
+    assert!(claim().is_none() && ledger.admits().is_err());
     other.execute_batch("ROLLBACK").unwrap();
     testing::until("the gate opens", || ledger.depth().gate == Gate::Open);
     assert!(claim().is_some());
@@ -44,6 +44,7 @@ fn f62_a_full_spool_serves_unbilled_where_the_policy_says_so() {
     let (shared, _spool) = recover::start(directory, options).unwrap();
     let shared = Arc::new(shared);
     shared.set_gate(Gate::Full);
+    assert_eq!(shared.admits(), Ok(()));
     let intent = testing::intent("gen-1", 1);
     let claim = Claim::new(&shared, &intent, &terms(), ESTIMATOR).unwrap();
     claim.dispatched();
@@ -53,5 +54,6 @@ fn f62_a_full_spool_serves_unbilled_where_the_policy_says_so() {
     let depth = shared.depth();
     assert_eq!((depth.unbilled, depth.refused, depth.slots_used, depth.sealed), (1, 0, 0, 0));
     shared.set_gate(Gate::Failed);
+    assert!(shared.admits().is_err());
     assert!(Claim::new(&shared, &intent, &terms(), ESTIMATOR).is_none());
 }

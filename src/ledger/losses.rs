@@ -56,8 +56,9 @@ impl Loss {
     }
 
     /// Takes back what is known of rows that are found now.
-    pub(super) fn undone(sink: &str, id: (u64, u64), found: Lost) -> Self {
-        Self { found: true, ..Self::found(sink, id, found) }
+    fn undone(sink: &str, rows: Range<u64>) -> Self {
+        let found = Lost { rows: rows.end - rows.start, next: rows.end, offset: 0 };
+        Self { found: true, ..Self::found(sink, (0, 0), found) }
     }
 
     /// An attempt whose slot is damaged, by what the slot says it is.
@@ -91,6 +92,24 @@ pub(super) fn put(directory: &Path, losses: &[Loss]) -> io::Result<()> {
     file.write_all(&lines)?;
     file.sync_all()?;
     sync_directory(directory)
+}
+
+/// Notes that a sink has rows after all that it was known to lack: those of these numbers, but for what is
+/// `lost` of them, in their order.
+///
+/// # Errors
+/// As [`put`].
+pub(super) fn found(
+    directory: &Path,
+    sink: &str,
+    numbers: &Range<u64>,
+    lost: &[Lost],
+) -> io::Result<()> {
+    let starts = std::iter::once(numbers.start).chain(lost.iter().map(|lost| lost.next));
+    let ends = lost.iter().map(|lost| lost.numbers().start).chain([numbers.end]);
+    let there = starts.zip(ends).map(|(start, end)| start..end).filter(|rows| !rows.is_empty());
+    let found: Vec<_> = there.map(|rows| Loss::undone(sink, rows)).collect();
+    put(directory, &found)
 }
 
 /// The losses noted in a state directory, each row of a sink in one of them. A last line that was cut off is
@@ -235,10 +254,8 @@ mod tests {
             [("postgres".to_owned(), 3), sqlite(3), sqlite(6), sqlite(1)]
         );
         // Rows 4 to 6 and 39 are found, and 6 is lost again.
-        for (count, next) in [(3, 7), (1, 40)] {
-            let found = Lost { rows: count, next, offset: 0 };
-            super::put(place.path(), &[Loss::undone("sqlite", (1, 2), found)]).unwrap();
-        }
+        let lost = Lost { rows: 32, next: 39, offset: 0 };
+        found(place.path(), "sqlite", &(4..40), &[lost]).unwrap();
         put("sqlite", 1, 7, 300);
         assert_eq!(
             rows(place.path()),

@@ -229,6 +229,14 @@ impl Ledger {
         self.shared.gate()
     }
 
+    /// Whether attempts are admitted, with a record or, where that is wanted, without.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self) -> Result<(), &'static str> {
+        self.shared.admits()
+    }
+
     /// How full things are.
     #[must_use]
     pub fn depth(&self) -> Depth {

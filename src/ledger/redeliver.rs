@@ -1,9 +1,11 @@
 //! Rows that were laid aside, offered once more to the database that refused them (F69), and those of a spool
 //! segment that delivery passed by (F65).
 
+use super::directory;
+use super::losses;
 use super::reading::{Opened, Reading, Resume};
 use super::record::Record;
-use super::review::{ReviewError, Watch};
+use super::review::{Books, ReviewError, Watch};
 use super::segment::{BadHeader, HEADER_BYTES, Header};
 use super::segments::Segment;
 use super::sink::reader::{Base, ReadError};
@@ -44,10 +46,16 @@ fn node_of(path: &Path) -> io::Result<[u8; 16]> {
 }
 
 /// Offers what can be read of a spool segment to a database, whoever wrote it and whatever was delivered of it.
+/// What the state directory of its writer remembers as lost with it is taken back.
 ///
 /// # Errors
-/// The file is none, there is no ledger at `base`, or it takes no row at all.
-pub fn respool(path: &Path, base: &Base, watch: &dyn Watch) -> Result<Redelivered, RedeliverError> {
+/// The file is none, there is no ledger in the books, or it takes no row at all.
+pub fn respool(
+    path: &Path,
+    books: &Books,
+    watch: &dyn Watch,
+) -> Result<Redelivered, RedeliverError> {
+    let base = &books.base;
     let state = |error| RedeliverError::Review(ReviewError::State(error));
     let mut done = Redelivered::default();
     drop(base.open()?);
@@ -61,13 +69,21 @@ pub fn respool(path: &Path, base: &Base, watch: &dyn Watch) -> Result<Redelivere
     reading.resume(Resume::default());
     reading.fill().map_err(state)?;
     watch.begin("bytes of the segment", bytes);
+    let mut lost = Vec::new();
     while !reading.at_end() {
         let from = reading.position().offset;
         let step = reading.step(SINK_BATCH);
         offer(sink.as_mut(), (&step.rows, &step.prices), &mut done)?;
         watch.seen(reading.position().offset - from);
         done.strange += step.lost;
+        lost.extend(&step.losses);
         reading.reuse(step);
+    }
+    if let Some(own) = &books.state
+        && directory::writer(own).map_err(state)?.is_some_and(|writer| writer.node == node)
+        && let Some(numbers) = reading.numbers().filter(|_| done.refused == 0)
+    {
+        losses::found(own, base.name(), &numbers, &lost).map_err(state)?;
     }
     Ok(done)
 }
@@ -104,15 +120,17 @@ pub fn redeliver(
     let mut sink = Target::from(base).open()?;
     watch.begin("rows laid aside", 0);
     let mut rows = Vec::new();
-    for row in dead_letter::rows(directory, base.name()).map_err(ReviewError::State)? {
-        match row.map_err(ReviewError::State)? {
-            Some(row) => rows.push(row),
-            None => done.strange += 1,
-        }
-        if rows.len() == SINK_BATCH {
-            offer(sink.as_mut(), (&rows, &[]), &mut done)?;
-            watch.seen(rows.len() as u64);
-            rows.clear();
+    for name in base.dead_letters() {
+        for row in dead_letter::rows(directory, name).map_err(ReviewError::State)? {
+            match row.map_err(ReviewError::State)? {
+                Some(row) => rows.push(row),
+                None => done.strange += 1,
+            }
+            if rows.len() == SINK_BATCH {
+                offer(sink.as_mut(), (&rows, &[]), &mut done)?;
+                watch.seen(rows.len() as u64);
+                rows.clear();
+            }
         }
     }
     offer(sink.as_mut(), (&rows, &[]), &mut done)?;

@@ -91,6 +91,16 @@ impl Segments {
         needed.next().map(|(id, segment)| (*id, segment.clone()))
     }
 
+    /// A sink needs all that are there again: how many of their rows it had been done with.
+    pub(super) fn again(&self, sink: usize) -> u64 {
+        let done = |segment: &&Arc<Segment>| {
+            let before = segment.done.fetch_and(!(1 << sink), AcqRel);
+            before >> sink & 1 == 1
+        };
+        let all = self.all.lock();
+        all.values().filter(done).map(|segment| segment.rows.load(Relaxed)).sum()
+    }
+
     /// No sink needs any.
     pub(super) fn is_empty(&self) -> bool {
         self.all.lock().is_empty()

@@ -136,7 +136,7 @@ families! {
     SPOOL_LIMIT: Gauge "weir_spool_limit_bytes" []
         "Bytes the spool may take; at 95 % of them, ledger.spool_full decides.";
     SPOOL_ALARM: Gauge "weir_spool_alarm" []
-        "1 while the spool takes half of what it may, or the disk refuses it: find out why the sink is behind.";
+        "1 while the spool takes half of what it may, or its disk has no room for four segments (64 MiB) or refuses it: find out why the sink is behind.";
     SINKS_REFUSING: Gauge "weir_sinks_refusing" []
         "Sinks that take no rows at the moment, for whatever reason: the log says which and what to do; rows wait in the spool.";
     UNBILLED: Counter "weir_unbilled_attempts_total" []

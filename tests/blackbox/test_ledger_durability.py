@@ -109,7 +109,7 @@ def test_F63_a_readiness_probe_and_metrics_say_that_the_spool_has_failed(run, fa
     weir = run("a", a={"first_content": "9s", "idle": "9s"})
     failing(weir)
     # An answer under way keeps the drain waiting, so that there is time to look.
-    with weir.asking({"*": {"pace": 0.2, "text": ["word "] * 20}}):
+    with weir.asking({"*": {"pace": 0.2, "text": ["word "] * 45}}):
         weir.ask()
         deadline = time.monotonic() + 5
         while weir.metric("spool_io_errors_total") != 1:

@@ -198,6 +198,23 @@ def test_F65_a_cursor_that_is_put_back_while_weir_is_connected_is_noticed(start,
     weir.launch()
 
 
+def test_F65_a_stream_that_is_emptied_gets_again_what_the_spool_has(start, nats, drain, postgres):
+    """Within the time in which the server still knows the ids of what it has no more."""
+    weir = start()
+    load(weir, 0.3)
+    drained(weir)
+    assert nats.request("$JS.API.STREAM.PURGE.weir")["success"]
+    load(weir, 0.3, seed=2)
+    drained(weir)
+    assert weir.metric("ledger_lost_total") == 0
+    assert nats.count("weir.ledger.attempt.>") >= len(weir.ledger.rows()), "the segment was still there"
+    assert nats.count("weir.ledger.price") >= 1
+    emptied(drain)
+    assert same(weir, postgres) > 20
+    weir.stop()
+    weir.launch()
+
+
 def test_F69_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(start, nats, drain, postgres, tmp_path):
     weir = start()
     weir.ask()
@@ -229,9 +246,14 @@ def test_F69_what_cannot_be_carried_or_read_is_laid_aside_and_the_rest_goes_on(s
     command = [binary(), "reconcile", "--state", weir.directory / "state", "--postgres", tmp_path / "to.secret"]
     for more, strange in ((), 0), (("--dead-letters", tmp_path), 5):
         done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=60)
-        assert ": 13 rows, 2 of them only in the spool" in done.stdout, done.stdout + done.stderr
+        assert ": 13 rows, 0 of them only in the spool" in done.stdout and "2 are dead letters" in done.stdout, done.stdout
         assert "the database has no cursor of this node" in done.stderr
         assert done.stderr.count("this is no row") == strange, done.stderr
+    command[1:2] = ["ledger", "redeliver"]
+    for taken, known in ((2, 0), (0, 2)):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.stdout.startswith(f"{taken} rows, {known} known already"), done.stdout + done.stderr
+    assert postgres.count() == 13
 
 
 @pytest.mark.parametrize("newer", ["row", "price"])

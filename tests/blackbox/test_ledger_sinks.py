@@ -289,10 +289,10 @@ def test_F67_a_deadlock_gives_the_same_batch_again(start, postgres):
     weir = start(postgres.url)
     with Load(weir, 1):
         time.sleep(0.5)
-        # Weir has rows and wants the cursor; this has the cursor and wants the rows, and came second.
+        # Weir has the cursor and wants to write rows; this has the rows and wants the cursor, and came second.
         other = subprocess.run(["psql", "-h", postgres.home, "-U", "postgres", "-Xq", "-c",
-                                "begin; lock weir.cursor in exclusive mode; select pg_sleep(0.6);"
-                                "lock weir.attempt in access exclusive mode; rollback"],
+                                "begin; lock weir.attempt in exclusive mode; select pg_sleep(0.6);"
+                                "lock weir.cursor in access exclusive mode; rollback"],
                                stdout=subprocess.DEVNULL, timeout=30)
     assert other.returncode == 0, "the other one was the victim"
     drained(weir)

@@ -3,9 +3,9 @@
 use super::StepError;
 use super::tally::Tally;
 use crate::ledger::reading::{Opened, Reading, Resume, rows_in};
+use crate::ledger::record::RecordKey;
 use crate::ledger::shared::Shared;
 use crate::ledger::sink::{Position, Sink};
-use std::io;
 
 /// What a sink has of all that its node ever spooled.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub(super) struct Standing {
     told: bool,
     /// Where it said that it stands, or was brought since.
     at: Option<Position>,
+    /// The newest row that it was given.
+    last: Option<RecordKey>,
     /// How many of the node's rows it has, or has been found to miss; `None`: that is not known.
     accounted: Option<u64>,
 }
@@ -26,25 +28,26 @@ impl Standing {
         self.at
     }
 
-    /// Its cursor was moved.
-    pub(super) fn moved(&mut self, to: Position) {
+    /// Its cursor was moved, with rows of which this is the last.
+    pub(super) fn moved(&mut self, to: Position, last: Option<RecordKey>) {
         self.at = Some(to);
+        self.last = last.or(self.last);
     }
 
-    /// Where a segment is resumed by a sink that stands at `cursor` now.
+    /// Asks a sink where it stands, and says where it is to be resumed.
     ///
     /// # Errors
-    /// What was noted as lost cannot be read.
+    /// It does not answer, or what was noted as lost cannot be read.
     fn resume(
         &mut self,
         shared: &Shared,
         tally: &mut Tally,
-        cursor: Option<Position>,
-    ) -> io::Result<Resume> {
+        sink: &mut dyn Sink,
+    ) -> Result<Resume, StepError> {
         let own = tally.own;
-        self.at = cursor;
+        self.at = sink.cursor(shared.writer.node)?;
         // Whoever wrote that is not of this directory: only keys tell what the sink has.
-        let cursor = cursor.filter(|at| {
+        let cursor = self.at.filter(|at| {
             let is_own = at.epoch <= shared.writer.epoch;
             if !is_own && !std::mem::replace(&mut self.told, true) {
                 tracing::error!(
@@ -57,7 +60,7 @@ impl Standing {
             is_own
         });
         if self.asked {
-            self.put_back(shared, tally, cursor)?;
+            self.put_back(shared, (tally, sink), cursor)?;
         }
         if !std::mem::replace(&mut self.asked, true) {
             let rows = shared.map.header().delivered().unwrap_or(0);
@@ -72,28 +75,31 @@ impl Standing {
         Ok(Resume { cursor, accounted: self.accounted })
     }
 
-    /// A sink that was put back to an earlier state, or lost everything, misses what it had been given since.
+    /// A sink that was put back to an earlier state, or lost everything, misses what it had been given since. One
+    /// that has the last of its rows lost its cursor alone.
     fn put_back(
         &mut self,
         shared: &Shared,
-        tally: &mut Tally,
+        (tally, sink): (&mut Tally, &mut dyn Sink),
         cursor: Option<Position>,
-    ) -> io::Result<()> {
+    ) -> Result<(), StepError> {
         let now = match cursor {
             // One that an earlier version wrote does not tell.
             Some(cursor) if cursor.rows == 0 => return Ok(()),
             cursor => cursor.map_or(0, |cursor| cursor.rows),
         };
-        if let Some(before) = self.accounted.filter(|before| *before > now && !self.told) {
-            tracing::error!(
-                own = tally.own,
-                before,
-                now,
-                "a sink has fewer of this node's rows than it had"
-            );
-            tally.recall(shared)?;
-            self.accounted = Some(now);
+        let Some(before) = self.accounted.filter(|before| *before > now && !self.told) else {
+            return Ok(());
+        };
+        let own = tally.own;
+        let last = self.last.as_ref().map(|last| sink.has(last)).transpose()?.flatten();
+        if last == Some(true) {
+            tracing::warn!(own, before, now, "a sink has this node's rows and not its cursor");
+            return Ok(());
         }
+        tracing::error!(own, before, now, "a sink has fewer of this node's rows than it had");
+        tally.again(shared)?;
+        self.accounted = Some(now);
         Ok(())
     }
 
@@ -117,13 +123,15 @@ pub(super) fn open_first(
     sink: &mut dyn Sink,
     standing: &mut Standing,
 ) -> Result<Next, StepError> {
-    let own = tally.own;
+    let (own, node) = (tally.own, shared.writer.node);
+    if shared.segments.first(own).is_none() {
+        return Ok(Next::Nothing);
+    }
+    let resume = standing.resume(shared, tally, sink)?;
     let Some((id, segment)) = shared.segments.first(own) else { return Ok(Next::Nothing) };
-    let node = shared.writer.node;
     match Reading::open(id, segment.clone(), node)? {
         Opened::Ready(mut reading) => {
-            let cursor = sink.cursor(node)?;
-            reading.resume(standing.resume(shared, tally, cursor)?);
+            reading.resume(resume);
             Ok(Next::Reading(reading))
         }
         Opened::Gone => {

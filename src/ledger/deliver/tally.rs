@@ -59,37 +59,19 @@ impl Tally {
         Ok(())
     }
 
-    /// Remembers what was noted as lost: a sink that is put back misses that a second time, and it counts once.
+    /// The sink was put back: it needs all segments again. What was noted as lost is remembered, for it misses
+    /// that a second time, and it counts once.
     ///
     /// # Errors
     /// The memory cannot be read.
-    pub(super) fn recall(&mut self, shared: &Shared) -> io::Result<()> {
+    pub(super) fn again(&mut self, shared: &Shared) -> io::Result<()> {
         self.noted = losses::lacking(shared.directory.path(), self.name)?;
-        Ok(())
-    }
-
-    /// Notes that rows which were passed by, and so lost, are there after all: those of these numbers, but for
-    /// what is `lost` of them.
-    ///
-    /// # Errors
-    /// They could not be noted.
-    pub(super) fn found(
-        &mut self,
-        shared: &Shared,
-        id: (u64, u64),
-        numbers: &Range<u64>,
-        lost: &[Lost],
-    ) -> io::Result<()> {
-        let (mut start, end) = (numbers.start, numbers.end);
-        let mut found = Vec::new();
-        for Range { start: from, end: next } in
-            lost.iter().map(Lost::numbers).chain(std::iter::once(end..end))
-        {
-            let there = Lost { rows: from.saturating_sub(start), next: from, offset: 0 };
-            found.extend((there.rows > 0).then(|| Loss::undone(self.name, id, there)));
-            start = next;
+        let rows = shared.segments.again(self.own) + self.counted.rows;
+        self.counted = Seen::default();
+        if let Some(passed) = shared.counters.passed.get(self.own) {
+            passed.fetch_sub(rows, Relaxed);
         }
-        losses::put(shared.directory.path(), &found)
+        Ok(())
     }
 
     /// How many of these rows were not noted yet: more may be lost of a segment each time it is read.

@@ -212,15 +212,16 @@ fn f65_a_loss_is_told_once_before_and_after_delivery_has_passed_it() {
     ];
     losses::put(&left.options.directory, &noted).unwrap();
     let found = left.spooled();
-    assert_eq!((found.lost, found.passed, found.slots, found.wrong()), (10, 0, 1, 11));
+    assert_eq!((found.lost, found.passed, found.slots, found.wrong()), (10, 0, 1, 16));
     left.deliver_first(30);
     let found = left.spooled();
-    assert_eq!((found.lost, found.passed, found.slots, found.wrong()), (0, 10, 1, 11));
+    assert_eq!((found.lost, found.passed, found.slots, found.wrong()), (0, 10, 1, 16));
+    assert_eq!(found.others, [("postgres".to_owned(), 5)].into());
     let path = left.options.directory.join("losses.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{text}no loss\n")).unwrap();
     let found = left.spooled();
-    assert_eq!((found.passed, found.strange, found.wrong()), (10, 1, 12), "the rest is counted");
+    assert_eq!((found.passed, found.strange, found.wrong()), (10, 1, 17), "the rest is counted");
     assert!(report::usage(&books(&left.options), By::Day, &()).is_ok());
 }
 

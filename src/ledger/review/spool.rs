@@ -9,6 +9,7 @@ use crate::ledger::record::Record;
 use crate::ledger::segments::{Segment, Segments};
 use crate::ledger::sink::Position;
 use crate::ledger::sink::reader::{self, ReadError, Reader};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +26,8 @@ pub struct Spooled {
     pub passed: u64,
     /// Attempts that were lost with damaged slots, as the same file remembers.
     pub slots: u64,
+    /// Rows that each other sink lost, as it remembers.
+    pub others: BTreeMap<String, u64>,
     /// Lines of that file that are no losses.
     pub strange: u64,
     /// Segments that are gone though older ones are there.
@@ -51,6 +54,7 @@ impl Spooled {
         self.unread()
             + self.passed
             + self.slots
+            + self.others.values().sum::<u64>()
             + self.strange
             + self.missing
             + u64::from(self.endless)
@@ -119,6 +123,13 @@ pub(super) fn walk(
     noted.strange.iter().for_each(|line| watch.odd(line));
     found.strange = noted.strange.len() as u64;
     (found.passed, found.slots) = passed(&noted.losses, books.base.name(), cursor);
+    let others = noted
+        .losses
+        .iter()
+        .filter(|loss| ![books.base.name(), losses::SLOTS].contains(&&*loss.sink));
+    for loss in others {
+        *found.others.entry(loss.sink.clone()).or_default() += loss.rows;
+    }
     found.held = held.unwrap_or_default();
     Ok(found)
 }

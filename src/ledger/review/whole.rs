@@ -60,7 +60,9 @@ impl Whole {
         let mut reader = books.base.open()?;
         let (mut aside, mut spool) = (Aside::default(), Spooled::default());
         for directory in books.state.iter().chain(&books.dead_letters) {
-            aside.add_dead(reader.as_mut(), (directory, books.base.name()), watch)?;
+            for sink in books.base.dead_letters() {
+                aside.add_dead(reader.as_mut(), (directory, sink), watch)?;
+            }
         }
         if let Some(state) = &books.state {
             let node = writer(state)?.node;

@@ -45,6 +45,9 @@ pub(super) struct Nats {
     lost: Arc<Notify>,
     /// Number of the message with the cursor, 0 if there is none; `None` until it was asked for.
     at: Option<u64>,
+    /// What ids end with: the last message before the first cursor. A stream that was emptied gives another,
+    /// for it still knows the ids of what it has no more.
+    since: u64,
 }
 
 impl Nats {
@@ -62,14 +65,14 @@ impl Nats {
         let limited = async { tokio::time::timeout(BATCH, opened).await };
         let (context, stream, lost) =
             runtime.block_on(limited).map_err(|_| SinkError::Slow(BATCH))??;
-        Ok(Self { runtime, context, stream, name: name.to_owned(), lost, at: None })
+        Ok(Self { runtime, context, stream, name: name.to_owned(), lost, at: None, since: 0 })
     }
 
     async fn publish(&self, batch: &Batch<'_>) -> Result<Receipt, SinkError> {
         let mut waiting = Vec::with_capacity(batch.rows.len() + batch.prices.len());
         for price in batch.prices {
             let subject = format!("{}{PRICE}", self.name);
-            let id = hex::encode(price.hash());
+            let id = format!("{}-{}", hex::encode(price.hash()), self.since);
             waiting.push((false, self.send(subject, &id, price.text().into()).await?));
         }
         for row in batch.rows {
@@ -78,7 +81,7 @@ impl Nats {
             let mut line = Vec::with_capacity(1_500);
             columns::put_json(&mut line, row);
             let subject = format!("{}.ledger.attempt.{node}", self.name);
-            let id = format!("{node}-{epoch}-{seq}");
+            let id = format!("{node}-{epoch}-{seq}-{}", self.since);
             waiting.push((true, self.send(subject, &id, line).await?));
         }
         let mut receipt = Receipt::default();
@@ -106,7 +109,8 @@ impl Nats {
     /// another than the last that was seen.
     async fn advance(&self, cursor: Advance) -> Result<u64, SinkError> {
         let Position { epoch, segment, offset, rows } = cursor.to;
-        let text = json!({"epoch": epoch, "segment": segment, "offset": offset, "rows": rows});
+        let since = self.since;
+        let text = json!({"epoch": epoch, "segment": segment, "offset": offset, "rows": rows, "since": since});
         let text = text.to_string();
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Rollup", "sub");
@@ -130,7 +134,8 @@ impl Sink for Nats {
         let message = match found {
             Ok(message) => message,
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-                self.at = Some(0);
+                let state = self.runtime.block_on(self.stream.info()).map_err(said)?.state.clone();
+                (self.at, self.since) = (Some(0), state.last_sequence);
                 return Ok(None);
             }
             Err(error) => return Err(said(error)),
@@ -146,7 +151,7 @@ impl Sink for Nats {
                 rows: number("rows").unwrap_or(0),
             })
         };
-        self.at = Some(message.sequence);
+        (self.at, self.since) = (Some(message.sequence), number("since").unwrap_or(0));
         at().map(Some).ok_or_else(|| SinkError::Nats(format!("{subject} holds no cursor")))
     }
 

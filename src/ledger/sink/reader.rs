@@ -35,6 +35,14 @@ impl Base {
         }
     }
 
+    /// The sinks whose dead letters are its rows: what NATS refuses does not get to PostgreSQL either.
+    pub(in crate::ledger) fn dead_letters(&self) -> &'static [&'static str] {
+        match self {
+            Self::Sqlite(_) => &["sqlite"],
+            Self::Postgres(_) => &["postgres", "nats"],
+        }
+    }
+
     /// Opens what is there, and changes nothing in it.
     pub(in crate::ledger) fn open(&self) -> Result<Box<dyn Reader>, ReadError> {
         Ok(match self {
