@@ -94,6 +94,9 @@ impl Segments {
     /// A sink needs all that are there again: how many of their rows it had been done with.
     pub(super) fn again(&self, sink: usize) -> u64 {
         let done = |segment: &&Arc<Segment>| {
+            if let Some(delivered) = segment.delivered.get(sink) {
+                delivered.store(0, Relaxed);
+            }
             let before = segment.done.fetch_and(!(1 << sink), AcqRel);
             before >> sink & 1 == 1
         };

@@ -69,7 +69,8 @@ impl Tally {
         let rows = shared.segments.again(self.own) + self.counted.rows;
         self.counted = Seen::default();
         if let Some(passed) = shared.counters.passed.get(self.own) {
-            passed.fetch_sub(rows, Relaxed);
+            let less = |now: u64| Some(now.saturating_sub(rows));
+            let _ = passed.fetch_update(Relaxed, Relaxed, less);
         }
         Ok(())
     }
