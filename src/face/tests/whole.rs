@@ -89,21 +89,21 @@ fn a_body_past_the_bound_has_the_members_of_openrouter() {
     let data = format!(r#""data":[{{"object":"embedding","index":0,"embedding":[{filler}7]}}]"#);
     let usage = r#""usage":{"prompt_tokens":8,"total_tokens":8}"#;
     let own = r#""object":"list","model":"up","id":"e""#;
-    for members in [[own, &data, usage], [usage, own, &data], [&data, usage, own]] {
+    let cases: [([&str; 3], &[usize]); 3] = [
+        ([own, &data, usage], &[usize::MAX]),
+        ([usage, own, &data], &[65_536]),
+        ([&data, usage, own], &[WHOLE_REPLY_BYTES, 3]),
+    ];
+    for (members, sizes) in cases {
         let body = format!("{{{}}}\n", members.join(", "));
-        for sizes in [&[usize::MAX][..], &[65_536], &[WHOLE_REPLY_BYTES, 3]] {
-            let operation = Operation::Embedding;
-            let result = run(Reply { operation, ..reply(Face::OpenRouter, false) }, &body, sizes);
-            assert!(result.terminal && result.out.contains(&data));
-            assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
-            let shown: serde_json::Value = serde_json::from_str(&result.out).unwrap();
-            assert_eq!((&shown["id"], &shown["provider"]), (&"gen-1".into(), &"P".into()));
-            assert_eq!(
-                (&shown["model"], &shown["usage"]["prompt_tokens"]),
-                (&"a/m".into(), &8.into())
-            );
-            assert_eq!(shown["usage"]["cost"].to_string(), "0.00000135");
-        }
+        let operation = Operation::Embedding;
+        let result = run(Reply { operation, ..reply(Face::OpenRouter, false) }, &body, sizes);
+        assert!(result.terminal && result.out.contains(&data));
+        assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
+        let shown: serde_json::Value = serde_json::from_str(&result.out).unwrap();
+        assert_eq!((&shown["id"], &shown["provider"]), (&"gen-1".into(), &"P".into()));
+        assert_eq!((&shown["model"], &shown["usage"]["prompt_tokens"]), (&"a/m".into(), &8.into()));
+        assert_eq!(shown["usage"]["cost"].to_string(), "0.00000135");
     }
     for said in ["", r#","service_tier":"default""#] {
         let body = format!(r#"{{"choices":[],"pad":"{filler}"{said}}}"#);
