@@ -119,7 +119,8 @@ pub const EXPRESSION_STACK: usize = 64 << 20;
 /// Most tags of a key.
 pub const TAGS_PER_KEY: usize = 16;
 
-/// Most bytes of one unfinished stream event that may wait.
+/// Most bytes of one unfinished stream event that may wait; beyond it the event passes, on `/api/v1` with
+/// top-level members of Weir's own.
 pub const EVENT_BYTES: usize = 256 << 10;
 /// Longest stream event remembered to read the next by.
 pub const TEMPLATE_BYTES: usize = 4 << 10;
@@ -127,12 +128,18 @@ pub const TEMPLATE_BYTES: usize = 4 << 10;
 pub const BURST_BYTES: usize = 16 << 10;
 /// Most bytes held back before first content, in one attempt.
 pub const HELD_BYTES: usize = 256 << 10;
-/// Largest unstreamed reply held to be shaped; beyond it the reply passes as it came.
+/// Largest unstreamed reply held to be shaped; beyond it the reply passes, on `/api/v1` with top-level members
+/// of Weir's own.
 pub const WHOLE_REPLY_BYTES: usize = 4 << 20;
 /// Last bytes of a reply beyond that, held back until its usage was looked for in them.
 pub const USAGE_TAIL_BYTES: usize = 16 << 10;
 /// Most bytes of an upstream's error body kept to be shown or read.
 pub const ERROR_BODY_BYTES: usize = 16 << 10;
+
+/// Longest word of an upstream for its error that callers are told, bytes.
+pub const ERROR_CODE_BYTES: usize = 64;
+/// How long the body of a refusal is waited for that only tells of what is known already.
+pub const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Idle upstream connections kept, all providers together.
 pub const IDLE_UPSTREAM_CONNECTIONS: usize = 4_096;

@@ -81,6 +81,8 @@ pub struct UpstreamFault {
     pub provider_name: String,
     /// The upstream's own body as text; `None` where it must not be shown (401, 403, 5xx: S21).
     pub raw: Option<String>,
+    /// How it names its refusal, where that is for its rate.
+    pub code: Option<String>,
     /// Of a refusal by moderation: what for, and of which model.
     pub moderation: Option<Moderation>,
     /// Seconds it asked to wait, as it said.

@@ -1,6 +1,6 @@
 //! Errors an upstream reports inside a 200 (F27, F28): read into a status and a message.
 
-use crate::bounds::ERROR_BODY_BYTES;
+use crate::bounds::{ERROR_BODY_BYTES, ERROR_CODE_BYTES};
 use serde_json::Value;
 
 /// An error event of a stream, or an error object in place of a reply.
@@ -67,7 +67,7 @@ pub fn moderated(body: &[u8]) -> Option<(Vec<String>, Option<String>)> {
     let error = parsed.get("error").unwrap_or(&parsed);
     let metadata = error.get("metadata").unwrap_or(&Value::Null);
     let (reasons, input) = (metadata.get("reasons"), metadata.get("flagged_input"));
-    let mut words = ["code", "type", "status"].iter().filter_map(|key| error.get(key)?.as_str());
+    let mut words = NAMES.iter().filter_map(|key| error.get(key)?.as_str());
     let named = words.any(|word| {
         let word = word.to_ascii_lowercase();
         MODERATED.iter().any(|moderated| word.contains(moderated))
@@ -76,6 +76,25 @@ pub fn moderated(body: &[u8]) -> Option<(Vec<String>, Option<String>)> {
     let listed = reasons.and_then(Value::as_array).map(|all| all.iter().filter_map(text).collect());
     let is_so = named || reasons.is_some() || input.is_some();
     is_so.then(|| (listed.unwrap_or_default(), input.and_then(text)))
+}
+
+/// Members of an error that name it by a word.
+const NAMES: [&str; 3] = ["code", "type", "status"];
+
+/// How the body of an error, or an error alone, names itself: a word or a number, and nothing that could be a
+/// sentence.
+#[must_use]
+pub fn code(body: &[u8]) -> Option<String> {
+    let parsed: Value = serde_json::from_slice(body).ok()?;
+    let error = parsed.get("error").unwrap_or(&parsed);
+    let word = NAMES.iter().find_map(|key| match error.get(key)? {
+        Value::String(word) => Some(word.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+    let told = (1..=ERROR_CODE_BYTES).contains(&word.len()) && word.bytes().all(plain);
+    told.then_some(word)
 }
 
 /// Bytes as text, at most [`ERROR_BODY_BYTES`] of them, cut between characters.
@@ -107,7 +126,6 @@ fn message(error: &Value) -> Option<String> {
 
 fn status(error: &Value) -> Option<u16> {
     const NUMBERS: [&str; 4] = ["status_code", "http_status", "code", "status"];
-    const NAMES: [&str; 3] = ["code", "type", "status"];
     let number = NUMBERS.iter().find_map(|key| {
         match error.get(key)? {
             Value::Number(number) => number.as_u64(),
@@ -170,6 +188,30 @@ mod tests {
         ];
         for body in others {
             assert_eq!(moderated(body.as_bytes()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_a_word_of_bounded_length() {
+        let at = "x".repeat(ERROR_CODE_BYTES);
+        let cases = [
+            (
+                r#"{"error":{"code":"rate_limit_exceeded","type":"tokens"}}"#,
+                Some("rate_limit_exceeded"),
+            ),
+            (r#"{"type":"error","error":{"type":"rate_limit_error"}}"#, Some("rate_limit_error")),
+            (r#"{"code":null,"status":"RESOURCE_EXHAUSTED"}"#, Some("RESOURCE_EXHAUSTED")),
+            (r#"{"code":429}"#, Some("429")),
+            (r#"{"error":{"code":"slow down"}}"#, None),
+            (r#"{"error":{"code":""}}"#, None),
+            (r#"{"error":"slow"}"#, None),
+            ("<html>", None),
+        ];
+        for (body, word) in cases {
+            assert_eq!(code(body.as_bytes()).as_deref(), word, "{body}");
+        }
+        for (word, told) in [(at.clone(), true), (at + "x", false)] {
+            assert_eq!(code(format!(r#"{{"code":"{word}"}}"#).as_bytes()).is_some(), told);
         }
     }
 

@@ -23,7 +23,9 @@ pub enum Choices {
 pub struct Observation<'a> {
     /// Something the caller asked for: text, reasoning, a tool call, media, an embedding.
     pub content: bool,
-    /// That content by class of byte.
+    /// Its messages have reasoning that the caller is not shown, and nothing that he could miss.
+    pub hidden: bool,
+    /// Content by class of byte, what is hidden of it too.
     pub delivered: Delivered,
     pub usage: Option<Report>,
     /// A usage object stands at the top level.
@@ -57,11 +59,18 @@ impl Observation<'_> {
     }
 
     /// A chunk that a caller of `/api/v1` is not shown: of a list of choices, of embeddings and of an error
-    /// it has none, or only usage, which stands in the last chunk (contract 4.3).
+    /// it has none, or only usage, which stands in the last chunk (contract 4.3), or only hidden reasoning.
     #[must_use]
     pub fn is_for_nobody(&self) -> bool {
         let lacks_choices = self.choices == Choices::Absent;
-        self.is_usage_only() || lacks_choices && self.error.is_none() && !self.embeddings
+        let hides_all = self.hidden && !self.content && self.finish.is_none();
+        self.is_usage_only()
+            || (lacks_choices || hides_all) && self.error.is_none() && !self.embeddings
+    }
+
+    /// Its content never leaves.
+    pub fn withhold(&mut self) {
+        (self.content, self.delivered) = (false, Delivered::default());
     }
 }
 
@@ -86,7 +95,8 @@ impl Observer {
         if let Some(fit) = self.template.fit(json) {
             let mut seen = Observation { choices: Choices::Some, ..Observation::default() };
             let text = json.get(fit.text.clone()).unwrap_or_default();
-            seen.content = !text.is_empty();
+            let says = !text.is_empty();
+            (seen.content, seen.hidden) = (says && !fit.hidden, says && fit.hidden);
             seen.delivered.count(text);
             self.marks.follow(self.template.moves(&fit));
             return Some(seen);

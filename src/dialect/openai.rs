@@ -118,7 +118,10 @@ impl<'a> Walk<'a, '_> {
                 }
                 return Some(false);
             }
-            b"service_tier" => self.seen.tier = self.filled_string()?,
+            b"service_tier" => {
+                self.seen.tier = self.filled_string()?;
+                return Some(self.seen.tier.is_some());
+            }
             b"system_fingerprint" => {
                 self.marks.set_fingerprint();
                 self.cursor.skip()?;

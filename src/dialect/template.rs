@@ -15,6 +15,8 @@ pub(super) struct Template {
     json: Vec<u8>,
     text: Range<usize>,
     padding: Option<Range<usize>>,
+    /// The text is reasoning that the caller is not shown.
+    hidden: bool,
 }
 
 /// The variable strings of an event that fits.
@@ -22,6 +24,8 @@ pub(super) struct Template {
 pub(super) struct Fit {
     pub(super) text: Range<usize>,
     pub(super) padding: Option<Range<usize>>,
+    /// As the template's text.
+    pub(super) hidden: bool,
 }
 
 impl Template {
@@ -39,7 +43,7 @@ impl Template {
             && padding.as_ref().is_none_or(|padding| padding.start > text.end);
         if plain {
             self.json.extend_from_slice(json);
-            (self.text, self.padding) = (text, padding);
+            (self.text, self.padding, self.hidden) = (text, padding, seen.hidden);
         }
     }
 
@@ -48,16 +52,19 @@ impl Template {
         if self.json.is_empty() {
             return None;
         }
-        let text = self.string(json, 0, 0, &self.text)?;
+        let (text, hidden) = (self.string(json, 0, 0, &self.text)?, self.hidden);
         let Some(hole) = &self.padding else {
             let rest = json.get(text.end..)?;
-            return (rest == self.json.get(self.text.end..)?)
-                .then_some(Fit { text, padding: None });
+            return (rest == self.json.get(self.text.end..)?).then_some(Fit {
+                text,
+                padding: None,
+                hidden,
+            });
         };
         let padding = self.string(json, text.end, self.text.end, hole)?;
         let rest = json.get(padding.end..)?;
         let fits = rest == self.json.get(hole.end..)?;
-        fits.then_some(Fit { text, padding: Some(padding) })
+        fits.then_some(Fit { text, padding: Some(padding), hidden })
     }
 
     /// The string in `json` that stands for `hole`, when everything from `from` (in the template, from
@@ -150,8 +157,9 @@ mod tests {
     }
 
     fn said(seen: Observation<'_>) -> impl PartialEq + std::fmt::Debug {
-        let Observation { content, delivered, usage, choices, finish, error, top_usage, .. } = seen;
-        (content, delivered, usage, choices, finish.map(|text| text.decode()), error, top_usage)
+        let Observation { content, hidden, delivered, usage, choices, finish, error, .. } = seen;
+        let finish = finish.map(|text| text.decode());
+        (content, hidden, delivered, usage, choices, finish, error, seen.top_usage)
     }
 
     proptest! {
@@ -166,15 +174,17 @@ mod tests {
                     prop::sample::select(vec!["null", "\"stop\"", "null,\"text\":\"t\""]),
                 ),
                 1..8,
-            )
+            ),
+            hides_reasoning in any::<bool>(),
         ) {
-            let mut observer = Observer::new(Dialect::OpenAiChat, Some(SHOWN));
+            let shown = Shown { hides_reasoning, ..SHOWN };
+            let mut observer = Observer::new(Dialect::OpenAiChat, Some(shown));
             for (text, key, rest, finish) in events {
                 let json = format!(
                     r#"{{"created":5,"choices":[{{"delta":{{"{key}":{}}},"finish_reason":{finish}}}]{rest},"z":1}}"#,
                     serde_json::Value::from(text),
                 );
-                let mut fresh = Observer::new(Dialect::OpenAiChat, Some(SHOWN));
+                let mut fresh = Observer::new(Dialect::OpenAiChat, Some(shown));
                 let (fast, slow) = (observer.observe(json.as_bytes()), fresh.observe(json.as_bytes()));
                 prop_assert_eq!(fast.map(said), slow.map(said), "{}", json);
                 let places = |observer: &Observer| {

@@ -1,7 +1,7 @@
 //! Errors as bytes: the envelope before output, the last event after it (contract 4.4, 5.1 to 5.5).
 
 use super::Core;
-use crate::dialect::fault::{capped_text, moderated};
+use crate::dialect::fault::{capped_text, code, moderated};
 use crate::error::{Availability, Error, ErrorType, Moderation, PreviousError, UpstreamFault};
 use crate::outcome::is_callers;
 use crate::request::route::Operation;
@@ -53,7 +53,8 @@ pub fn wrap_upstream_error(status: u16, body: &[u8], (provider, model): (&str, &
     let (provider_name, model) = (provider.to_owned(), model.to_owned());
     let moderation =
         moderated.map(|(reasons, flagged_input)| Moderation { reasons, flagged_input, model });
-    error.fault(UpstreamFault { provider_name, raw, moderation, ..UpstreamFault::default() })
+    let code = if status == 429 { code(body) } else { None };
+    error.fault(UpstreamFault { provider_name, raw, code, moderation, ..UpstreamFault::default() })
 }
 
 /// What a stream's events say of themselves.
@@ -126,6 +127,8 @@ fn object(error: &Error) -> Map<String, Value> {
         if let Some(raw) = &fault.raw {
             metadata.insert("raw".into(), (**raw).into());
         }
+        metadata
+            .extend(fault.code.as_deref().map(|code| ("provider_error_code".into(), code.into())));
         if let Some(Moderation { reasons, flagged_input, model }) = &fault.moderation {
             metadata.insert("reasons".into(), reasons.clone().into());
             metadata.insert("flagged_input".into(), flagged_input.clone().into());

@@ -15,7 +15,7 @@ mod usage;
 mod whole;
 
 pub use crate::dialect::InBandFault;
-pub use crate::dialect::fault::moderated;
+pub use crate::dialect::fault::{code, moderated};
 pub use error::{Named, error_body, error_event, wrap_upstream_error};
 pub use metadata::{Place, Routing};
 
@@ -71,8 +71,10 @@ pub struct Reply {
 pub struct Step {
     /// What may leave now. The first `Some` of a reply commits it, with or without content.
     pub out: Option<Bytes>,
-    /// This read passed the first content.
+    /// This read passed the first content that the caller is shown.
     pub content: bool,
+    /// This read passed the first content of all: its upstream has begun to deliver.
+    pub begun: bool,
     /// At least one event (no comment, no blank line) was completed: re-arms the idle clock.
     pub event: bool,
     /// The upstream reported an error inside its 200. Nothing is in `out` if nothing was before; later
@@ -108,6 +110,8 @@ struct Core {
     created: u64,
     /// Its tool calls, where they are to be judged.
     calls: Option<Calls>,
+    /// It says at which tier it is served.
+    names_tier: bool,
     /// It is billed at another tier than was asked.
     retiered: bool,
 }
@@ -116,6 +120,7 @@ impl Core {
     /// Takes in what was observed in `json`.
     fn note(&mut self, json: &[u8], seen: &Observation<'_>, tally: &mut dyn Tally) {
         self.account.note(seen, tally);
+        self.names_tier |= seen.tier.is_some();
         if let Some(word) = seen.tier.filter(|_| !self.reply.tiers.is_empty()) {
             self.served(word.raw, tally);
         }
@@ -182,21 +187,33 @@ impl Relay {
         let created = reply.created;
         let calls = reply.judged.then(Calls::default);
         let account = Account::default();
-        Self { core: Core { reply, account, observer, created, calls, retiered: false }, body }
+        Self {
+            core: Core {
+                reply,
+                account,
+                observer,
+                created,
+                calls,
+                names_tier: false,
+                retiered: false,
+            },
+            body,
+        }
     }
 
     /// One upstream read; `end` with the last, maybe empty one. Numbers go to `tally` before the bytes
     /// they came from are in the result.
     pub fn push(&mut self, input: Option<Bytes>, end: bool, tally: &mut dyn Tally) -> Step {
         let input = input.unwrap_or_default();
-        let had_content = self.core.account.has_content();
+        let (had_content, had_begun) = (self.has_content(), self.has_begun());
         let mut step = match &mut self.body {
             Body::Stream(stream) => stream.push(&mut self.core, &input, end, tally),
             Body::Whole(whole) => whole.push(&mut self.core, input, end, tally),
         };
         self.core.account.tell(tally);
         step.out = step.out.filter(|out| !out.is_empty());
-        step.content = !had_content && self.core.account.has_content();
+        step.content = !had_content && self.has_content();
+        step.begun = !had_begun && self.has_begun();
         step
     }
 
@@ -231,10 +248,15 @@ impl Relay {
         }
     }
 
-    /// Content has come.
+    /// Content has come that the caller is shown.
     #[must_use]
     pub fn has_content(&self) -> bool {
         self.core.account.has_content()
+    }
+
+    /// Content has come, shown or not.
+    fn has_begun(&self) -> bool {
+        self.has_content() || !self.delivered().is_empty()
     }
 
     /// The reply came to its own end: `[DONE]`, a finish reason before the end, or a whole body.

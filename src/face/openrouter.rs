@@ -1,6 +1,7 @@
 //! OpenRouter's shape (contract 4.1 to 4.3), spliced into the upstream's own bytes.
 
 use super::{Core, Reply, usage};
+use crate::catalog::Tier;
 use crate::dialect::{Lack, Mark, MessageHas, finish};
 use crate::meter::{self, Evidence};
 use crate::request::route::Operation;
@@ -63,8 +64,13 @@ pub(super) fn splice(core: &Core, opening: &[u8], json: &[u8], out: &mut BytesMu
         from = end;
     }
     if marks.created().is_none() && core.reply.operation != Operation::Embedding {
-        number(r#","created":"#, core.created, out);
+        created(core, out);
     }
+}
+
+/// Says when the reply was made.
+pub(super) fn created(core: &Core, out: &mut BytesMut) {
+    number(r#","created":"#, core.created, out);
 }
 
 /// Writes what stands on `/api/v1` in the marked place of `old`.
@@ -165,7 +171,7 @@ fn finish_reason(old: &[u8], has_native: bool, out: &mut BytesMut) {
 }
 
 /// The usage object: as reported, else the estimate.
-pub(super) fn usage_object(core: &Core) -> String {
+fn usage_object(core: &Core) -> String {
     let reply = &core.reply;
     // It stands in a reply that has come to its end.
     let known = Evidence { complete: true, content: true, ..core.evidence() };
@@ -175,42 +181,43 @@ pub(super) fn usage_object(core: &Core) -> String {
     usage::object(&spent, &reply.terms, reply.operation)
 }
 
-/// Tells how the request was routed, where that is asked for.
-pub(super) fn routing(core: &Core, out: &mut BytesMut) {
+/// Writes what a reply ends with: the tier at which it is served and billed, unless its upstream tells
+/// (contract 4.1, row 44); usage; how the request was routed, where that is asked for; its brace.
+fn last(core: &Core, out: &mut BytesMut) {
+    if core.reply.operation == Operation::Chat && !core.names_tier {
+        out.extend_from_slice(br#","service_tier":""#);
+        out.extend_from_slice(core.reply.tier.map_or("default", Tier::as_str).as_bytes());
+        out.extend_from_slice(b"\"");
+    }
+    out.extend_from_slice(br#","usage":"#);
+    out.extend_from_slice(usage_object(core).as_bytes());
     if let Some(json) = &core.reply.routing {
         out.extend_from_slice(br#","openrouter_metadata":"#);
         out.extend_from_slice(json.as_bytes());
     }
+    out.extend_from_slice(b"}");
 }
 
-/// What an unstreamed body ends with, as far as it does not have it: when it was `created`, its `fingerprint`;
-/// usage, routing, its brace.
-pub(super) fn closing(core: &Core, (created, fingerprint): (bool, bool), out: &mut BytesMut) {
-    if !created {
-        number(r#","created":"#, core.created, out);
+/// What an unstreamed body ends with, as far as it does not have it: when it was made (`dated`), its `fingerprint`,
+/// and what any reply ends with.
+pub(super) fn closing(core: &Core, (dated, fingerprint): (bool, bool), out: &mut BytesMut) {
+    if !dated {
+        created(core, out);
     }
     if core.reply.operation == Operation::Chat && !fingerprint {
         out.extend_from_slice(br#","system_fingerprint":null"#);
     }
-    out.extend_from_slice(br#","usage":"#);
-    out.extend_from_slice(usage_object(core).as_bytes());
-    routing(core, out);
-    out.extend_from_slice(b"}");
+    last(core, out);
 }
 
 /// The last chunk before `[DONE]`, and `[DONE]` (contract 4.3).
 pub(super) fn ending(core: &Core, opening: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"data: ");
     out.extend_from_slice(opening);
-    out.extend_from_slice(
-        format!(
-            r#","created":{},"choices":[{}],"usage":{}"#,
-            core.created,
-            idle_choice(core.reply.operation),
-            usage_object(core)
-        )
-        .as_bytes(),
-    );
-    routing(core, out);
-    out.extend_from_slice(b"}\n\ndata: [DONE]\n\n");
+    created(core, out);
+    out.extend_from_slice(br#","choices":["#);
+    out.extend_from_slice(idle_choice(core.reply.operation).as_bytes());
+    out.extend_from_slice(b"]");
+    last(core, out);
+    out.extend_from_slice(b"\n\ndata: [DONE]\n\n");
 }

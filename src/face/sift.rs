@@ -45,6 +45,7 @@ pub(super) struct Sift {
     usage: Vec<u8>,
     pub(super) has_created: bool,
     pub(super) has_fingerprint: bool,
+    pub(super) has_tier: bool,
 }
 
 impl Sift {
@@ -61,6 +62,7 @@ impl Sift {
             usage: Vec::new(),
             has_created: false,
             has_fingerprint: false,
+            has_tier: false,
         }
     }
 
@@ -131,6 +133,7 @@ impl Sift {
         };
         self.has_created |= name == "created";
         self.has_fingerprint |= name == "system_fingerprint";
+        self.has_tier |= name == "service_tier";
         if fate == Fate::Keep {
             out.extend_from_slice(b",");
             out.extend_from_slice(&self.key);

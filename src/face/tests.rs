@@ -214,3 +214,30 @@ fn a_reply_costs_what_its_record_says_of_the_tier_that_served_it() {
         assert_eq!(relay.take_retiered(), !full);
     }
 }
+
+/// Contract 4.1, row 44: once in every reply of a chat, in the upstream's word if it has one.
+#[test]
+fn a_reply_says_at_which_tier_it_was_served() {
+    let content = r#"{"content":"Hi"}"#;
+    for (said, tier, told) in [
+        ("", None, "default"),
+        ("", Some(Tier::Flex), "flex"),
+        (r#","service_tier":null"#, Some(Tier::Flex), "flex"),
+        (r#","service_tier":"""#, None, "default"),
+        (r#","service_tier":"on_demand""#, None, "on_demand"),
+    ] {
+        let choice = format!(r#"[{{"index":0,"delta":{content},"finish_reason":"stop"}}]{said}"#);
+        let bodies = [
+            format!("data: {{\"choices\":{choice}}}\n\n{DONE}"),
+            format!("{{\"choices\":{choice}}}"),
+        ];
+        for (streamed, body) in [true, false].into_iter().zip(bodies) {
+            let out = every_way(&Reply { tier, ..reply(Face::OpenRouter, streamed) }, &body).out;
+            assert_eq!(out.matches("service_tier").count(), 1, "{out}");
+            assert!(out.contains(&format!(r#""service_tier":"{told}""#)), "{out}");
+        }
+    }
+    let text = Reply { operation: Operation::Completion, ..reply(Face::OpenRouter, false) };
+    let out = every_way(&text, r#"{"choices":[{"index":0,"text":"x"}]}"#).out;
+    assert!(!out.contains("service_tier"), "{out}");
+}

@@ -101,6 +101,7 @@ impl Whole {
                 None => tally.unreadable(),
             }
         }
+        core.names_tier |= sift.has_tier;
         self.terminal = end && sift.is_over();
         if self.terminal {
             let embeds = core.reply.operation == Operation::Embedding;
@@ -125,8 +126,9 @@ impl Whole {
             return;
         };
         let failed = seen.error.is_some() && seen.choices != Choices::Some;
-        // Content beside an error never leaves.
-        seen.content &= !failed;
+        if failed {
+            seen.withhold();
+        }
         core.note(&body, &seen, tally);
         if let Some(range) = seen.error.as_ref().filter(|_| failed) {
             step.fault = Some(fault::read(body.get(range.clone()).unwrap_or(&body)));

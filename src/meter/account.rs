@@ -19,8 +19,8 @@ pub struct Account {
 impl Account {
     /// Takes in one event, or the whole body.
     pub fn note(&mut self, seen: &Observation<'_>, tally: &mut dyn Tally) {
-        if seen.content {
-            self.content = true;
+        self.content |= seen.content;
+        if !seen.delivered.is_empty() {
             self.untold = true;
             self.delivered.add(&seen.delivered);
         }
@@ -90,7 +90,7 @@ impl Account {
         self.predictions
     }
 
-    /// Content was seen.
+    /// Content was seen that the caller is shown.
     #[must_use]
     pub fn has_content(&self) -> bool {
         self.content

@@ -38,7 +38,7 @@ families! {
     COST: Counter "weir_cost_picodollars_total" ["model", "provider"]
         "Cost of attempts in pico-dollars (10^-12 USD). Bill from the ledger, not from here.";
     FIRST_TOKEN: Histogram "weir_time_to_first_token_seconds" ["model", "provider"]
-        "From dispatch of an attempt to its first content.";
+        "From dispatch of an attempt to its first content, shown to the caller or not.";
     ADDED_LATENCY: Histogram "weir_added_latency_seconds" ["face"]
         "Time Weir itself spent between a whole request and its first dispatch.";
     IN_FLIGHT: Gauge "weir_in_flight" ["model", "provider"]

@@ -32,7 +32,8 @@ pub(super) enum Flow {
     Pass,
     /// The same, collected to be wrapped (`/api/v1`); not if it is compressed.
     Wrap(Option<Vec<u8>>),
-    /// A 403, collected to be judged: it speaks of our credential, or of what the caller asked.
+    /// A 403, collected to be judged: it speaks of our credential, or of what the caller asked. The last
+    /// 429, for its code.
     Judge(Vec<u8>),
 }
 
@@ -76,12 +77,15 @@ pub(super) struct Attempt {
     pub(super) went_on: bool,
     /// Content reached the caller: no other attempt after this.
     pub(super) committed: bool,
+    /// When its first content came, shown to the caller or not.
     pub(super) first_content_us: Option<u64>,
     /// Set once, by whoever first knows.
     pub(super) outcome: Option<Outcome>,
     /// The upstream's status, 0 if none came.
     pub(super) status: u16,
     pub(super) retry_after: Option<u32>,
+    /// How the provider names its limit, where it is asked no more.
+    pub(super) code: Option<String>,
     pub(super) settled: bool,
     pub(super) _in_flight: InFlight,
 }
@@ -97,6 +101,7 @@ pub(super) struct Ended {
     /// Pico-dollars the caller pays for it.
     pub(super) charge: Pico,
     pub(super) first_content_us: Option<u64>,
+    pub(super) code: Option<String>,
 }
 
 impl Attempt {
@@ -150,6 +155,7 @@ impl Attempt {
             usage: Usage::ZERO,
             charge: 0,
             first_content_us: self.first_content_us,
+            code: self.code.take(),
         };
         if self.settled {
             return ended;

@@ -117,7 +117,7 @@ fn outcome_of(error: &pingora::Error, attempt: &Attempt) -> Outcome {
     }
     if *error.etype() == ATTEMPT_DEADLINE {
         return match &attempt.flow {
-            _ if attempt.committed => Outcome::IdleTimeout,
+            _ if attempt.first_content_us.is_some() => Outcome::IdleTimeout,
             _ if now_ms() >= attempt.latest => Outcome::TotalTimeout,
             Flow::Awaiting => Outcome::FirstContentTimeout,
             _ if attempt.streamed => Outcome::FirstContentTimeout,
@@ -187,10 +187,13 @@ pub(super) async fn last_word(
 
 /// What the caller is told when nothing is left to try.
 fn verdict(exchange: &mut Exchange) -> Error {
-    let provider = exchange.ended.as_ref().map(|ended| &ended.target.endpoint.provider.name);
-    let provider = provider.map_or("", |name| name);
+    let ended = exchange.ended.as_ref();
+    let provider = ended.map_or("", |ended| &ended.target.endpoint.provider.name);
     let refusal = exchange.refusal.take();
     let mut verdict = refusal.unwrap_or_else(|| exchange.attempts.verdict(provider));
+    if let Some(fault) = verdict.upstream.as_mut().filter(|_| verdict.status == 429) {
+        fault.code = ended.and_then(|ended| ended.code.clone());
+    }
     let Missed { mut failed, spared } = std::mem::take(&mut exchange.missed);
     if let Some(availability) = &mut verdict.availability {
         availability.requested_models.clone_from(&exchange.envelope.models);

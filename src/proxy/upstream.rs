@@ -168,6 +168,7 @@ fn begin(
         outcome: None,
         status: 0,
         retry_after: None,
+        code: None,
         settled: false,
     });
     Ok(())

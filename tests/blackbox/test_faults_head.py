@@ -147,6 +147,14 @@ def test_F15_only_rate_limits_are_429_with_the_wait(run):
     assert error["message"] == "Provider returned error"
     assert 1 <= int(answer.headers["retry-after"]) <= 300
     assert error["metadata"]["retry_after_seconds_raw"] == 1_000_000_000 and error["metadata"]["remedy_hint"]
+    assert error["metadata"]["provider_error_code"] == "chaos_429"
+
+
+@pytest.mark.parametrize("rest", [[], [{"wait": 9}, "x"]], ids=["none", "late"])
+def test_F15_a_rate_limit_whose_body_does_not_come_is_told_without_its_code(run, rest):
+    head = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 9\r\n\r\n"
+    _, answer, error = hopeless(run, {"do": "wire", "send": [head, *rest]}, "rate_limited", 429, "a")
+    assert "provider_error_code" not in error["metadata"] and answer.ended_at < 5
 
 
 def test_F15_the_wait_is_said_though_the_upstream_named_none(run):
@@ -322,6 +330,7 @@ def test_F27_only_rate_limits_inside_are_429(run, stream):
     weir = run("ab")
     error = expect.refused(weir.ask({"*": step}, stream=stream), 429, "Provider returned error")
     assert error["availability"]["code"] == "capacity_exhausted"
+    assert error["metadata"]["provider_error_code"] == "429"
     weir.settles(2, "cooldowns_total", scope="endpoint")
 
 

@@ -116,6 +116,8 @@ def test_a_reply_is_billed_at_the_tier_that_served_it(run, path, stream):
         assert (row["tier"], row["endpoint"], row["charge"]) == (tier, "a/priority", int(cost * 10**12)), served
         if path.startswith("/api"):
             assert Decimal(str(answer.usage["cost"])) == cost
+            told = [said["service_tier"] for said in (answer.chunks if stream else [answer.json()]) if "service_tier" in said]
+            assert set(told) == {served or "priority"}, told
     # Said late, when the body of the request is gone.
     late = weir.ask({"a": {"tier": "default", "tier_at": 2, "pace": 0.1}}, path=path, stream=stream, service_tier="priority")
     (late,) = late.rows(1)

@@ -3,12 +3,14 @@
 import json
 import time
 
+import conf
 import expect
 import pytest
 from clients import OPENAI, OPENROUTER
 from h2.settings import SettingCodes
 from h2client import H2Caller
 from test_clients import chat
+from test_faults_wire import CHUNKED, DONE, HELLO, STOP, chunk, wire
 
 PATH = "/api/v1/chat/completions"
 COMMENT = b": OPENROUTER PROCESSING\n\n"
@@ -223,3 +225,24 @@ def test_the_sdks_raise_when_all_fail_after_comments(run, clients, name):
     weir = run("a", QUIET, a={"first_content": "1s"})
     _, seen = chat(weir, clients[name], "/api/v1", {"a": {"head_delay": 9}}, stream=True)
     assert seen["error"] is not None
+
+
+HIDDEN = 'data: {"choices":[{"index":0,"delta":{"reasoning":"hm"}}]}\n\n'
+
+
+@pytest.mark.parametrize("comment", ["300ms", "10s"])
+def test_hidden_reasoning_is_silence_behind_which_another_endpoint_takes_over(run, comment):
+    """Its upstream's first-content clock does not see it so: what delivers is not slow."""
+    weir = run("ab", {"keepalive_comment": comment}, a=conf.BRISK)
+    hidden = [part for _ in range(12) for part in ({"wait": 0.1}, chunk(HIDDEN))]
+    answer = weir.ask({"a": wire(CHUNKED, *hidden)}, reasoning={"exclude": True})
+    expect.whole(answer)
+    assert b"hm" not in answer.body and (COMMENT in answer.body) == (comment == "300ms"), answer.body
+    first, second = answer.rows(2)
+    assert first["outcome"] == "idle_timeout" and not first["committed"], dict(first)
+    assert first["charge"] == 0 < first["first_content_us"] < 600_000, dict(first)
+    expect.row(second, "b", "ok", "reported")
+    whole = weir.ask({"a": wire(CHUNKED, *hidden, *map(chunk, (HELLO, STOP, DONE)), "0\r\n\r\n")},
+                     reasoning={"exclude": True})
+    expect.whole(whole, "hello")
+    assert len(whole.chunks) == 3, "nothing of what is hidden, and usage"

@@ -34,15 +34,15 @@ impl Walk<'_, '_> {
         self.cursor.take(b'{')?;
         self.reasoned = false;
         let (mut has, mut kept) = (MessageHas::default(), Kept::default());
-        let mut alias = None;
+        let (mut alias, mut hides, mut other) = (None, false, false);
         while let Some(key) = self.cursor.key()? {
             let hidden = self.marks.hide_reasoning() && REASONING.contains(&&*key.name);
             if hidden || !self.is_kept(&key.name)? {
                 // It is paid for all the same.
                 if hidden {
-                    self.reasoning()?
+                    hides |= self.reasoning()?;
                 } else {
-                    self.cursor.skip()?
+                    self.cursor.skip()?;
                 }
                 kept.cut(key.at, self.cursor.at(), self.marks);
                 continue;
@@ -67,13 +67,16 @@ impl Walk<'_, '_> {
                 }
                 b"reasoning" | b"reasoning_details" => {
                     has.reasoning |= &*key.name == b"reasoning";
-                    self.reasoning()?;
+                    self.seen.content |= self.reasoning()?;
                 }
                 b"reasoning_content" => {
                     alias = Some(self.key(&key, "reasoning"));
-                    self.reasoning()?;
+                    self.seen.content |= self.reasoning()?;
                 }
-                _ => self.cursor.skip()?,
+                _ => {
+                    other = true;
+                    self.cursor.skip()?;
+                }
             }
             kept.ends(self.cursor.at());
         }
@@ -83,6 +86,7 @@ impl Walk<'_, '_> {
         }
         has.reasoning |= alias.is_some();
         self.marks.message_has(index, has);
+        self.seen.hidden |= hides && !other;
         Some(())
     }
 
@@ -117,15 +121,15 @@ impl Walk<'_, '_> {
         Some(content)
     }
 
-    /// Providers repeat reasoning under a second key: only the first that has any is counted.
-    fn reasoning(&mut self) -> Option<()> {
+    /// Providers repeat reasoning under a second key: only the first that has any is counted. Whether this
+    /// key has any.
+    fn reasoning(&mut self) -> Option<bool> {
         let mut delivered = Delivered::default();
         let content = self.piece(&mut delivered)?;
         if content && !std::mem::replace(&mut self.reasoned, true) {
             self.seen.delivered.add(&delivered);
         }
-        self.seen.content |= content;
-        Some(())
+        Some(content)
     }
 
     /// Reads content of any shape; whether any string in it is not empty.

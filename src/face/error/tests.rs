@@ -60,10 +60,14 @@ fn a_provider_that_limits_its_rate_is_told_with_a_remedy() {
         serde_json::from_slice::<Value>(&error_body(error, None)).unwrap()["error"]["metadata"]
             .take()
     };
-    let mut error = wrap_upstream_error(429, b"", ("P", "m")).retry_after(Some(300));
+    let body = br#"{"error":{"code":"tokens_per_min"}}"#;
+    let mut error = wrap_upstream_error(429, body, ("P", "m")).retry_after(Some(300));
     error.upstream.as_mut().unwrap().retry_after = Some(900);
     let told = metadata(&error);
     assert_eq!(told["limit_source"], "upstream_provider_shared_pool");
+    assert_eq!(told["provider_error_code"], "tokens_per_min");
+    let other = metadata(&wrap_upstream_error(500, body, ("P", "m")));
+    assert_eq!(other["provider_error_code"], Value::Null);
     assert_eq!(
         (&told["retry_after_seconds"], &told["retry_after_seconds_raw"]),
         (&json!(300), &json!(900))

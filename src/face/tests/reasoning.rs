@@ -62,3 +62,40 @@ fn the_faithful_face_shows_it() {
     let reply = Reply { hides_reasoning: true, ..reply(Face::Faithful, true) };
     assert_eq!(every_way(&reply, &body).out, body);
 }
+
+/// Contract 3.11: what its caller cannot see commits a reply to nothing, however much of it comes.
+#[test]
+fn hidden_reasoning_releases_nothing() {
+    let (mut relay, mut result) = (Relay::new(hiding(true)), Result::default());
+    let first = push(&mut relay, delta(HIDDEN[0]).as_bytes(), false, &mut result);
+    assert!(first.begun && !first.content && first.event);
+    for hidden in HIDDEN {
+        let more = delta(&format!("{ROLE},{hidden}")).repeat(HELD_BYTES / 100);
+        let step = push(&mut relay, more.as_bytes(), false, &mut result);
+        assert!(step.out.is_none() && !step.begun && !relay.has_content());
+    }
+    assert!(relay.is_between_events(), "a comment may stand there");
+    assert_eq!(result.sheet.delivered.0[0], 3 + 9 * (HELD_BYTES / 100) as u64);
+    push(&mut relay, b"data: {\"error\":{\"code\":503}}\n\n", false, &mut result);
+    assert_eq!((result.fault.unwrap().status, &*result.out), (503, ""));
+}
+
+#[test]
+fn what_stands_beside_hidden_reasoning_leaves_and_an_event_of_nothing_else_does_not() {
+    let annotations = r#""annotations":[{"type":"url_citation"}]"#;
+    let beside = delta(&format!("{},{annotations}", HIDDEN[0]));
+    let spoken = delta(r#""content":"x""#);
+    let body = [&*delta(HIDDEN[0]), &beside, &spoken, &delta(HIDDEN[1]), &finish("stop"), DONE];
+    let out = every_way(&hiding(true), &body.concat()).out;
+    assert_eq!(out.matches("data: {").count(), 4, "with the last, of usage: {out}");
+    assert!(out.contains(annotations));
+}
+
+#[test]
+fn hidden_reasoning_and_no_reason_to_end_are_no_reply() {
+    let body = [&*delta(HIDDEN[0]), DONE].concat();
+    assert!(every_way(&hiding(true), &body).empty);
+    assert!(
+        !every_way(&hiding(true), &[&*delta(HIDDEN[0]), &finish("length"), DONE].concat()).empty
+    );
+}

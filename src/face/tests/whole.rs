@@ -13,7 +13,7 @@ fn a_whole_body_is_read_then_passes() {
     assert_eq!(result.sheet.finish, Some((Finish::Stop, "eos".into())));
     let shaped = every_way(&reply(Face::OpenRouter, false), BODY);
     assert_eq!(shaped.sheet, result.sheet);
-    insta::assert_snapshot!(shaped.out, @r#"{"id":"gen-1","object":"chat.completion","provider":"P","model":"a/m","created":5,"choices":[{"index":0,"message":{"refusal":null,"role":"assistant","content":"Hi","reasoning":"r"},"finish_reason":"stop","native_finish_reason":"eos","logprobs":null}],"system_fingerprint":null,"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"cost":0.0000018,"is_byok":false,"prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000135,"upstream_inference_completions_cost":0.0000003},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}"#);
+    insta::assert_snapshot!(shaped.out, @r#"{"id":"gen-1","object":"chat.completion","provider":"P","model":"a/m","created":5,"choices":[{"index":0,"message":{"refusal":null,"role":"assistant","content":"Hi","reasoning":"r"},"finish_reason":"stop","native_finish_reason":"eos","logprobs":null}],"system_fingerprint":null,"service_tier":"default","usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"cost":0.0000018,"is_byok":false,"prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"cost_details":{"upstream_inference_cost":null,"upstream_inference_prompt_cost":0.00000135,"upstream_inference_completions_cost":0.0000003},"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0,"audio_tokens":0}}}"#);
 }
 
 #[test]
@@ -89,21 +89,26 @@ fn a_body_past_the_bound_has_the_members_of_openrouter() {
     let data = format!(r#""data":[{{"object":"embedding","index":0,"embedding":[{filler}7]}}]"#);
     let usage = r#""usage":{"prompt_tokens":8,"total_tokens":8}"#;
     let own = r#""object":"list","model":"up","id":"e""#;
-    for members in [[own, &data, usage], [usage, own, &data], [&data, usage, own]] {
+    let cases: [([&str; 3], &[usize]); 3] = [
+        ([own, &data, usage], &[usize::MAX]),
+        ([usage, own, &data], &[65_536]),
+        ([&data, usage, own], &[WHOLE_REPLY_BYTES, 3]),
+    ];
+    for (members, sizes) in cases {
         let body = format!("{{{}}}\n", members.join(", "));
-        for sizes in [&[usize::MAX][..], &[65_536], &[WHOLE_REPLY_BYTES, 3]] {
-            let operation = Operation::Embedding;
-            let result = run(Reply { operation, ..reply(Face::OpenRouter, false) }, &body, sizes);
-            assert!(result.terminal && result.out.contains(&data));
-            assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
-            let shown: serde_json::Value = serde_json::from_str(&result.out).unwrap();
-            assert_eq!((&shown["id"], &shown["provider"]), (&"gen-1".into(), &"P".into()));
-            assert_eq!(
-                (&shown["model"], &shown["usage"]["prompt_tokens"]),
-                (&"a/m".into(), &8.into())
-            );
-            assert_eq!(shown["usage"]["cost"].to_string(), "0.00000135");
-        }
+        let operation = Operation::Embedding;
+        let result = run(Reply { operation, ..reply(Face::OpenRouter, false) }, &body, sizes);
+        assert!(result.terminal && result.out.contains(&data));
+        assert_eq!(result.sheet.usage.unwrap().prompt(), 8);
+        let shown: serde_json::Value = serde_json::from_str(&result.out).unwrap();
+        assert_eq!((&shown["id"], &shown["provider"]), (&"gen-1".into(), &"P".into()));
+        assert_eq!((&shown["model"], &shown["usage"]["prompt_tokens"]), (&"a/m".into(), &8.into()));
+        assert_eq!(shown["usage"]["cost"].to_string(), "0.00000135");
+    }
+    for said in ["", r#","service_tier":"default""#] {
+        let body = format!(r#"{{"choices":[],"pad":"{filler}"{said}}}"#);
+        let out = run(reply(Face::OpenRouter, false), &body, &[usize::MAX]).out;
+        assert_eq!(out.matches(r#""service_tier":"default""#).count(), 1);
     }
     let cut = run(reply(Face::OpenRouter, false), &format!("{{{data}"), &[usize::MAX]);
     assert!(!cut.terminal && cut.sheet.unreadable);

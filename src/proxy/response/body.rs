@@ -3,7 +3,7 @@
 use super::{error, failed};
 use crate::edge::clock::{Clock, now_ms, wall_us};
 use crate::error::Error;
-use crate::face::Step;
+use crate::face::{self, Step};
 use crate::metrics::Phase;
 use crate::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Flow};
@@ -56,7 +56,11 @@ pub(in crate::proxy) fn body(
                 exchange.state.metrics.post_done.inc();
             }
             let step = relay.push(read, end, &mut attempt.claim);
-            if relay.take_retiered() {
+            let retiered = relay.take_retiered();
+            if step.begun {
+                begin(attempt);
+            }
+            if retiered {
                 intent::served(exchange);
             }
             reply(exchange, step, body, end)
@@ -79,6 +83,7 @@ fn reply(exchange: &mut Exchange, step: Step, body: &mut Option<Bytes>, end: boo
         let phase = if after { Phase::After } else { Phase::Before };
         exchange.state.metrics.in_band_error.inc(phase);
         if !after {
+            attempt.code = face::code(fault.raw.as_bytes());
             exchange.refusal = error::in_band(&exchange.attempts, attempt, fault);
             return Err(failed("an error event before content"));
         }
@@ -169,18 +174,25 @@ fn next_deadline(
     let was_over = std::mem::replace(&mut attempt.over, over);
     match attempt.streamed {
         _ if over => (!was_over).then_some((AFTER_TERMINAL, None)),
-        true => (event && attempt.committed).then_some((idle, None)),
+        true => (event && attempt.first_content_us.is_some()).then_some((idle, None)),
         false => event.then_some((idle, Some(attempt.latest))),
+    }
+}
+
+/// The upstream has begun to deliver, if only what its caller is not shown.
+fn begin(attempt: &mut Attempt) {
+    if attempt.first_content_us.is_none() {
+        let elapsed = attempt.elapsed_us();
+        attempt.first_content_us = Some(elapsed);
+        attempt.claim.first_content(elapsed);
     }
 }
 
 /// Content is about to reach the caller: from here on there is no other attempt, and no body for one.
 fn commit(attempt: &mut Attempt) {
+    begin(attempt);
     attempt.committed = true;
     attempt.body = Bytes::new();
-    let elapsed = attempt.elapsed_us();
-    attempt.first_content_us = Some(elapsed);
-    attempt.claim.first_content(elapsed);
     attempt.claim.committed();
 }
 

@@ -1,13 +1,14 @@
 //! The head of a reply: whether it is delivered, and what the caller sees of it.
 
 use super::{failed, told};
-use crate::bounds::INTERIM_HEADS;
+use crate::bounds::{INTERIM_HEADS, REFUSAL_TIME};
+use crate::edge::clock::now_ms;
 use crate::face::{Relay, Reply};
 use crate::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Flow};
 use crate::proxy::exchange::Exchange;
 use crate::request::route::{Face, Operation};
-use crate::upstream::attempts::{Verdict, classify_status};
+use crate::upstream::attempts::{Attempts, Verdict, classify_status};
 use http::{HeaderMap, HeaderName, header};
 use pingora::Result;
 use pingora_http::ResponseHeader;
@@ -18,7 +19,6 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// `upstream_response_filter`: goes on with a reply, passes the caller's own fault, or fails the
 /// attempt so that another can be made.
 pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader) -> Result<()> {
-    let another_model = exchange.attempts.could_follow(Outcome::ClientFault);
     let Some(attempt) = &mut exchange.attempt else {
         return Err(failed("no attempt to answer"));
     };
@@ -62,21 +62,17 @@ pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader)
             judged: exchange.envelope.judged_by().is_some(),
             routing: told(exchange.routing.as_deref(), &attempt.target, attempt.status),
         }))),
-        Verdict::Fail(_) if status == 403 && !is_compressed(&head.headers) => {
-            attempt.retry_after = retry_after(&head.headers);
-            Flow::Judge(Vec::new())
-        }
         Verdict::Fail(outcome) => {
-            attempt.ends(outcome);
             attempt.retry_after = retry_after(&head.headers);
-            if outcome != Outcome::ClientFault || another_model {
-                return Err(failed("status of the upstream"));
-            }
             let readable = !is_compressed(&head.headers);
-            match exchange.face {
-                Face::OpenRouter => Flow::Wrap(readable.then(Vec::new)),
-                Face::Faithful => Flow::Pass,
+            let flow = refused(exchange.face, outcome, (status, readable), &exchange.attempts);
+            if status != 403 || flow.is_none() {
+                attempt.ends(outcome);
             }
+            if status == 429 {
+                exchange.clock.set(now_ms(), REFUSAL_TIME, Some(attempt.latest));
+            }
+            flow.ok_or_else(|| failed("status of the upstream"))?
         }
     };
     let chunks = chunks && matches!(attempt.flow, Flow::Reply(_));
@@ -86,6 +82,24 @@ pub(in crate::proxy) fn head(exchange: &mut Exchange, head: &mut ResponseHeader)
     exchange.answered = status;
     *head = shown(exchange.face, (&attempt.flow, chunks), &exchange.generation.id, head)?;
     Ok(())
+}
+
+/// What is done with the body of a refusal with this status and this meaning; `None`: it is not waited for.
+fn refused(
+    face: Face,
+    outcome: Outcome,
+    (status, readable): (u16, bool),
+    attempts: &Attempts,
+) -> Option<Flow> {
+    match (outcome, face) {
+        (Outcome::Credential, _) if status == 403 && readable => Some(Flow::Judge(Vec::new())),
+        // Another endpoint would not wait.
+        _ if attempts.could_follow(outcome) => None,
+        (Outcome::RateLimited, _) if readable => Some(Flow::Judge(Vec::new())),
+        (Outcome::ClientFault, Face::OpenRouter) => Some(Flow::Wrap(readable.then(Vec::new))),
+        (Outcome::ClientFault, Face::Faithful) => Some(Flow::Pass),
+        _ => None,
+    }
 }
 
 /// One more head that is not the last.
