@@ -48,8 +48,9 @@ pub(super) fn wrapped(exchange: &mut Exchange, said: &[u8]) -> Bytes {
     }
 }
 
-/// A refusal is whole. A 429 has only been waited for to see how it names itself. A 403: one that refuses what was asked, as moderation does, is for the caller, unless another
-/// model may take it; any other speaks of our credential (F18).
+/// A refusal is whole. A 429 has only been waited for to see how it names itself. A 403 that refuses what was
+/// asked, as moderation does, is for the caller, unless another model may take it; any other speaks of our
+/// credential (F18).
 pub(super) fn judged(exchange: &mut Exchange, said: Vec<u8>) -> Result<Bytes> {
     if let Some(attempt) = exchange.attempt.as_mut().filter(|attempt| attempt.status == 429) {
         attempt.code = face::code(&said);
