@@ -4,8 +4,7 @@ use super::{Address, Settings};
 use secrecy::{ExposeSecret, SecretString};
 
 impl Settings {
-    /// Keys of `weir.toml` that say something else than what the process `began` with, and that only a restart
-    /// puts in force.
+    /// What of `weir.toml` is something else than what the process `began` with, and only a restart puts in force.
     #[must_use]
     pub fn kept(&self, began: &Self) -> Vec<&'static str> {
         let (own, old) = (&self.ledger, &began.ledger);

@@ -183,7 +183,12 @@ impl Deliverer {
         let id = reading.id();
         if let Some(lost) = self.behind.take() {
             if let Some(numbers) = reading.numbers() {
-                losses::found(self.shared.directory.path(), self.target.name(), &numbers, &lost)?;
+                losses::take_back(
+                    self.shared.directory.path(),
+                    self.target.name(),
+                    &numbers,
+                    &lost,
+                )?;
             }
         } else if let Some(sink) = &mut self.sink
             && let Some(again) =

@@ -99,7 +99,7 @@ pub(super) fn put(directory: &Path, losses: &[Loss]) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`put`].
-pub(super) fn found(
+pub(super) fn take_back(
     directory: &Path,
     sink: &str,
     numbers: &Range<u64>,
@@ -258,7 +258,7 @@ mod tests {
         );
         // Rows 4 to 6 and 39 are found, and 6 is lost again.
         let lost = Lost { rows: 32, next: 39, offset: 0 };
-        found(place.path(), "sqlite", &(4..40), &[lost]).unwrap();
+        take_back(place.path(), "sqlite", &(4..40), &[lost]).unwrap();
         put("sqlite", 1, 7, 300);
         assert_eq!(
             rows(place.path()),

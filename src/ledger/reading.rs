@@ -7,7 +7,7 @@ mod whole;
 
 use super::codec::Reader;
 use super::names::Known;
-use super::record::{Record, RecordKey};
+use super::record::Record;
 use super::row;
 use super::segment::{self, Piece, Scan};
 use super::segments::Segment;
@@ -39,8 +39,8 @@ pub(super) struct Reading {
     gap: u64,
     from: Resume,
     seen: Seen,
-    /// The last row before the cursor, and whether any was behind it.
-    passed: Vec<u8>,
+    /// A row was before the cursor, and one behind it.
+    passed: bool,
     given: bool,
     /// Room of an earlier step's rows.
     spare: Vec<Record>,
@@ -115,10 +115,9 @@ impl Reading {
         self.started.then(|| self.first..self.rows())
     }
 
-    /// The last of its rows, where the cursor is behind all of them.
-    pub(super) fn passed_by(&self) -> Option<RecordKey> {
-        let last = row::get(self.node, &self.passed, &self.names).filter(|_| !self.given)?;
-        Some(last.key)
+    /// Whether the cursor is behind all of its rows.
+    pub(super) fn is_passed_by(&self) -> bool {
+        self.passed && !self.given
     }
 
     /// Whether reading has come past the sink's cursor: what lies before needs no delivery, and would move the
@@ -200,8 +199,7 @@ impl Reading {
     fn row(&mut self, number: Range<u64>, payload: &[u8], step: &mut Step) {
         if self.beyond(&number) == 0 {
             step.skipped += 1;
-            self.passed.clear();
-            self.passed.extend_from_slice(payload);
+            self.passed = true;
             return;
         }
         self.given = true;

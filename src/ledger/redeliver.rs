@@ -85,7 +85,7 @@ pub fn respool(
         // It is of the sink that it was lost to, and not any database.
         && sink.cursor(node)?.is_some_and(|at| at.rows >= numbers.end)
     {
-        losses::found(own, base.name(), &numbers, &lost).map_err(state)?;
+        losses::take_back(own, base.name(), &numbers, &lost).map_err(state)?;
     }
     Ok(done)
 }

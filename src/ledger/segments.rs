@@ -93,15 +93,16 @@ impl Segments {
 
     /// A sink needs all that are there again: how many of their rows it had been done with.
     pub(super) fn again(&self, sink: usize) -> u64 {
-        let done = |segment: &&Arc<Segment>| {
+        let mut rows = 0;
+        for segment in self.all.lock().values() {
             if let Some(delivered) = segment.delivered.get(sink) {
                 delivered.store(0, Relaxed);
             }
-            let before = segment.done.fetch_and(!(1 << sink), AcqRel);
-            before >> sink & 1 == 1
-        };
-        let all = self.all.lock();
-        all.values().filter(done).map(|segment| segment.rows.load(Relaxed)).sum()
+            if segment.done.fetch_and(!(1 << sink), AcqRel) >> sink & 1 == 1 {
+                rows += segment.rows.load(Relaxed);
+            }
+        }
+        rows
     }
 
     /// No sink needs any.

@@ -175,7 +175,7 @@ pub(super) fn passed_by(
     reading: &Reading,
     (sink, name): (&mut dyn Sink, &str),
 ) -> Result<Option<Box<Reading>>, StepError> {
-    let (Some(key), Some(numbers)) = (reading.passed_by(), reading.numbers()) else {
+    let Some(numbers) = reading.numbers().filter(|_| reading.is_passed_by()) else {
         return Ok(None);
     };
     let lacking = losses::lacking(shared.directory.path(), name)?;
@@ -189,7 +189,7 @@ pub(super) fn passed_by(
         "a sink is past this spool segment and lacks rows of it: they are delivered, as far as their keys are not \
          there"
     );
-    match Reading::open(reading.id(), reading.shared(), key.node)? {
+    match Reading::open(reading.id(), reading.shared(), shared.writer.node)? {
         Opened::Ready(mut again) => {
             again.resume(Resume::default());
             Ok(Some(again))

@@ -58,7 +58,7 @@ impl Reading {
             gap: 0,
             from: Resume::default(),
             seen: Seen::default(),
-            passed: Vec::new(),
+            passed: false,
             given: false,
             spare: Vec::new(),
             ended: false,

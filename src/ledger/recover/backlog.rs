@@ -35,7 +35,10 @@ fn sinks(shared: &Shared, waiting: u64) -> io::Result<()> {
     let path = shared.directory.path().join("sinks");
     let names: Vec<_> = shared.options.sinks().map(|sink| sink.name()).collect();
     let now = names.join("\n") + "\n";
-    let before = fs::read_to_string(&path).unwrap_or_default();
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
     for gone in before.lines().filter(|name| waiting > 0 && !names.contains(name)) {
         tracing::error!(
             sink = gone,
